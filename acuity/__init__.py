@@ -1,0 +1,7 @@
+"""Acuity: MR super-resolution and brain tumour segmentation, from DICOM to DICOM."""
+
+from acuity._cuda_runtime import install_import_hook
+
+__version__ = "0.1.0"
+
+install_import_hook()
