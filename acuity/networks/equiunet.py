@@ -1,0 +1,126 @@
+"""EquiUnet, the 3D U-Net of Open BraTS, and the coarse-to-fine pair that Acuity releases.
+
+Henry et al., "Brain tumor segmentation with self-ensembled, deeply-supervised 3D U-net neural networks:
+a BraTS 2020 challenge solution", BrainLes 2020 (arXiv:2011.01045). Written from the paper's description.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE = 8  # three poolings of 2
+
+
+class _ConvBlock(nn.Sequential):
+    """conv 3x3x3 without bias, GroupNorm of 16 groups, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv3d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.GroupNorm(16, out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class _DoubleConv(nn.Sequential):
+    def __init__(self, in_channels: int, mid_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__(
+            _ConvBlock(in_channels, mid_channels, dilation), _ConvBlock(mid_channels, out_channels, dilation)
+        )
+
+
+class EquiUnet(nn.Module):
+    """Four-level 3D U-Net with GroupNorm and a dilated bottom; 23,152,563 parameters at width 48.
+
+    Parameters
+    ----------
+    in_channels : sequences, in the order T1, T1c, T2, FLAIR
+    out_channels : regions, in the order ET, TC, WT
+    width : features of the first level; a multiple of 16
+    """
+
+    def __init__(self, in_channels: int = 4, out_channels: int = 3, width: int = 48) -> None:
+        super().__init__()
+        if width % 16:
+            raise ValueError(f"width is {width}; GroupNorm of 16 groups needs a multiple of 16")
+        f1, f2, f3, f4 = width, 2 * width, 4 * width, 8 * width
+        self.encoder1 = _DoubleConv(in_channels, f1, f1)
+        self.encoder2 = _DoubleConv(f1, f2, f2)
+        self.encoder3 = _DoubleConv(f2, f3, f3)
+        self.encoder4 = _DoubleConv(f3, f4, f4)
+        self.bottom = _DoubleConv(f4, f4, f4, dilation=2)
+        self.bottom_merge = _ConvBlock(2 * f4, f3)
+        self.decoder3 = _DoubleConv(2 * f3, f3, f2)
+        self.decoder2 = _DoubleConv(2 * f2, f2, f1)
+        self.decoder1 = _DoubleConv(2 * f1, f1, f1)
+        self.head = nn.Conv3d(f1, out_channels, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W), each size a multiple of 8, to logits (N, out_channels, D, H, W)."""
+        skip1 = self.encoder1(image)
+        skip2 = self.encoder2(F.max_pool3d(skip1, 2))
+        skip3 = self.encoder3(F.max_pool3d(skip2, 2))
+        skip4 = self.encoder4(F.max_pool3d(skip3, 2))
+        x = self.bottom_merge(torch.cat([self.bottom(skip4), skip4], dim=1))
+        x = self.decoder3(torch.cat([skip3, _upsample(x)], dim=1))
+        x = self.decoder2(torch.cat([skip2, _upsample(x)], dim=1))
+        x = self.decoder1(torch.cat([skip1, _upsample(x)], dim=1))
+        return self.head(x)
+
+
+class CoarseToFine(nn.Module):
+    """Two EquiUnets: one sees the image pooled to half its resolution, the other as it is; their logits are averaged.
+
+    The coarse one sees the whole brain at once and finds the tumour; the fine one draws its border. Trained one
+    after the other, the fine one starting from the coarse weights.
+
+    Parameters
+    ----------
+    fine_weight : share of the fine network's logits in the mean, 0 to 1
+    """
+
+    def __init__(
+        self, in_channels: int = 4, out_channels: int = 3, width: int = 16, fine_weight: float = 0.7
+    ) -> None:
+        super().__init__()
+        self.coarse = EquiUnet(in_channels, out_channels, width)
+        self.fine = EquiUnet(in_channels, out_channels, width)
+        self.fine_weight = fine_weight
+
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) of any size to the coarse network's logits (N, out_channels, D, H, W)."""
+        padded = pad_to_multiple(image, 2 * STRIDE)
+        logits = F.interpolate(
+            self.coarse(F.avg_pool3d(padded, 2)), scale_factor=2, mode="trilinear", align_corners=False
+        )
+        return _crop_like(logits, image)
+
+    def fine_logits(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) of any size to the fine network's logits (N, out_channels, D, H, W)."""
+        return _crop_like(self.fine(pad_to_multiple(image, STRIDE)), image)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) z-scored over the brain, 0 outside it, of any size, to logits (N, out_channels, D, H, W)."""
+        return self.fine_weight * self.fine_logits(image) + (1 - self.fine_weight) * self.coarse_logits(image)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Zero-pad the last three axes at their far end to a multiple."""
+    padding: list[int] = []
+    for size in reversed(image.shape[-3:]):
+        padding += [0, -size % multiple]
+    return F.pad(image, padding)
+
+
+def _crop_like(logits: Tensor, image: Tensor) -> Tensor:
+    d, h, w = image.shape[-3:]
+    return logits[..., :d, :h, :w]
+
+
+def _upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
