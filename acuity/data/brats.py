@@ -1,0 +1,85 @@
+"""BraTS cases: reading one, the fixed split, and brains prepared for training."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from acuity.anatomy import Sequence
+from acuity.errors import DataError
+from acuity.volume import Volume
+
+_FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def data_folder(folder: str | Path | None = None) -> Path:
+    """The folder of BraTS cases: ``folder``, else the environment's ``ACUITY_DATA``/brats.
+
+    Raises
+    ------
+    DataError : if neither is given, or the folder does not exist
+    """
+    if folder is None and "ACUITY_DATA" in os.environ:
+        folder = Path(os.environ["ACUITY_DATA"]) / "brats"
+    if folder is None or not Path(folder).is_dir():
+        raise DataError(
+            f"The folder of BraTS cases is {folder}.",
+            rule="It must exist and hold a folder for each case.",
+            remedy="Name it, or set ACUITY_DATA to the folder that holds brats/.",
+        )
+    return Path(folder)
+
+
+def read_split() -> dict[str, list[str]]:
+    """Case names under "train" (39), "validation" (4) and "test" (6); "coarse" and "low_grade" mark some of them.
+
+    "coarse" cases have 64 grey levels or blurred channels: they train the segmentation only.
+    """
+    split = json.loads(resources.files("acuity.data").joinpath("brats_split.json").read_text())
+    split.pop("comment")
+    return split
+
+
+def read_image(path: Path, dtype: type = np.float32) -> Volume:
+    """A NIfTI file as a volume; its RAS affine becomes LPS, the array stays as it is."""
+    if not path.is_file():
+        raise DataError(
+            f"{path.name} is missing.",
+            rule="A BraTS case NAME holds NAME_t1, _t1ce, _t2, _flair and _seg, each .nii.gz.",
+            remedy="Complete the case or leave it out.",
+        )
+    image = nib.load(path)
+    assert isinstance(image, nib.Nifti1Image) and image.affine is not None
+    return Volume(np.asarray(image.dataobj).astype(dtype), _RAS_TO_LPS @ image.affine)
+
+
+def read_case(folder: Path) -> dict[Sequence, Volume]:
+    """The four images of a case, float32 in the file's own intensities."""
+    return {s: read_image(folder / f"{folder.name}_{suffix}.nii.gz") for s, suffix in _FILE_SUFFIX.items()}
+
+
+def read_labels(folder: Path) -> Volume:
+    """The truth of a case: uint8 with 0, 1, 2, 4."""
+    return read_image(folder / f"{folder.name}_seg.nii.gz", np.uint8)
+
+
+def brain_box(arrays: list[NDArray], margin: int = 2) -> tuple[slice, slice, slice]:
+    """The smallest box that holds every non-zero voxel of all ``arrays``, with a margin of voxels.
+
+    Its edges are even, so that pooling by 2 keeps to the same pairs of voxels wherever the box begins.
+    """
+    mask = np.any([a > 0 for a in arrays], axis=0)
+    box = []
+    for axis in range(3):
+        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        start = max(0, (int(hits[0]) - margin) // 2 * 2)
+        stop = min(mask.shape[axis] // 2 * 2, (int(hits[-1]) + margin + 2) // 2 * 2)
+        box.append(slice(start, stop))
+    return box[0], box[1], box[2]

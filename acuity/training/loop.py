@@ -1,0 +1,128 @@
+"""The one training loop: steps, checkpoints, resume, logs, and a stop when a loss is not finite."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+
+
+class Stateful(Protocol):
+    """Whatever a checkpoint keeps: networks, optimizers, averaged weights."""
+
+    def state_dict(self) -> dict:
+        """The state, of tensors and plain types only."""
+
+    def load_state_dict(self, state: dict) -> object:
+        """Take the state back."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became NaN or infinite; the checkpoint before it is kept."""
+
+
+def cosine(iteration: int, iterations: int, warmup: int = 50) -> float:
+    """Factor of the learning rate: linear warm-up, then half a cosine from 1 to 0.02."""
+    if iteration < warmup:
+        return (iteration + 1) / warmup
+    progress = min(1.0, (iteration - warmup) / max(1, iterations - warmup))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy of ``network`` whose weights follow it by exponential moving average."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def save_atomically(state: object, path: Path) -> None:
+    """``torch.save`` that a cut cannot leave half-written."""
+    partial = path.with_suffix(".part")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def run(
+    step: Callable[[int], Mapping[str, float]],
+    *,
+    iterations: int,
+    folder: Path,
+    state: Mapping[str, Stateful],
+    save_every: int = 100,
+    validate: Callable[[], Mapping[str, float]] | None = None,
+    validate_every: int = 500,
+    weights: Callable[[], dict] | None = None,
+    metric: str = "",
+    images: Callable[[SummaryWriter, int], None] | None = None,
+) -> Path:
+    """Train until ``iterations``, resuming from the folder's checkpoint if there is one.
+
+    Parameters
+    ----------
+    step : does iteration n (a batch drawn from n alone, so that a resumed run sees the same ones) and
+        returns its losses by name
+    state : what a checkpoint keeps, by name
+    validate : returns metrics by name; the weights with the highest ``metric`` so far are kept as best.pt
+    weights : the state_dict that a release would hold
+    images : logs sample images to TensorBoard, after each validation
+
+    Returns
+    -------
+    The path of the best weights, or of the last ones where nothing validates.
+
+    Raises
+    ------
+    NonFiniteLossError : at the first loss that is not finite; the last checkpoint is from before it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT
+    start, best = 0, -math.inf
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        for name, item in state.items():
+            item.load_state_dict(saved["state"][name])
+        start, best = saved["iteration"], saved["best"]
+        logger.info("resumed at iteration %d", start)
+
+    def save(iteration: int) -> None:
+        kept = {name: item.state_dict() for name, item in state.items()}
+        save_atomically({"iteration": iteration, "best": best, "state": kept}, checkpoint)
+
+    with SummaryWriter(folder / "log", purge_step=start) as log:
+        progress = tqdm(range(start, iterations), initial=start, total=iterations, desc=folder.name, mininterval=10)
+        for n in progress:
+            losses = step(n)
+            if not all(math.isfinite(value) for value in losses.values()):
+                raise NonFiniteLossError(f"iteration {n}: {dict(losses)}; {checkpoint} is from before it")
+            for name, value in losses.items():
+                log.add_scalar(f"loss/{name}", value, n)
+            progress.set_postfix({name: f"{value:.4f}" for name, value in losses.items()}, refresh=False)
+            done = n + 1
+            if validate is not None and (done % validate_every == 0 or done == iterations):
+                metrics = validate()
+                for name, value in metrics.items():
+                    log.add_scalar(f"validation/{name}", value, done)
+                logger.info("iteration %d: %s", done, {k: round(v, 4) for k, v in metrics.items()})
+                if images is not None:
+                    images(log, done)
+                if weights is not None and metrics[metric] > best:
+                    best = metrics[metric]
+                    save_atomically(weights(), folder / BEST)
+            if done % save_every == 0 or done == iterations:
+                save(done)
+    if weights is not None and validate is None:
+        save_atomically(weights(), folder / BEST)
+    return folder / BEST
