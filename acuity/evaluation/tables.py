@@ -1,0 +1,32 @@
+"""Tidy results: one row a measurement, written as CSV, and summarised as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Row = Mapping[str, str | float]
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write rows that share their keys."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+def mean_table(rows: Iterable[Row], *, by: Sequence[str], values: Sequence[str], digits: int = 3) -> str:
+    """Markdown: the means of ``values`` for each combination of ``by``, in order of first appearance."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    lines = ["| " + " | ".join([*by, "n", *values]) + " |", "|" + "---|" * (len(by) + 1 + len(values))]
+    for key, group in groups.items():
+        means = [f"{np.mean([float(row[v]) for row in group]):.{digits}f}" for v in values]
+        lines.append("| " + " | ".join([*map(str, key), str(len(group)), *means]) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,80 @@
+"""Loading a released model: a MONAI bundle's network and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+from torch import nn
+
+from acuity.errors import BundleError, BundleNotFoundError
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A released model, ready to run.
+
+    Parameters
+    ----------
+    name, version : as the metadata gives them
+    network : in eval mode, on the CPU or the GPU if there is one
+    weights_sha256 : hash of the file of weights
+    metadata : configs/metadata.json
+    """
+
+    name: str
+    version: str
+    network: nn.Module = field(repr=False)
+    weights_sha256: str
+    metadata: dict = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return next(self.network.parameters()).device
+
+
+def load_bundle(models: Path, name: str) -> Bundle:
+    """Load ``models``/``name``: its network as configs/inference.json defines it, weights from models/model.pt.
+
+    Weights are read with ``weights_only=True``: a file of weights cannot run code.
+
+    Raises
+    ------
+    BundleNotFoundError : where the folder, its configuration or its weights are absent
+    BundleError : where the configuration is not valid or the weights do not fit the network
+    """
+    folder = models / name
+    weights = folder / "models" / "model.pt"
+    for path in (folder / "configs" / "metadata.json", folder / "configs" / "inference.json", weights):
+        if not path.is_file():
+            raise BundleNotFoundError(
+                f"{path.relative_to(models)} was not found in the models folder.",
+                rule=f"The models folder must hold the bundle {name} with configs/ and models/model.pt.",
+                remedy="Give the folder of the released bundles with -m (or HOLOSCAN_MODEL_PATH).",
+            )
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+        parser = ConfigParser()
+        parser.read_config(folder / "configs" / "inference.json")
+        network = parser.get_parsed_content("network_def")
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
+        raise BundleError(
+            f"The bundle {name} cannot be used: {error}",
+            rule="Its weights must be a state_dict that fits the network of configs/inference.json.",
+            remedy="Take the released bundle, whole.",
+        ) from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Bundle(
+        name=name,
+        version=str(metadata["version"]),
+        network=network.eval().requires_grad_(False).to(device),
+        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        metadata=metadata,
+    )

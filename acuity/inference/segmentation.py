@@ -1,0 +1,143 @@
+"""Finding the tumour in four co-registered sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from acuity.anatomy import Region, Sequence, regions_to_labels
+from acuity.degradations.functional import resize_cubic
+from acuity.imaging.intensity import zscore
+from acuity.inference.bundle import Bundle
+from acuity.networks.equiunet import CoarseToFine
+from acuity.volume import Grid, Volume
+
+WORKING_SPACING = 1.0  # mm, what the networks were trained at
+SUSPICIOUS = 0.2  # probability of whole tumour above which the fine network looks
+CONTEXT = 12  # voxels that it sees around
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """Labels and probabilities on the grid of the images.
+
+    Parameters
+    ----------
+    labels : uint8 0, 1, 2, 4
+    probabilities : float32 (3, I, J, K), ET, TC, WT
+    """
+
+    labels: Volume
+    probabilities: NDArray[np.float32]
+
+
+def segment(
+    volumes: dict[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
+) -> SegmentationResult:
+    """Segment the tumour: the coarse network over the brain, the fine one where that suspects a tumour.
+
+    Logits are averaged over mirrored views. The images are brought to the networks' 1 mm and patient axes inside,
+    and the probabilities back to the images' grid.
+
+    Parameters
+    ----------
+    volumes : the four sequences on one grid, in any intensities
+    brain : uint8 mask on that grid
+
+    Raises
+    ------
+    PreparationError : where a sequence has no contrast inside the brain
+    ValueError : where the grids differ
+    """
+    report = progress or (lambda _: None)
+    grid = brain.grid
+    for sequence in Sequence:
+        if not volumes[sequence].grid.same_as(grid):
+            raise ValueError(f"{sequence.value} is not on the grid of the brain mask")
+    normalised = [zscore(volumes[s], brain).array for s in Sequence]
+    box = _mask_box(brain.array > 0)
+    to_canonical = _CanonicalAxes(grid)
+    image = to_canonical.forward(torch.from_numpy(np.stack([array[box] for array in normalised])))
+    spacing = to_canonical.spacing
+    size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(image.shape[1:], spacing, strict=True))
+    working = _resize(image, size).to(bundle.device)
+    with torch.inference_mode():
+        logits = coarse_to_fine(working, bundle.network, report)  # type: ignore[arg-type]
+        logits = _resize(logits.cpu(), tuple(image.shape[1:]))
+    cropped = torch.sigmoid(to_canonical.backward(logits)).numpy()
+    probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
+    probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
+    labels = regions_to_labels(probabilities > 0.5)
+    return SegmentationResult(brain.with_array(labels), probabilities)
+
+
+def coarse_to_fine(image: Tensor, network: CoarseToFine, progress: Progress = lambda _: None) -> Tensor:
+    """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, both stages averaged over mirrored views.
+
+    The fine network sees only the box of what the coarse one finds suspicious: borders matter there alone.
+    """
+    views = list(_mirrored_axes())
+    logits = torch.zeros_like(image[:3])
+    for number, axes in enumerate(views):
+        logits += network.coarse_logits(image.flip(axes)[None])[0].flip(axes) / len(views)
+        progress(0.3 * (number + 1) / len(views))
+    suspicious = torch.sigmoid(logits[list(Region).index(Region.WT)]) > SUSPICIOUS
+    if not suspicious.any():
+        return logits
+    box = tuple(
+        slice(max(0, s.start - CONTEXT), min(n, s.stop + CONTEXT))
+        for s, n in zip(_mask_box(suspicious.cpu().numpy()), image.shape[1:], strict=True)
+    )
+    where = (slice(None), *box)
+    part = image[where]
+    fine = torch.zeros_like(part[:3])
+    for number, axes in enumerate(views):
+        fine += network.fine_logits(part.flip(axes)[None])[0].flip(axes) / len(views)
+        progress(0.3 + 0.7 * (number + 1) / len(views))
+    logits[where] = network.fine_weight * fine + (1 - network.fine_weight) * logits[where]
+    return logits
+
+
+def _mirrored_axes() -> Iterable[tuple[int, ...]]:
+    """The eight sets of spatial axes of (C, I, J, K) to mirror."""
+    return chain.from_iterable(combinations((1, 2, 3), n) for n in range(4))
+
+
+class _CanonicalAxes:
+    """Arrays with i to the left, j to the back, k to the head, as BraTS stores them, and back again."""
+
+    def __init__(self, grid: Grid) -> None:
+        # nibabel's "RAS" axis codes, applied to an LPS affine, read L, P, S.
+        self._order = nib.orientations.io_orientation(grid.affine)
+        order = self._order[:, 0].astype(int)
+        self._to = [int(axis) for axis in np.argsort(order)]
+        self._back = [int(axis) for axis in order]
+        self._flips = [axis + 1 for axis in range(3) if self._order[self._to[axis], 1] < 0]
+        self.spacing = grid.spacing[self._to]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(C, I, J, K) of the grid to canonical axes."""
+        return image.permute(0, *[axis + 1 for axis in self._to]).flip(self._flips)
+
+    def backward(self, image: Tensor) -> Tensor:
+        """The reverse of ``forward``."""
+        return image.flip(self._flips).permute(0, *[axis + 1 for axis in self._back])
+
+
+def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:
+    ratios = tuple(n / m for n, m in zip(image.shape[1:], size, strict=True))
+    return resize_cubic(image, size, ratios)
+
+
+def _mask_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    hits = np.argwhere(mask)
+    return tuple(slice(int(a), int(b) + 1) for a, b in zip(hits.min(axis=0), hits.max(axis=0), strict=True))
