@@ -1,0 +1,206 @@
+"""Finding the DICOM files of a folder, and those that should be DICOM and are damaged."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedMRImageStorage,
+    MediaStorageDirectoryStorage,
+    MRImageStorage,
+)
+
+from acuity.errors import InputNotFoundError
+
+MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+
+# A file without the preamble of PS3.10 begins with group 0008 (or 0002), element below 0x100.
+_BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+_ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file that belongs to the study and cannot be used.
+
+    ``series_uid`` is None where the file no longer tells; then any series with files in ``folder`` may be
+    the one it belongs to.
+    """
+
+    folder: Path
+    reason: str
+    series_uid: str | None = None
+
+
+@dataclass
+class Found:
+    """What a folder holds: readable headers, damaged files, and (relative path, reason) of all files passed over.
+
+    ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent or cut short.
+    """
+
+    datasets: list[Dataset] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
+    incomplete: set[int] = field(default_factory=set)
+
+
+def find_dicom(path: Path) -> Found:
+    """Read the header of every DICOM file at or under ``path``, without pixels.
+
+    A DICOMDIR is not trusted to be complete: the folder is walked, and what the DICOMDIR lists and the folder
+    lacks counts as damaged. A file that is not DICOM is passed over, unless it is named as its DICOM siblings
+    are (digits apart): then it is a slice whose header was destroyed.
+
+    Raises
+    ------
+    InputNotFoundError : nothing is there
+    """
+    if not path.exists():
+        raise InputNotFoundError("The input path does not exist.", remedy="Give a folder or file that exists.")
+    if path.is_file() and path.name.upper() == "DICOMDIR":
+        path = path.parent
+    root = path if path.is_dir() else path.parent
+    found = Found()
+    others: list[Path] = []
+    for file in _walk(path):
+        _take(file, root, found, others)
+    patterns = {(Path(ds.filename).parent, _pattern(Path(ds.filename).name)) for ds in found.datasets}
+    for file in others:
+        if (file.parent, _pattern(file.name)) in patterns:
+            _damage(found, root, file, "named as the DICOM files beside it, but holds no DICOM header")
+        else:
+            found.ignored.append((_relative(file, root), "not DICOM"))
+    return found
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        yield from (Path(folder, name) for name in sorted(files))
+
+
+def _take(file: Path, root: Path, found: Found, others: list[Path]) -> None:
+    """Sort one file into ``found``, or into ``others`` if it has no DICOM header."""
+    if not file.is_file():  # a broken link, a pipe
+        others.append(file)
+        return
+    bare = False
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(132)
+            bare = start[128:132] != b"DICM"
+            if bare and not (start[:2] in _BARE_STARTS and start[3:4] == b"\x00"):
+                others.append(file)
+                return
+            stream.seek(0)
+            ds = dcmread(stream, stop_before_pixels=True, force=bare)
+            complete = _pixels_complete(stream, ds)
+    except OSError as error:
+        _damage(found, root, file, f"cannot be opened: {error.strerror}")
+        return
+    except Exception as error:  # a damaged header makes the parser fail in any way
+        if bare:  # without the DICM mark there is no saying that it was one
+            others.append(file)
+            return
+        _damage(found, root, file, f"a DICOM file that cannot be parsed ({type(error).__name__})")
+        return
+    if bare and "SOPClassUID" not in ds:
+        others.append(file)
+    elif _text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        found.ignored.append((_relative(file, root), "DICOMDIR, an index of the other files"))
+        _check_directory(ds, file, root, found)
+    else:
+        _take_dataset(ds, file, root, found, complete)
+
+
+def _take_dataset(ds: Dataset, file: Path, root: Path, found: Found, complete: bool) -> None:
+    uids = [_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
+    sop_class = UID(uids[0] or "")
+    if sop_class in MR_CLASSES and "Rows" not in ds:
+        # cut before its pixels: even the last UID it still has may be shortened
+        _damage(found, root, file, "a DICOM file whose header is cut short")
+    elif all(uids):
+        found.datasets.append(ds)
+        if not complete:
+            found.incomplete.add(id(ds))
+    elif sop_class.name != sop_class and not sop_class.name.endswith("Image Storage"):
+        found.ignored.append((_relative(file, root), "a DICOM object that belongs to no series"))
+    else:
+        _damage(found, root, file, "a DICOM file without study or series UID", uids[2])
+
+
+def _text(ds: Dataset, keyword: str) -> str | None:
+    try:
+        return str(ds.get(keyword) or "") or None
+    except Exception:  # the element's bytes do not fit its type
+        return None
+
+
+def _pixels_complete(stream: BinaryIO, ds: Dataset) -> bool:
+    """Whether the pixel data, before which ``stream`` stands, is all there; True where that cannot be told."""
+    syntax = ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    if "Rows" not in ds or syntax == DeflatedExplicitVRLittleEndian:
+        return True  # no image, or the position is lost in inflating
+    size = os.fstat(stream.fileno()).st_size
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    header = stream.read(8)
+    if len(header) < 8:
+        return False
+    length: int = struct.unpack(order + "I", header[4:])[0]
+    if header[4:6] in (b"OB", b"OW", b"UN"):  # explicit VR: two reserved bytes, then the length
+        length = struct.unpack(order + "I", stream.read(4).ljust(4, b"\0"))[0]
+    if length != 0xFFFFFFFF:
+        return stream.tell() + length <= size and length >= _native_length(ds)
+    while (item := stream.read(8))[:4] == _ITEM and len(item) == 8:
+        stream.seek(struct.unpack("<I", item[4:])[0], os.SEEK_CUR)
+    return item[:4] == _SEQUENCE_END
+
+
+def _native_length(ds: Dataset) -> int:
+    try:
+        frames = int(ds.get("NumberOfFrames") or 1)
+        bits = ds.Rows * ds.Columns * ds.BitsAllocated * ds.get("SamplesPerPixel", 1) * frames
+    except Exception:  # judged where the geometry is read, with a better message
+        return 0
+    return int(bits // 8)
+
+
+def _check_directory(ds: Dataset, file: Path, root: Path, found: Found) -> None:
+    """Count files that the DICOMDIR lists (PS3.3 F.3.2.2) and that are gone; media differ in the case of names."""
+    present = {_relative(path, file.parent).upper() for path in _walk(file.parent)}
+    for record in ds.get("DirectoryRecordSequence") or ():
+        parts = record.get("ReferencedFileID")
+        if not parts:
+            continue
+        listed = Path(*([parts] if isinstance(parts, str) else parts))
+        if str(listed).upper() not in present:
+            _damage(found, root, file.parent / listed, "listed in the DICOMDIR, but not there")
+
+
+def _damage(found: Found, root: Path, file: Path, reason: str, series_uid: str | None = None) -> None:
+    found.damaged.append(Damaged(file.parent, reason, series_uid))
+    found.ignored.append((_relative(file, root), reason))
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
+
+
+def _relative(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix()
