@@ -1,0 +1,210 @@
+"""What derived objects take over from the images they come from: patient, study, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, config
+from pydicom.valuerep import format_number_as_ds, validate_value
+
+# Patient and General Study attributes that every object must have, if only empty (type 2).
+_PATIENT_AND_STUDY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+
+# Single-byte character sets: the defined term with code extensions, and without.
+_ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166)}
+
+
+def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
+    """``ds``, or where it lacks what derived objects take from it, another dataset that has it.
+
+    Anonymised exports miss attributes that the standard wants at least empty, or hold dates, times, an
+    age or a sex that it does not allow; these become empty. A missing frame of reference becomes the
+    given one. highdicom looks for an enhanced image's pixel measures and orientation among the shared
+    functional groups only; scanners may repeat them for each frame instead. ``ds`` itself is not changed.
+    """
+    with config.disable_value_validation():  # pydicom prints what it finds not valid, such as a birth date
+        return _complete(ds, frame_of_reference_uid)
+
+
+def _complete(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
+    changes: dict[str, Any] = {}
+    for keyword in _PATIENT_AND_STUDY:
+        if keyword not in ds or not _is_valid(ds, keyword):
+            changes[keyword] = ""
+    if "PatientAge" in ds and not _is_valid(ds, "PatientAge"):
+        changes["PatientAge"] = None
+    if not ds.get("FrameOfReferenceUID"):
+        changes["FrameOfReferenceUID"] = frame_of_reference_uid
+    if "PerFrameFunctionalGroupsSequence" in ds:
+        changes.update(_shared_geometry(ds))
+    elif not ds.get("SliceThickness"):
+        # highdicom reads it, to compare with the segments' own, and writes the latter
+        changes["SliceThickness"] = ds.get("SpacingBetweenSlices") or "1"
+    if not changes:
+        return ds
+    return _with(ds, changes)
+
+
+def without_name(ds: Dataset) -> Dataset:
+    """Another dataset without the patient's name, for highdicom's constructors.
+
+    They print a name of one component in a warning, and patient identifiers must not get into logs. The
+    name comes back with ``take_patient_and_study``.
+    """
+    return _with(ds, {"PatientName": ""})
+
+
+def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
+    """Copy patient and study of a complete source with its character set, whichever that is.
+
+    highdicom's constructors refuse some valid character sets, such as Japanese ones: give them None.
+    A term for code extensions that stands alone, as many scanners write it, is not valid (PS3.3
+    C.12.1.1.2); the same character set without extensions is written.
+    """
+    target.copy_patient_and_study_information(source)
+    names = values_of(source.get("SpecificCharacterSet"))
+    if len(names) == 1 and names[0] in _ALONE:
+        names = [_ALONE[names[0]]]
+    if names:
+        target.SpecificCharacterSet = names
+
+
+def _with(ds: Dataset, changes: dict[str, Any]) -> Dataset:
+    """A dataset of the same elements, apart from some that are set, or removed where the value is None.
+
+    A copy() of pydicom's would write into the original, as would setting an element that both hold, and
+    update() would take texts undecoded.
+    """
+    result = Dataset()
+    for element in ds:
+        if element.keyword not in changes:
+            result[element.tag] = element
+    for keyword, value in changes.items():
+        if value is not None:
+            setattr(result, keyword, value)
+    return result
+
+
+def _shared_geometry(ds: Dataset) -> dict[str, list[Dataset]]:
+    """The shared functional groups with pixel measures and orientation of the first frame; nothing if they are there.
+
+    The frames of one volume agree in both, or the volume would have been refused.
+    """
+    shared = Dataset()
+    shared.update((ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
+    absent = [keyword for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence") if keyword not in shared]
+    for keyword in absent:
+        setattr(shared, keyword, [functional_group(ds, keyword)])
+    return {"SharedFunctionalGroupsSequence": [shared]} if absent else {}
+
+
+def _is_valid(ds: Dataset, keyword: str) -> bool:
+    if keyword == "PatientSex":
+        return ds.PatientSex in (None, "", "M", "F", "O")
+    element = ds[keyword]
+    if element.VR not in ("AS", "DA", "TM"):
+        return True
+    try:
+        validate_value(element.VR, element.value, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class SourceSlice:
+    """One measured slice.
+
+    Parameters
+    ----------
+    dataset : the image that holds it
+    frame : its frame number, from 1, in a multi-frame image; None in a single-frame image
+    corner : centre of its first voxel in mm, LPS
+    normal : unit vector along the row direction x the column direction
+    """
+
+    dataset: Dataset
+    frame: int | None
+    corner: NDArray[np.float64]
+    normal: NDArray[np.float64]
+
+
+def source_slices(datasets: Iterable[Dataset]) -> list[SourceSlice]:
+    """All slices of single-frame and multi-frame images that have a position and an orientation."""
+    slices = []
+    for ds in datasets:
+        if "PerFrameFunctionalGroupsSequence" not in ds:
+            slices.append(_slice(ds, None, ds, ds))
+            continue
+        for number in range(1, len(ds.PerFrameFunctionalGroupsSequence) + 1):
+            position = functional_group(ds, "PlanePositionSequence", number)
+            orientation = functional_group(ds, "PlaneOrientationSequence", number)
+            slices.append(_slice(ds, number, position, orientation))
+    return slices
+
+
+def _slice(ds: Dataset, frame: int | None, position: Dataset, orientation: Dataset) -> SourceSlice:
+    row, column = np.asarray(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+    corner = np.asarray(position.ImagePositionPatient, dtype=np.float64)
+    return SourceSlice(ds, frame, corner, np.cross(row, column))
+
+
+def functional_group(ds: Dataset, keyword: str, frame: int = 1) -> Dataset:
+    """The first item of a functional group of an enhanced image, per frame or else shared; empty if absent.
+
+    ``frame`` counts from 1 (PS3.3 C.7.6.16).
+    """
+    for groups in (ds.PerFrameFunctionalGroupsSequence[frame - 1], *ds.get("SharedFunctionalGroupsSequence", ())):
+        if groups.get(keyword):
+            return groups[keyword].value[0]
+    return Dataset()
+
+
+def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) -> list[SourceSlice]:
+    """The measured slices that a derived slice is computed from.
+
+    Parameters
+    ----------
+    corners : (4, 3) centres of the corner voxels of the derived slice in mm, LPS
+    slices : the measured slices of one volume
+
+    Returns
+    -------
+    The slices that cut the derived slice or lie nearer to it than the distance between measured slices
+    (so both neighbours of a slice that falls between two); the nearest one where there is none such.
+    """
+    normal = slices[0].normal
+    heights = corners @ normal
+    positions = np.array([s.corner @ normal for s in slices])
+    steps = np.diff(np.unique(np.round(positions, 3)))
+    reach = float(np.median(steps)) * 0.999 if len(steps) else np.inf
+    gaps = np.maximum(positions - heights.max(), heights.min() - positions)
+    near = [s for s, gap in zip(slices, gaps, strict=True) if gap < reach]
+    return near or [slices[int(gaps.argmin())]]
+
+
+def values_of(value: object) -> list[Any]:
+    """Zero, one or many values of an element as a list."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
+def ds_value(value: float) -> str:
+    """A number as a Decimal String of at most 16 characters (PS3.5 section 6.2), never "-0.0"."""
+    return format_number_as_ds(float(value) + 0.0)
+
+
+def ds_values(values: Iterable[float]) -> list[str]:
+    """Several numbers, see ``ds_value``."""
+    return [ds_value(value) for value in values]
