@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from acuity.degradations.functional import resize_cubic
@@ -151,15 +152,19 @@ def _restore(
 
 
 def _run_slices(block: Tensor, axis: int, network: nn.Module, progress: Progress) -> Tensor:
-    """Run the network over the slices of (I, J, K) across ``axis``, in batches."""
+    """Run the network over the slices of (I, J, K) across ``axis``, in batches, each in the box of its foreground."""
     slices = torch.movedim(block, axis, 0)[:, None]
     batch = max(1, BATCH_PIXELS // (slices.shape[-2] * slices.shape[-1]))
-    results = []
+    result = slices.clone()
     for start in range(0, len(slices), batch):
-        part = slices[start : start + batch].contiguous(memory_format=torch.channels_last)
-        results.append(network(part)[:, 0])
+        part = slices[start : start + batch]
+        foreground = (part > FOREGROUND).any(dim=0)[0].cpu().numpy()
+        if foreground.any():
+            rows, columns = _box(foreground)
+            inside = part[..., rows, columns].contiguous(memory_format=torch.channels_last)
+            result[start : start + batch, :, rows, columns] = network(inside)
         progress(min(1.0, (start + batch) / len(slices)))
-    return torch.movedim(torch.cat(results), 0, axis)
+    return torch.movedim(result[:, 0], 0, axis)
 
 
 def _bright_end(volume: Volume) -> float:
@@ -175,11 +180,11 @@ def _bright_end(volume: Volume) -> float:
     return end
 
 
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The box of ``mask`` with CONTEXT voxels around it; everything where the mask is empty."""
     box = []
-    for axis in range(3):
-        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, mask.shape[axis])
-        box.append(slice(max(0, start - CONTEXT), min(mask.shape[axis], stop + CONTEXT)))
+    for axis, size in enumerate(mask.shape):
+        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
+        box.append(slice(max(0, start - CONTEXT), min(size, stop + CONTEXT)))
     return tuple(box)
