@@ -1,0 +1,1 @@
+"""DICOM: reading studies, choosing series, writing results."""

@@ -1,0 +1,64 @@
+"""The ``acuity`` command: arguments in, an exit code out; what it does is in ``acuity.commands``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from acuity import __version__
+from acuity.errors import AcuityError
+
+# A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
+COMMANDS = {
+    "inspect": "show the series of a study and which would be T1, T1c, T2 and FLAIR",
+    "demo": "make a study with a known tumour, run the application on it, show what it found",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the exit code.
+
+    0 is success, 2 a wrong command line (argparse ends the process), and a refusal ends with the ``exit_code`` of
+    its class in ``acuity.errors``, after found, rule and remedy on stderr.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser(words).parse_args(words)
+    level = logging.WARNING - 10 * min(args.verbose, 2)
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    try:
+        return int(args.run(args))
+    except AcuityError as error:
+        print_error(error)
+        return error.exit_code
+
+
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for a command line; of the subcommands, those among ``words`` have their arguments."""
+    parser = argparse.ArgumentParser(
+        prog="acuity", description="MR super-resolution and brain tumour segmentation, from DICOM to DICOM.")
+    parser.add_argument("--version", action="version", version=f"acuity {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary)
+        subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice for still more")
+        if name in words:
+            command = import_module(f"acuity.commands.{name}")
+            subparser.description = str(command.__doc__).partition(": ")[2]
+            command.add_arguments(subparser)
+            subparser.set_defaults(run=command.run)
+    return parser
+
+
+def print_error(error: AcuityError) -> None:
+    """Found, rule and remedy on stderr."""
+    print(f"acuity: {error.code}: {error.found}", file=sys.stderr)
+    for name, text in (("rule", error.rule), ("remedy", error.remedy)):
+        if text:
+            print(f"  {name}: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

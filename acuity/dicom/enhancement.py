@@ -1,0 +1,144 @@
+"""Whether a contrast agent came between two T1-weighted volumes: a change of intensity that only it makes.
+
+Gain, offset and noise of two acquisitions differ, so intensities cannot be compared as they are.  Most
+tissue behind an intact blood-brain barrier takes up next to no agent: a straight line through the joint
+histogram, fitted so that outliers do not count, brings one volume to the intensities of the other.  What
+enhances (vessels, mucosa, choroid plexus, tumour) is then far above the line.  Motion, noise and
+differences of the sequences put voxels above *and* below it: only the imbalance counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, generate_binary_structure, maximum_filter, minimum_filter
+from scipy.optimize import least_squares
+
+from acuity.volume import Volume
+
+# Lengths in mm: coarse enough to drown noise and small motion, fine enough for a vein or a small metastasis.
+_SPACING = 2.0
+_SMOOTHING = 1.5
+
+# A voxel has changed if it is off the line by more than these multiples of the robust noise and of the
+# range of tissue (5th to 95th percentile): the first rules where noise is high, the second where it is low.
+_NOISE = 4.0
+_RANGE = 0.25
+
+# On BraTS cases, thick slices and 4 mm of motion included, 1 to 8 % of the brain is brighter after the agent,
+# and less than 0.1 % in repeated scans; a change of the sequence makes as many voxels darker as brighter.
+_FRACTION = 3e-3
+_RATIO = 3.0
+_ENOUGH = 100  # voxels that a fraction can be taken of
+
+_NEIGHBOURS = generate_binary_structure(3, 1)  # how far motion may carry tissue: one coarse voxel
+_MAD_TO_SIGMA = 1.4826
+_FWHM_TO_SIGMA = 2.355
+_SAMPLES = 50_000
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """How a second volume differs from a first.
+
+    Parameters
+    ----------
+    brighter, darker : fractions (0..1) of the head where the second volume is brighter, and darker, than gain,
+        offset, noise, motion and a share of the range of tissue explain
+    verdict : 1 the second volume is enhanced, -1 the first one is, 0 neither can be shown
+    """
+
+    brighter: float
+    darker: float
+    verdict: int
+
+    def __str__(self) -> str:
+        """The fractions for people."""
+        return f"{100 * self.brighter:.2g} % of the voxels brighter, {100 * self.darker:.2g} % darker"
+
+
+def measure_enhancement(first: Volume, second: Volume) -> Enhancement:
+    """Compare two T1-weighted volumes of one head, in any intensity units and on any grids.
+
+    Parameters
+    ----------
+    first, second : images in one patient space, aligned but for a few mm of motion
+
+    Returns
+    -------
+    The fractions and the verdict; with fewer than 100 voxels in common the verdict is 0.
+    """
+    x, y = _common(first, second)
+    head = _foreground(x) & _foreground(y)
+    if head.sum() < _ENOUGH:
+        return Enhancement(0.0, 0.0, 0)
+    brighter, darker = _tails(x, y, head)
+    # The other way round is not the mirror image: a line predicts what did not change, so that what did
+    # stands out in the volume that is predicted.
+    first_brighter, first_darker = _tails(y, x, head)
+    return Enhancement(brighter, darker, _shown(brighter, darker) - _shown(first_brighter, first_darker))
+
+
+def _shown(change: float, opposite: float) -> int:
+    return int(change >= _FRACTION and change >= _RATIO * opposite)
+
+
+def _common(first: Volume, second: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both volumes on one coarse grid over the first one's field of view, NaN outside the second's."""
+    coarse = first.grid.with_spacing(tuple(np.maximum(first.spacing, _SPACING)))
+    reference = Volume(np.zeros(coarse.shape, dtype=np.float32), coarse.affine).to_sitk()
+    x, y = (_sample(v, reference, np.maximum(first.spacing, second.spacing).max()) for v in (first, second))
+    return x, y
+
+
+def _sample(volume: Volume, reference: sitk.Image, coarsest: float) -> NDArray[np.float64]:
+    """``volume`` smoothed to about the resolution of the coarser of the two, on the grid of ``reference``."""
+    own = np.where(volume.spacing > _SPACING, volume.spacing / _FWHM_TO_SIGMA, 0.0)
+    sigma = np.sqrt(np.maximum(max(_SMOOTHING, coarsest / _FWHM_TO_SIGMA) ** 2 - own**2, 0.0))
+    smooth = gaussian_filter(volume.array.astype(np.float32), sigma / volume.spacing, mode="nearest")
+    image = sitk.Resample(volume.with_array(smooth).to_sitk(), reference, sitk.Transform(), sitk.sitkLinear,
+                          float("nan"), sitk.sitkFloat32)
+    return sitk.GetArrayFromImage(image).astype(np.float64)
+
+
+def _foreground(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Voxels that differ from the background, which is what the faces of the box show."""
+    known = np.isfinite(x)
+    if not known.any():
+        return known
+    faces = np.concatenate([np.take(x, n, axis).ravel() for axis in range(3) for n in (0, -1)])
+    faces = faces[np.isfinite(faces)]
+    background = float(np.median(faces)) if faces.size else float(np.min(x[known]))
+    away = np.abs(np.where(known, x, background) - background)
+    return known & (away > 0.1 * np.percentile(away[known], 99.5))
+
+
+def _tails(x: NDArray[np.float64], y: NDArray[np.float64], head: NDArray[np.bool_]) -> tuple[float, float]:
+    """Fractions of ``head`` where ``y`` is above and below all that a robust line predicts from ``x`` nearby."""
+    slope, offset = _fit_line(x[head], y[head])
+    if slope <= 0:  # no two T1-weighted volumes
+        return 0.0, 0.0
+    filled = np.where(np.isfinite(x), x, np.median(x[head]))
+    residual = y[head] - (slope * x[head] + offset)
+    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(residual - np.median(residual))))
+    low, middle, high = np.percentile(y[head], [5, 50, 95])
+    threshold = max(_NOISE * sigma, _RANGE * max(high - low, 1e-6 * abs(middle)))
+    above = y[head] - (slope * maximum_filter(filled, footprint=_NEIGHBOURS)[head] + offset)
+    below = y[head] - (slope * minimum_filter(filled, footprint=_NEIGHBOURS)[head] + offset)
+    return float(np.mean(above > threshold)), float(np.mean(below < -threshold))
+
+
+def _fit_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset of the line from ``x`` to ``y`` with a Cauchy loss, which outliers cannot pull."""
+    step = max(1, x.size // _SAMPLES)
+    u, v = x[::step], y[::step]
+    centre, spread = np.median(u), max(float(np.subtract(*np.percentile(u, [90, 10]))), 1e-6)
+    start = np.array([np.subtract(*np.percentile(v, [90, 10])), np.median(v)])
+    deviation = float(np.median(np.abs(v - start[1] - start[0] * (u - centre) / spread)))
+    scale = max(deviation, 1e-6 * abs(start).max(), 1e-9)
+    fit = least_squares(lambda p: p[0] * (u - centre) / spread + p[1] - v, start, loss="cauchy", f_scale=scale)
+    slope = float(fit.x[0] / spread)
+    return slope, float(fit.x[1] - slope * centre)

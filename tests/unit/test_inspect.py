@@ -1,0 +1,139 @@
+"""``acuity inspect`` and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import acuity
+from acuity.cli import main
+from tests.dicom_builder import oblique_affine, uid, write_mr_series
+from tests.hospital import brain, hospital_series, write_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    specs = hospital_series()
+    specs[6].options = {"skip": (5,)}  # the SWI misses a slice
+    return write_study(tmp_path_factory.mktemp("study"), specs)
+
+
+def inspect_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
+    assert main(["inspect", "--json", *words]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def test_json(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content, err = inspect_json(capsys, str(study))
+    assert err == ""
+    assert list(content) == ["series"]
+    for series in content["series"]:
+        assert list(series) == [
+            "series_uid", "description", "modality", "verdict", "code", "reason", "volumes", "sequence"]
+        assert series["modality"] == "MR" and series["reason"]
+    specs = hospital_series()
+    assert [s["series_uid"] for s in content["series"]] == [spec.uid for spec in specs]
+    assert [s["description"] for s in content["series"]] == [spec.name for spec in specs]
+    sequences = [s["sequence"] for s in content["series"]]
+    assert sequences == [None, "T1", None, None, None, "T2", None, "FLAIR", "T1c", None]
+    refused = content["series"][6]
+    assert (refused["verdict"], refused["code"], refused["volumes"]) == ("refused", "missing-slice", [])
+    chosen = content["series"][1]
+    assert (chosen["verdict"], chosen["code"]) == ("ok", "ok")
+    (volume,) = chosen["volumes"]
+    assert volume["shape"] == [24, 20, 12]
+
+
+def test_json_geometry_is_what_simpleitk_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = write_mr_series(tmp_path, brain(), oblique_affine())
+    content, _ = inspect_json(capsys, str(tmp_path))
+    image = sitk.ReadImage([str(p) for p in paths])
+    (volume,) = content["series"][0]["volumes"]
+    assert volume["shape"] == list(image.GetSize())
+    for index in ((0, 0, 0), (23, 0, 0), (0, 19, 0), (0, 0, 11)):
+        point = np.asarray(volume["affine"]) @ [*index, 1]
+        assert np.allclose(point[:3], image.TransformIndexToPhysicalPoint(index), atol=1e-3)
+
+
+def test_each_volume_of_a_series_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n, echo in enumerate((15, 95)):
+        write_mr_series(tmp_path, brain(seed=n), oblique_affine(), series_uid=uid("dual"), prefix=f"echo{n}",
+                        first_instance=1 + 100 * n, RepetitionTime=4000, EchoTime=echo)
+    content, err = inspect_json(capsys, str(tmp_path))
+    assert len(content["series"][0]["volumes"]) == 2
+    assert content["series"][0]["sequence"] == "T2"
+    assert err.startswith("acuity: no T1, T1c, FLAIR: missing-sequence: T1, T1c and FLAIR were not found among 1 ")
+    assert err.count("\n") == 1
+
+
+def test_a_missing_sequence_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, [s for s in hospital_series() if s.number != 8])
+    content, err = inspect_json(capsys, str(tmp_path))
+    assert [s["sequence"] for s in content["series"]].count(None) == 6
+    assert err.startswith("acuity: no FLAIR: missing-sequence: FLAIR was not found among 9 series: ")
+
+
+def test_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(study)]) == 0
+    out = capsys.readouterr().out
+    for text in ("AX T2", "24 x 20 x 12", "1 x 1 x 3", "SE, TR 4500, TE 99 ms", "missing-slice", "FLAIR", "Not chosen"):
+        assert text in out
+    assert "Phantom" not in out  # the patient's name and ID
+
+
+def test_series_may_be_named(study: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sagittal, axial = hospital_series()[2], hospital_series()[1]
+    content, _ = inspect_json(capsys, str(study), "--series", f"T1={sagittal.uid}")
+    assert [s["description"] for s in content["series"] if s["sequence"] == "T1"] == ["SAG T1"]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("series:\n  T1: {number: 3}\n", encoding="utf-8")
+    content, _ = inspect_json(capsys, "--rules", str(rules), str(study))
+    assert [s["description"] for s in content["series"] if s["sequence"] == "T1"] == ["SAG T1"]
+    content, _ = inspect_json(capsys, "--rules", str(rules), "--series", f"t1={axial.uid}", str(study))
+    assert content["series"][1]["sequence"] == "T1"
+
+
+def test_errors_have_their_exit_codes_and_say_found_rule_remedy(
+        study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path / "nowhere")]) == 10
+    assert main(["inspect", str(tmp_path)]) == 11
+    capsys.readouterr()
+    assert main(["inspect", "--json", "--series", "T2=1.2.3", str(study)]) == 32
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, *rest = err.splitlines()
+    assert first == "acuity: invalid-rules: T2 is named by UID 1.2.3, and no series of the study match."
+    assert [line.split(":")[0] for line in rest] == ["  rule", "  remedy"]
+
+
+@pytest.mark.parametrize("words", [
+    ["inspect", "--series", "T5=1.2", "x"], ["inspect", "--series", "T1", "x"], [], ["nothing"]])
+def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: acuity" in capsys.readouterr().err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, text in ((["--version"], acuity.__version__), (["--help"], "inspect"),
+                        (["inspect", "--help"], "--rules FILE")):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 0
+        assert text in capsys.readouterr().out
+
+
+def test_verbose_lists_what_was_passed_over(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_study(tmp_path, hospital_series())
+    (folder / "readme.txt").write_text("hello", encoding="utf-8")
+    assert main(["inspect", "-v", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert "1 files were passed over (-v lists them)." in out
+    assert "passed over readme.txt" in err
