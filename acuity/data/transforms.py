@@ -1,0 +1,47 @@
+"""The steps of data pipelines that bundle configs name, as MONAI dictionary transforms.
+
+Each is a thin class round a pure function of the library, so that a bundle run by ``python -m monai.bundle``
+prepares its images exactly as the application does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
+
+from acuity.anatomy import regions_to_labels
+from acuity.imaging.intensity import zscore
+from acuity.volume import Volume
+
+
+class BrainZScored(MapTransform):
+    """Z-score each channel of a skull-stripped image over the brain: the voxels where any channel is above 0."""
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """Images (C, D, H, W) of any scale to float32 within -5..5, 0 outside the brain."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            channels = image.numpy(force=True)
+            mask = Volume((channels > 0).any(axis=0).astype(np.uint8), np.eye(4))
+            scores = np.stack([zscore(mask.with_array(channel), mask).array for channel in channels])
+            result[key] = convert_to_dst_type(scores, image)[0]
+        return result
+
+
+class RegionsToLabelsd(MapTransform):
+    """Masks of ET, TC and WT to the labels 0, 1, 2, 4."""
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """Masks (3, D, H, W), set above 0.5, to uint8 labels (1, D, H, W)."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            regions = result[key]
+            labels = regions_to_labels(regions.numpy(force=True) > 0.5)
+            result[key] = convert_to_dst_type(labels[None], regions, dtype=torch.uint8)[0]
+        return result
