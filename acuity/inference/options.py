@@ -1,0 +1,161 @@
+"""The command line of the application, and the environment variables that take its place in a container.
+
+Nothing heavy is imported here, so that ``--help`` and a wrong command line are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from acuity import __version__, anatomy
+
+MAX_SPACING = 1.0  # mm; what the segmentation network was trained on
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for.
+
+    Parameters
+    ----------
+    input : folder (or DICOMDIR, or file) of one study
+    output : folder for the results; created if need be
+    models : folder that holds the bundles
+    rules : file with rules that replace the built-in ones for choosing the series; None for the built-in ones
+    series : SeriesInstanceUID named by the user for a sequence
+    spacing : coarsest voxel spacing in mm along i, j, k after super-resolution; an axis of the source that is
+        finer keeps its own
+    verbosity : -1 silent but for errors, 0 one line a stage, 1 with details, 2 for developers
+    """
+
+    input: Path
+    output: Path
+    models: Path
+    rules: Path | None = None
+    series: Mapping[anatomy.Sequence, str] = field(default_factory=dict)
+    spacing: tuple[float, float, float] = (MAX_SPACING, MAX_SPACING, MAX_SPACING)
+    verbosity: int = 0
+
+
+def parse_options(
+    argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, default_models: Path = Path("bundles")
+) -> Options:
+    """Read the command line; what it leaves out comes from ``environ``, then from the defaults.
+
+    Parameters
+    ----------
+    argv : arguments without the program's name; None for those of the process
+    environ : environment variables
+    default_models : where the bundles are when neither says so
+
+    Raises
+    ------
+    SystemExit
+        With 2 for a wrong command line and 0 after ``--help`` or ``--version``, as argparse does it.
+    """
+    parser = _parser(environ, default_models)
+    args = parser.parse_args(argv)
+    try:
+        named = args.series or [_named_series(text) for text in environ.get("ACUITY_SERIES", "").split()]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"variable ACUITY_SERIES: {error}")
+    series = dict(named)
+    if len(series) < len(named):
+        parser.error("argument --series: one sequence is named twice")
+    return Options(
+        input=args.input,
+        output=args.output,
+        models=args.model,
+        rules=args.rules,
+        series=series,
+        spacing=args.spacing,
+        verbosity=-1 if args.quiet else args.verbose,
+    )
+
+
+def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="Super-resolve the MR series of one brain tumour study, segment the tumour and measure it. "
+        "Reads DICOM, writes DICOM.",
+        epilog="Exit codes: 0 done; 1 unexpected failure; 2 wrong command line; 10 to 69 a refusal, whose code, "
+        "rule and remedy stand in result.json. Variables in brackets take the place of an option.",
+    )
+    parser.add_argument("--version", action="version", version=f"acuity {__version__}")
+    parser.add_argument(
+        "-i",
+        "--input",
+        type=Path,
+        default=Path(environ.get("HOLOSCAN_INPUT_PATH") or "input"),
+        metavar="IN",
+        help="folder of one DICOM study [HOLOSCAN_INPUT_PATH] (default: input)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(environ.get("HOLOSCAN_OUTPUT_PATH") or "output"),
+        metavar="OUT",
+        help="folder for the results [HOLOSCAN_OUTPUT_PATH] (default: output)",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        default=Path(environ.get("HOLOSCAN_MODEL_PATH") or default_models),
+        metavar="MODELS",
+        help="folder of the bundles [HOLOSCAN_MODEL_PATH] (default: those that came with the application)",
+    )
+    parser.add_argument(
+        "--rules",
+        type=Path,
+        default=environ.get("ACUITY_RULES") or None,
+        metavar="FILE",
+        help="rules for choosing the series, in place of the built-in ones [ACUITY_RULES]",
+    )
+    parser.add_argument(
+        "--series",
+        type=_named_series,
+        action="append",
+        metavar="SEQUENCE=UID",
+        help="take this series for T1, T1c, T2 or FLAIR; may be repeated [ACUITY_SERIES, separated by blanks]",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=_spacing,
+        default=environ.get("ACUITY_SPACING") or f"{MAX_SPACING:g}",
+        metavar="MM",
+        help="voxel spacing after super-resolution, one number or three separated by "
+        "commas; an axis that is finer keeps its own [ACUITY_SPACING] (default: %(default)s)",
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
+    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+def _named_series(text: str) -> tuple[anatomy.Sequence, str]:
+    name, _, uid = text.partition("=")
+    names = {sequence.value.lower(): sequence for sequence in anatomy.Sequence}
+    if name.lower() not in names:
+        known = ", ".join(sequence.value for sequence in anatomy.Sequence)
+        raise argparse.ArgumentTypeError(f"{name!r} is no sequence; write one of {known}, then = and the "
+                                         "SeriesInstanceUID")  # fmt: skip
+    if not uid:
+        raise argparse.ArgumentTypeError(f"no SeriesInstanceUID follows {name!r}; write {name}=UID")
+    return names[name.lower()], uid
+
+
+def _spacing(text: str) -> tuple[float, float, float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one or three numbers of mm") from None
+    if len(numbers) not in (1, 3) or not all(0.25 <= number <= 10 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one or three numbers between 0.25 and 10 mm")
+    i, j, k = numbers * 3 if len(numbers) == 1 else numbers
+    return i, j, k

@@ -1,0 +1,278 @@
+"""The stages between reading and writing, each a function from one result to the next.
+
+``load_study`` -> ``choose_series`` -> ``preparation.prepare`` -> ``super_resolve_study`` -> ``segment_study`` ->
+the functions of ``writing``.  Every result can describe itself for ``result.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acuity.anatomy import REGION_LABELS, Region, Sequence
+from acuity.dicom.model_info import ModelInfo
+from acuity.dicom.read import read_study
+from acuity.dicom.rules import Rules, load_rules
+from acuity.dicom.select import Selection, select_sequences
+from acuity.dicom.study import Study
+from acuity.imaging.resampling import resample
+from acuity.inference.bundle import Bundle, load_bundle
+from acuity.inference.preparation import REFERENCE, Prepared, mask_on_grid
+from acuity.inference.segmentation import SegmentationResult, segment
+from acuity.inference.source_grid import labels_on_grid
+from acuity.inference.super_resolution import SuperResolution, super_resolve
+from acuity.volume import Grid, Volume
+
+SUPER_RESOLUTION_BUNDLE = "brain_mri_super_resolution"
+SEGMENTATION_BUNDLE = "brain_tumor_segmentation"
+
+Progress = Callable[[float], None]
+SuperResolver = Callable[..., SuperResolution]
+Segmenter = Callable[..., SegmentationResult]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The released bundles that the application runs."""
+
+    super_resolution: Bundle
+    segmentation: Bundle
+
+    def describe(self) -> dict[str, Any]:
+        """The ``models`` section of ``result.json``."""
+        return {"models": [
+            {"name": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
+            for bundle in (self.super_resolution, self.segmentation)
+        ]}  # fmt: skip
+
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(f"{bundle.name} {bundle.version}" for bundle in (self.super_resolution, self.segmentation))
+
+
+def load_models(folder: Path) -> Models:
+    """Load both bundles.
+
+    Raises
+    ------
+    BundleNotFoundError, BundleError
+        When one is absent or cannot be used.
+    """
+    return Models(load_bundle(folder, SUPER_RESOLUTION_BUNDLE), load_bundle(folder, SEGMENTATION_BUNDLE))
+
+
+def model_info(bundle: Bundle) -> ModelInfo:
+    """A bundle, as DICOM objects name it."""
+    return ModelInfo(name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study's headers."""
+
+    study: Study
+
+    def describe(self) -> dict[str, Any]:
+        """The ``inputs`` section of ``result.json``: UIDs and verdicts, no descriptions."""
+        return {
+            "inputs": {
+                "study_uid": self.study.study_uid,
+                "series": [
+                    {"series_uid": s.series_uid, "verdict": s.verdict, "code": s.code, "reason": s.reason}
+                    for s in self.study.series
+                ],
+                "files_ignored": len(self.study.ignored),
+            },
+            "warnings": [warning for s in self.study.series for warning in s.warnings],
+        }
+
+    def summary(self) -> str:
+        """One line for people."""
+        refused = sum(s.verdict != "ok" for s in self.study.series)
+        return f"{len(self.study.series)} series" + (f", {refused} of them refused" if refused else "")
+
+
+def load_study(path: Path) -> Loaded:
+    """Read a study's headers, see ``acuity.dicom.read.read_study``."""
+    return Loaded(read_study(path))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The series for each sequence."""
+
+    selection: Selection
+
+    def describe(self) -> dict[str, Any]:
+        """The ``selection`` section of ``result.json``."""
+        return {"selection": {
+            sequence.value: {"series_uid": choice.series.series_uid, "reason": choice.reason}
+            for sequence, choice in self.selection.choices.items()
+        }}  # fmt: skip
+
+    def summary(self) -> str:
+        """One line for people: how each sequence was measured."""
+        return ", ".join(f"{sequence.value} {_millimetres(choice.stack.grid)}"
+                         for sequence, choice in self.selection.choices.items())  # fmt: skip
+
+
+def choose_series(loaded: Loaded, *, rules: Path | None = None, named: Mapping[Sequence, str] | None = None) -> Chosen:
+    """Find T1, T1c, T2 and FLAIR, see ``acuity.dicom.select.select_sequences``.
+
+    Parameters
+    ----------
+    rules : file with rules that replace the built-in ones
+    named : SeriesInstanceUID that the user named for a sequence
+    """
+    read: Rules | None = load_rules(rules) if rules else None
+    return Chosen(select_sequences(loaded.study, rules=read, overrides=dict(named or {})))
+
+
+@dataclass(frozen=True)
+class SuperResolved:
+    """Four volumes on one fine grid.
+
+    Parameters
+    ----------
+    volumes : float32, all on the super-resolved grid of the reference, in its frame of reference
+    brain : uint8 mask on that grid
+    residuals : by sequence, the relative difference (L2 norms) between what was measured and the super-resolved image
+        degraded again: of the network's image, and after data consistency was enforced
+    source : the reference as it was measured
+    model : the network
+    """
+
+    volumes: Mapping[Sequence, Volume]
+    brain: Volume
+    residuals: Mapping[Sequence, tuple[float, float]]
+    source: Volume
+    model: ModelInfo
+
+    @property
+    def grid(self) -> Grid:
+        """Where all volumes lie."""
+        return self.brain.grid
+
+    def describe(self) -> dict[str, Any]:
+        """The ``super_resolution`` section of ``result.json``."""
+        return {"super_resolution": {
+            "shape": list(self.grid.shape),
+            "spacing_mm": [round(float(s), 4) for s in self.grid.spacing],
+            "data_consistency_residual": {
+                sequence.value: {"before": round(before, 5), "after": round(after, 5)}
+                for sequence, (before, after) in self.residuals.items()
+            },
+        }}  # fmt: skip
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{_millimetres(self.source.grid)} -> {_millimetres(self.grid)}"
+
+
+def super_resolve_study(
+    prepared: Prepared,
+    bundle: Bundle,
+    *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    progress: Progress | None = None,
+    super_resolver: SuperResolver = super_resolve,
+) -> SuperResolved:
+    """Super-resolve each sequence on its own grid, then bring all onto the reference's fine grid.
+
+    So the network sees voxels as they were measured, and each result is interpolated once at most: not at all where
+    its fine grid is the reference's already.
+
+    Parameters
+    ----------
+    spacing : coarsest voxels wanted in mm along i, j, k; an axis that was measured finer keeps its spacing
+    progress : called with the part that is done, 0 to 1
+    super_resolver : the library's, or another with its signature
+    """
+    fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
+    volumes, residuals = {}, {}
+    for number, (sequence, volume) in enumerate(prepared.volumes.items()):
+        report = _part_of(progress, number, len(prepared.volumes))
+        result = super_resolver(volume, bundle, spacing=_target(volume.grid, spacing),
+                                mask=prepared.brain_of(sequence), progress=report)  # fmt: skip
+        residuals[sequence] = (result.residual, result.residual_after)
+        rigid = prepared.alignment[sequence]
+        moved = _onto(result.volume, fine, rigid.matrix if rigid.performed else None)
+        volumes[sequence] = replace(moved, frame_of_reference_uid=prepared.frame_of_reference_uid)
+    return SuperResolved(
+        volumes=volumes,
+        brain=replace(mask_on_grid(prepared.brain, volumes[REFERENCE].grid),
+                      frame_of_reference_uid=prepared.frame_of_reference_uid),
+        residuals=residuals,
+        source=replace(prepared.reference, frame_of_reference_uid=prepared.frame_of_reference_uid),
+        model=model_info(bundle),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """The tumour.
+
+    Parameters
+    ----------
+    labels : uint8 of 0, 1, 2 and 4 on the super-resolved grid
+    source_labels : the same on the grid that the reference was measured on
+    model : the network
+    """
+
+    labels: Volume
+    source_labels: Volume
+    model: ModelInfo
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing yet: the report measures."""
+        return {}
+
+    def summary(self) -> str:
+        """One line for people."""
+        voxel = self.labels.grid.voxel_volume
+        return ", ".join(f"{region.value} {np.isin(self.labels.array, REGION_LABELS[region]).sum() * voxel:.1f} ml"
+                         for region in Region)  # fmt: skip
+
+
+def segment_study(
+    images: SuperResolved, bundle: Bundle, *, progress: Progress | None = None, segmenter: Segmenter = segment
+) -> Segmented:
+    """Find the tumour on the fine grid, and bring its labels to the grid that was measured.
+
+    Parameters
+    ----------
+    progress : called with the part that is done, 0 to 1
+    segmenter : the library's, or another with its signature
+    """
+    result = segmenter(dict(images.volumes), images.brain, bundle, progress=progress)
+    # The reference's fine volume says where labels lie and which images they come from.
+    labels = images.volumes[REFERENCE].with_array(result.labels.array)
+    return Segmented(labels, labels_on_grid(labels, images.source.grid), model_info(bundle))
+
+
+def _target(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The wanted spacing along each axis, but never coarser than what was measured."""
+    i, j, k = (float(min(own, wanted)) for own, wanted in zip(grid.spacing, spacing, strict=True))
+    return i, j, k
+
+
+def _onto(volume: Volume, grid: Grid, matrix: np.ndarray | None) -> Volume:
+    """One cubic interpolation, without its overshoot at edges; none where nothing has to move."""
+    if matrix is None and volume.grid.same_as(grid):
+        return volume.on_grid(volume.array, grid)
+    moved = resample(volume, grid, matrix, interpolation="bspline")
+    return moved.with_array(np.clip(moved.array, volume.array.min(), volume.array.max()))
+
+
+def _part_of(progress: Progress | None, number: int, count: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done: progress((number + done) / count)
+
+
+def _millimetres(grid: Grid) -> str:
+    return "x".join(f"{s:.3g}" for s in grid.spacing) + " mm"

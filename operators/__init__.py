@@ -1,0 +1,1 @@
+"""The stages of Acuity as Holoscan operators, one a file: each translates its ports into one library call."""

@@ -1,0 +1,30 @@
+"""Super-resolves the sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.deploy.core import Fragment
+
+from acuity.inference.bundle import Bundle
+from acuity.inference.pipeline import SuperResolved, super_resolve_study
+from acuity.inference.preparation import Prepared
+from acuity.inference.run import Run
+from operators.stage import StageOperator
+
+
+class SuperResolutionOperator(StageOperator):
+    """``prepared`` -> ``images``: four volumes on one fine grid."""
+
+    stage = "super-resolve"
+    inputs = ("prepared",)
+    output = "images"
+
+    def __init__(self, fragment: Fragment, *args: Any, run: Run, bundle: Bundle) -> None:
+        self.bundle = bundle
+        super().__init__(fragment, *args, run=run)
+
+    def work(self, prepared: Prepared) -> SuperResolved:
+        """Super-resolve to the spacing that the user asked for."""
+        progress = self.run.progress(self.stage)
+        return super_resolve_study(prepared, self.bundle, spacing=self.run.options.spacing, progress=progress)
