@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, take
+from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, soften, take
 
 
 @pytest.fixture
@@ -60,3 +60,12 @@ def test_perturbing_leaves_the_background_and_drops_a_channel(case):
     result = perturb(image.clone(), np.random.default_rng(0), drop=1.0)
     assert (result[:, 0] == 0).all()
     assert sum(bool((channel == 0).all()) for channel in result) == 1
+
+
+def test_softening_keeps_the_mean_and_loses_detail(case):
+    image = torch.rand(4, 24, 24, 24, generator=torch.Generator().manual_seed(0))
+    for seed in range(6):
+        result = soften(image, np.random.default_rng(seed))
+        assert result.shape == image.shape
+        assert result.mean().item() == pytest.approx(image.mean().item(), abs=0.02)
+        assert result.std() < 0.95 * image.std()
