@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Sequence(str, Enum):
+class Sequence(StrEnum):
     """The four MR sequences of a brain tumour protocol, in the order of the network's channels."""
 
     T1 = "T1"
@@ -27,7 +27,7 @@ class Label(int, Enum):
     ENHANCING = 4
 
 
-class Region(str, Enum):
+class Region(StrEnum):
     """Overlapping regions as BraTS scores them, in the order of the network's outputs."""
 
     ET = "ET"

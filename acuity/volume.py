@@ -102,7 +102,7 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels along i, j, k."""
-        return self.array.shape  # type: ignore[return-value]
+        return self.array.shape
 
     @cached_property
     def grid(self) -> Grid:

@@ -71,7 +71,7 @@ def draw_patches(
     grow = [(0, 0), *[(0, max(0, full - n)) for n in stack.shape[1:]]]
     stack = np.pad(stack, grow) if any(b for _, b in grow) else stack
     thick = int(rng.integers(1, 3))
-    patches = []
+    patches: list[NDArray[np.float32]] = []
     while len(patches) < count:
         k = int(rng.integers(stack.shape[0] - thick + 1))
         i, j = (int(rng.integers(n - full + 1)) for n in stack.shape[1:])

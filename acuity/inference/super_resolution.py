@@ -140,15 +140,17 @@ def _restore(
         region = tuple(w if done_ratios[a] != 1.0 else box[a] for a, w in enumerate(where))
         planes = [through] if axes != (through,) else [axis for axis in range(3) if axis != through]
         restored = torch.stack([
-            _run_slices(
-                current[region], plane, network,
-                lambda f, n=number, p=order, of=len(planes): progress((n + (p + f) / of) / len(stages)),
-            )
+            _run_slices(current[region], plane, network, _part(progress, number, len(stages), order, len(planes)))
             for order, plane in enumerate(planes)
         ]).mean(dim=0)
         current = current.clone()
         current[region] = restored
     return current[where], where
+
+
+def _part(progress: Progress, stage: int, stages: int, plane: int, planes: int) -> Progress:
+    """Progress of one pass over the slices as a share of the whole."""
+    return lambda done: progress((stage + (plane + done) / planes) / stages)
 
 
 def _run_slices(block: Tensor, axis: int, network: nn.Module, progress: Progress) -> Tensor:

@@ -43,6 +43,7 @@ class VGG16Features(nn.Module):
                 layers += [conv, nn.ReLU()]
             layers.append(nn.MaxPool2d(2))
         self.layers = nn.Sequential(*layers[:-2])
+        self.mean: Tensor
         self.register_buffer("mean", torch.tensor(_CAFFE_MEAN_BGR).reshape(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from acuity.data.slices import MARGIN, Degradation, crop_margin, degrade, draw_degradation, draw_patches, interpolate_back
+from acuity.data.slices import (
+    MARGIN,
+    Degradation,
+    crop_margin,
+    degrade,
+    draw_degradation,
+    draw_patches,
+    interpolate_back,
+)
 
 
 @pytest.mark.parametrize("kernel", ["cubic", "box", "decimate"])

@@ -4,7 +4,7 @@ import csv
 
 from acuity.evaluation.tables import mean_table, write_csv
 
-ROWS = [
+ROWS: list[dict[str, str | float]] = [
     {"case": "a", "region": "ET", "dice": 0.5},
     {"case": "b", "region": "ET", "dice": 0.7},
     {"case": "a", "region": "WT", "dice": 0.9},

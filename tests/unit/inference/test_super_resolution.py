@@ -90,7 +90,7 @@ def test_outside_the_mask_is_interpolated_only():
 
 
 def test_progress_ends_at_one():
-    done = []
+    done: list[float] = []
     super_resolve(blob((8, 8, 8), (4, 4, 4), np.diag([2.0, 2, 2, 1])), bundle(), progress=done.append)
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
