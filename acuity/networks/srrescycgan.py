@@ -89,6 +89,12 @@ def foreground_noise_sigma(image: Tensor) -> Tensor:
     return torch.tensor(sigmas)
 
 
+def read_weights(path: str) -> dict[str, Tensor]:
+    """A file of weights, ours or as the authors released it, for one channel; read with ``weights_only=True``."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return from_published(state) if "model.conv1.weight_v" in state else state
+
+
 def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Map a published three-channel checkpoint's keys to ours and fold it to one channel.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, from_published
+from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, read_weights
 
 
 def test_parameter_count_is_the_published_one():
@@ -42,7 +42,7 @@ def test_noise_level_is_estimated_from_the_foreground():
 def test_the_published_checkpoint_loads_and_folds(shared_data):
     state = torch.load(shared_data / "weights" / "SRResCGAN_srrescgan_model.pth", weights_only=True)
     gray = SRResCycGAN().eval()
-    gray.load_state_dict(from_published(state))
+    gray.load_state_dict(read_weights(str(shared_data / "weights" / "SRResCGAN_srrescgan_model.pth")))
     colour = SRResCycGAN(in_channels=3).eval()
     colour.load_state_dict({
         k.removeprefix("model.").replace("weight_g", "parametrizations.weight.original0").replace(
