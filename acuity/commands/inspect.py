@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from acuity.anatomy import Sequence
 from acuity.dicom.read import read_study
 from acuity.dicom.rules import default_rules, load_rules
 from acuity.dicom.scan import scan_of
 from acuity.dicom.select import Selection, examine
 from acuity.dicom.study import Series, Study
+from acuity.inference.options import named_series
 
 _logger = logging.getLogger(__name__)
 
@@ -41,21 +41,6 @@ def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
                         help="rules of your own (YAML or JSON; configs/sequences.yaml documents the format)")
     parser.add_argument("--series", metavar="SEQUENCE=UID", type=named_series, action="append", default=[],
                         help="take the series with this UID for T1, T1c, T2 or FLAIR; may be repeated")
-
-
-def named_series(text: str) -> tuple[Sequence, str]:
-    """Parse "T1c=1.2.3".
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        When the text has another form.
-    """
-    name, _, uid = text.partition("=")
-    names = {s.value.lower(): s for s in Sequence}
-    if name.lower() not in names or not uid:
-        raise argparse.ArgumentTypeError(f"{text!r} must be SEQUENCE=UID, with T1, T1c, T2 or FLAIR as the sequence")
-    return names[name.lower()], uid.strip()
 
 
 def run(args: argparse.Namespace) -> int:

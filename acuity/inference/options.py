@@ -60,7 +60,7 @@ def parse_options(
     parser = _parser(environ, default_models)
     args = parser.parse_args(argv)
     try:
-        named = args.series or [_named_series(text) for text in environ.get("ACUITY_SERIES", "").split()]
+        named = args.series or [named_series(text) for text in environ.get("ACUITY_SERIES", "").split()]
     except argparse.ArgumentTypeError as error:
         parser.error(f"variable ACUITY_SERIES: {error}")
     series = dict(named)
@@ -119,7 +119,7 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
     )
     parser.add_argument(
         "--series",
-        type=_named_series,
+        type=named_series,
         action="append",
         metavar="SEQUENCE=UID",
         help="take this series for T1, T1c, T2 or FLAIR; may be repeated [ACUITY_SERIES, separated by blanks]",
@@ -138,7 +138,14 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
     return parser
 
 
-def _named_series(text: str) -> tuple[anatomy.Sequence, str]:
+def named_series(text: str) -> tuple[anatomy.Sequence, str]:
+    """Parse "T1c=1.2.3".
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        When the text has another form.
+    """
     name, _, uid = text.partition("=")
     names = {sequence.value.lower(): sequence for sequence in anatomy.Sequence}
     if name.lower() not in names:
@@ -147,7 +154,7 @@ def _named_series(text: str) -> tuple[anatomy.Sequence, str]:
                                          "SeriesInstanceUID")  # fmt: skip
     if not uid:
         raise argparse.ArgumentTypeError(f"no SeriesInstanceUID follows {name!r}; write {name}=UID")
-    return names[name.lower()], uid
+    return names[name.lower()], uid.strip()
 
 
 def _spacing(text: str) -> tuple[float, float, float]:
