@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from acuity.anatomy import Region, Sequence, regions_to_labels
@@ -22,6 +23,7 @@ from acuity.volume import Grid, Volume
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
 SUSPICIOUS = 0.2  # probability of whole tumour above which the fine network looks
 CONTEXT = 12  # voxels that it sees around
+SMALLEST_PART = 0.1  # of the largest part's volume; lone smaller parts are mostly false (validation cases)
 
 Progress = Callable[[float], None]
 
@@ -76,8 +78,18 @@ def segment(
     cropped = torch.sigmoid(to_canonical.backward(logits)).numpy()
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
-    labels = regions_to_labels(probabilities > 0.5)
+    labels = regions_to_labels(without_small_parts(probabilities > 0.5))
     return SegmentationResult(brain.with_array(labels), probabilities)
+
+
+def without_small_parts(regions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out of (3, I, J, K), ET, TC, WT, what lies in connected parts of the tumour below SMALLEST_PART."""
+    parts, count = ndimage.label(regions.any(axis=0))
+    if count < 2:
+        return regions
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return regions & (sizes >= SMALLEST_PART * sizes.max())[parts]
 
 
 def coarse_to_fine(image: Tensor, network: CoarseToFine, progress: Progress = lambda _: None) -> Tensor:
