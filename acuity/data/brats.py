@@ -15,7 +15,7 @@ from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.volume import Volume
 
-_FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
+FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -62,7 +62,7 @@ def read_image(path: Path, dtype: type = np.float32) -> Volume:
 
 def read_case(folder: Path) -> dict[Sequence, Volume]:
     """The four images of a case, float32 in the file's own intensities."""
-    return {s: read_image(folder / f"{folder.name}_{suffix}.nii.gz") for s, suffix in _FILE_SUFFIX.items()}
+    return {s: read_image(folder / f"{folder.name}_{suffix}.nii.gz") for s, suffix in FILE_SUFFIX.items()}
 
 
 def read_labels(folder: Path) -> Volume:

@@ -19,8 +19,6 @@ from acuity.inference.bundle import load_bundle
 from acuity.inference.super_resolution import super_resolve
 from acuity.training.degraded import interpolated, low_resolution
 
-SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
-
 
 def evaluate(
     *,
@@ -61,7 +59,7 @@ def evaluate(
                     "seconds": seconds if method == "super_resolved" else 0.0,
                     "residual": result.residual if method == "super_resolved" else 0.0,
                 })
-                _save(array, volume.affine, folder / method / name / f"{name}_{SUFFIX[sequence]}.nii.gz")
+                _save(array, volume.affine, folder / method / name / f"{name}_{brats.FILE_SUFFIX[sequence]}.nii.gz")
         write_csv(rows, folder / "super_resolution.csv")
     summary = mean_table(rows, by=["sequence", "method"], values=["psnr", "ssim", "seconds"])
     overall = mean_table(rows, by=["method"], values=["psnr", "ssim", "seconds", "residual"])
