@@ -11,6 +11,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+# NIfTI's patient axes point to the right and front, DICOM's to the left and back; the matrix is its own inverse.
+RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
-from acuity.volume import Volume
+from acuity.volume import RAS_LPS, Volume
 
 FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def data_folder(folder: str | Path | None = None) -> Path:
@@ -57,7 +56,7 @@ def read_image(path: Path, dtype: type = np.float32) -> Volume:
         )
     image = nib.load(path)
     assert isinstance(image, nib.Nifti1Image) and image.affine is not None
-    return Volume(np.asarray(image.dataobj).astype(dtype), _RAS_TO_LPS @ image.affine)
+    return Volume(np.asarray(image.dataobj).astype(dtype), RAS_LPS @ image.affine)
 
 
 def read_case(folder: Path) -> dict[Sequence, Volume]:

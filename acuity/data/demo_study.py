@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import nibabel as nib
-import numpy as np
 
 from acuity.anatomy import Sequence
 from acuity.data.classic_mr import degrade, write_study
 from acuity.data.phantom import Phantom, make_phantom
-from acuity.volume import Volume
+from acuity.volume import RAS_LPS, Volume
 
 TRUTH_NAMES = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 LABELS_NAME = "seg"
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_demo_study(
@@ -62,4 +59,4 @@ def _write_truth(phantom: Phantom, folder: Path) -> None:
 
 
 def _write_nifti(volume: Volume, path: Path) -> None:
-    nib.save(nib.Nifti1Image(volume.array, _LPS_TO_RAS @ volume.affine), path)
+    nib.save(nib.Nifti1Image(volume.array, RAS_LPS @ volume.affine), path)

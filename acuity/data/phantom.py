@@ -18,7 +18,7 @@ from acuity.anatomy import Label, Sequence
 from acuity.data.noise import SmoothNoise
 from acuity.data.tumor import Array, Tissues, grow_tumor
 from acuity.imaging.resampling import resample
-from acuity.volume import Grid, Volume
+from acuity.volume import RAS_LPS, Grid, Volume
 
 FRAME_OF_REFERENCE_UID = "2.25.152152152152152152152152152152152152"
 _MARGIN_MM = 4.0
@@ -114,7 +114,7 @@ def _templates() -> tuple[Volume, Volume, Volume]:
     loaders = (datasets.load_mni152_template, datasets.load_mni152_wm_template, datasets.load_mni152_gm_template)
     images = [load(resolution=1) for load in loaders]
     arrays = [np.asarray(image.dataobj, dtype=np.float32)[::-1, ::-1] for image in images]
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ images[0].affine  # RAS to LPS
+    affine = RAS_LPS @ images[0].affine
     affine = affine @ np.array([[-1, 0, 0, arrays[0].shape[0] - 1], [0, -1, 0, arrays[0].shape[1] - 1],
                                 [0, 0, 1, 0], [0, 0, 0, 1]])  # fmt: skip
     arrays[0] = (arrays[0] > 0).astype(np.float32)

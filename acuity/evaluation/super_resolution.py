@@ -18,6 +18,7 @@ from acuity.evaluation.tables import mean_table, write_csv
 from acuity.inference.bundle import load_bundle
 from acuity.inference.super_resolution import super_resolve
 from acuity.training.degraded import interpolated, low_resolution
+from acuity.volume import RAS_LPS
 
 
 def evaluate(
@@ -92,5 +93,4 @@ def _gains(rows: Seq[dict[str, str | float]]) -> str:
 
 def _save(array: NDArray, affine_lps: NDArray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps
-    nib.save(nib.Nifti1Image(np.asarray(array, dtype=np.float32), affine), path)
+    nib.save(nib.Nifti1Image(np.asarray(array, dtype=np.float32), RAS_LPS @ affine_lps), path)

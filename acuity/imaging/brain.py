@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from acuity.errors import BrainExtractionError
-from acuity.volume import Volume
+from acuity.volume import RAS_LPS, Volume
 
 # Intracranial volumes of adults lie between about 1000 and 2100 ml and a newborn's brain measures 350 ml;
 # less is a fragment, or a scan that covers too little, more includes the head.
@@ -22,7 +22,6 @@ _MIN_BACKGROUND = 0.15
 # 3 % of the volume before shrinking; counting every voxel that is not background gives 15 % more.
 _HALO_PART = 0.1
 _EDGE_PART = 0.3
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def is_skull_stripped(volume: Volume) -> bool:
@@ -85,7 +84,7 @@ def extract_brain(volume: Volume) -> Volume:
     BrainExtractionError
         When nothing is found, or its volume is not plausible (``PLAUSIBLE_ML``).
     """
-    image = nib.Nifti1Image(volume.array.astype(np.float32), _LPS_TO_RAS @ volume.affine)
+    image = nib.Nifti1Image(volume.array.astype(np.float32), RAS_LPS @ volume.affine)
     try:
         _, mask, _ = _deepbet().run(image)
     except (AssertionError, ValueError) as error:  # deepbet's ways to say that no voxel is brain

@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
+from acuity._allocator import keep_freed_memory
 from acuity.errors import BundleError, BundleNotFoundError
 
 
@@ -49,6 +50,7 @@ def load_bundle(models: Path, name: str) -> Bundle:
     BundleNotFoundError : where the folder, its configuration or its weights are absent
     BundleError : where the configuration is not valid or the weights do not fit the network
     """
+    keep_freed_memory()
     folder = models / name
     weights = folder / "models" / "model.pt"
     for path in (folder / "configs" / "metadata.json", folder / "configs" / "inference.json", weights):

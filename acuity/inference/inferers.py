@@ -16,9 +16,7 @@ from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import coarse_to_fine
 from acuity.inference.super_resolution import super_resolve
 from acuity.networks.equiunet import CoarseToFine
-from acuity.volume import Volume
-
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from acuity.volume import RAS_LPS, Volume
 
 
 class CoarseToFineInferer(Inferer):
@@ -55,11 +53,11 @@ class SuperResolutionInferer(Inferer):
                 f"inputs have shape {tuple(inputs.shape)}; one volume of one channel is super-resolved at a time"
             )
         affine = inputs.affine.numpy(force=True).reshape(4, 4)
-        volume = Volume(inputs.numpy(force=True)[0, 0], _RAS_TO_LPS @ affine)
+        volume = Volume(inputs.numpy(force=True)[0, 0], RAS_LPS @ affine)
         i, j, k = (float(s) for s in np.minimum(self.spacing, volume.spacing))
         model = Bundle(name="", version="", network=network, weights_sha256="", metadata={})  # it is nameless here
         sharp = super_resolve(volume, model, spacing=(i, j, k)).volume
-        new_affine = torch.from_numpy(_RAS_TO_LPS @ sharp.affine)[None]
+        new_affine = torch.from_numpy(RAS_LPS @ sharp.affine)[None]
         # A writer that is told to go back to the original grid stays on this one.
         geometry = {"affine": new_affine, "original_affine": new_affine, "spatial_shape": torch.tensor([sharp.shape])}
         result = MetaTensor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -26,6 +26,9 @@ CONTEXT = 12  # voxels that it sees around
 SMALLEST_PART = 0.1  # of the largest part's volume; lone smaller parts are mostly false (validation cases)
 
 Progress = Callable[[float], None]
+Views = tuple[tuple[int, ...], ...]  # the axes of (C, I, J, K) that each view mirrors
+ONE_VIEW: Views = ((),)
+ALL_VIEWS: Views = tuple(chain.from_iterable(combinations((1, 2, 3), n) for n in range(4)))
 
 
 @dataclass(frozen=True)
@@ -82,26 +85,37 @@ def segment(
     return SegmentationResult(brain.with_array(labels), probabilities)
 
 
-def without_small_parts(regions: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Leave out of (3, I, J, K), ET, TC, WT, what lies in connected parts of the tumour below SMALLEST_PART."""
+def without_small_parts(regions: NDArray[np.bool_], smallest: float = SMALLEST_PART) -> NDArray[np.bool_]:
+    """Leave out of (3, I, J, K), ET, TC, WT, what lies in connected parts of the tumour below ``smallest``.
+
+    smallest : of the volume of the largest part
+    """
     parts, count = ndimage.label(regions.any(axis=0))
     if count < 2:
         return regions
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    return regions & (sizes >= SMALLEST_PART * sizes.max())[parts]
+    return regions & (sizes >= smallest * sizes.max())[parts]
 
 
-def coarse_to_fine(image: Tensor, network: CoarseToFine, progress: Progress = lambda _: None) -> Tensor:
-    """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, both stages averaged over mirrored views.
+def coarse_to_fine(
+    image: Tensor,
+    network: CoarseToFine,
+    progress: Progress = lambda _: None,
+    *,
+    coarse_views: Views = ALL_VIEWS,
+    fine_views: Views = ALL_VIEWS,
+) -> Tensor:
+    """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, each stage averaged over its mirrored views.
 
     The fine network sees only the box of what the coarse one finds suspicious: borders matter there alone.
     """
-    views = list(_mirrored_axes())
     logits = torch.zeros_like(image[:3])
-    for number, axes in enumerate(views):
-        logits += network.coarse_logits(image.flip(axes)[None])[0].flip(axes) / len(views)
-        progress(0.3 * (number + 1) / len(views))
+    for number, axes in enumerate(coarse_views):
+        logits += network.coarse_logits(image.flip(axes)[None])[0].flip(axes) / len(coarse_views)
+        progress(0.3 * (number + 1) / len(coarse_views))
+    if network.fine_weight == 0:
+        return logits
     suspicious = torch.sigmoid(logits[list(Region).index(Region.WT)]) > SUSPICIOUS
     if not suspicious.any():
         return logits
@@ -112,16 +126,11 @@ def coarse_to_fine(image: Tensor, network: CoarseToFine, progress: Progress = la
     where = (slice(None), *box)
     part = image[where]
     fine = torch.zeros_like(part[:3])
-    for number, axes in enumerate(views):
-        fine += network.fine_logits(part.flip(axes)[None])[0].flip(axes) / len(views)
-        progress(0.3 + 0.7 * (number + 1) / len(views))
+    for number, axes in enumerate(fine_views):
+        fine += network.fine_logits(part.flip(axes)[None])[0].flip(axes) / len(fine_views)
+        progress(0.3 + 0.7 * (number + 1) / len(fine_views))
     logits[where] = network.fine_weight * fine + (1 - network.fine_weight) * logits[where]
     return logits
-
-
-def _mirrored_axes() -> Iterable[tuple[int, ...]]:
-    """The eight sets of spatial axes of (C, I, J, K) to mirror."""
-    return chain.from_iterable(combinations((1, 2, 3), n) for n in range(4))
 
 
 class _CanonicalAxes:

@@ -15,6 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from acuity._allocator import keep_freed_memory
+
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
@@ -87,6 +89,7 @@ def run(
     ------
     NonFiniteLossError : at the first loss that is not finite; the last checkpoint is from before it
     """
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     start, best = 0, -math.inf

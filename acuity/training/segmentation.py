@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence as Seq
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.losses import DiceLoss
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -17,6 +19,7 @@ from acuity.anatomy import Region, Sequence, labels_to_regions
 from acuity.data import brats
 from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, take
 from acuity.imaging.intensity import zscore
+from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine, without_small_parts
 from acuity.metrics.overlap import dice
 from acuity.networks.equiunet import CoarseToFine
 from acuity.training import loop
@@ -61,20 +64,20 @@ def region_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def validation_dice(network: nn.Module, cases: Seq[PreparedCase], device: torch.device) -> dict[str, float]:
-    """Mean Dice by region over whole brains at the cases' own resolution, threshold 0.5."""
+def validation_dice(network: CoarseToFine, cases: Seq[PreparedCase], device: torch.device) -> dict[str, float]:
+    """Mean Dice by region over whole brains, by both networks as they are released but for the mirrored views."""
     scores = np.array([
-        [
-            dice(p, t)
-            for p, t in zip(
-                (network(case.image.float()[None].to(device))[0] > 0).cpu().numpy(),
-                case.regions.numpy().astype(bool), strict=True,
-            )
-        ]
+        [dice(p, t) for p, t in zip(_one_view(network, case, device), case.regions.numpy().astype(bool), strict=True)]
         for case in cases
     ])
     by_region = dict(zip([f"dice_{r.value}" for r in Region], scores.mean(axis=0), strict=True))
     return {**{k: float(v) for k, v in by_region.items()}, "dice": float(scores.mean())}
+
+
+def _one_view(network: CoarseToFine, case: PreparedCase, device: torch.device) -> NDArray[np.bool_]:
+    image = case.image.float().to(device)
+    logits = coarse_to_fine(image, network, coarse_views=ONE_VIEW, fine_views=ONE_VIEW)
+    return without_small_parts((logits > 0).cpu().numpy())
 
 
 def train(
@@ -87,6 +90,7 @@ def train(
     patch: Seq[int] = (48, 64, 48),
     learning_rate: float = 2e-3,
     tumor_share: float = 0.6,
+    initial_weights: str | None = None,
     ema: float = 0.995,
     seed: int = 0,
     validate_every: int = 250,
@@ -106,6 +110,7 @@ def train(
     folder : checkpoints, TensorBoard log and best.pt (a state_dict of ``network``)
     patch : voxels of the stage's resolution, multiples of 8
     tumor_share : how many patches are centred on the tumour
+    initial_weights : a state_dict of ``network`` to start from
     ema : decay of the averaged weights, which are what validates and is released
     degraded : files of prepared cases made by ``acuity.training.degraded`` that stand in for a case's own image
         with probability ``degraded_share``: super-resolved and interpolated inputs, so that they are not foreign
@@ -123,13 +128,16 @@ def train(
             variants.setdefault(item["name"], []).append(PreparedCase(**item))
     if stage == "coarse":
         train_cases = [pooled(c) for c in train_cases]
-        validation_cases = [pooled(c) for c in validation_cases]
         variants = {name: [pooled(c) for c in cases] for name, cases in variants.items()}
     size = (int(patch[0]), int(patch[1]), int(patch[2]))
 
-    network.to(target_device)
+    if initial_weights is not None:
+        network.load_state_dict(torch.load(initial_weights, map_location="cpu", weights_only=True))
+    # 10% faster on a CPU; torch's type stubs do not know the argument.
+    network.to(target_device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     trained = network.coarse if stage == "coarse" else network.fine
     average = loop.averaged(trained, ema)
+    released = _with_average(network, stage, average.module)
     optimizer = torch.optim.AdamW(trained.parameters(), lr=learning_rate, weight_decay=1e-5)
 
     def step(n: int) -> dict[str, float]:
@@ -151,30 +159,20 @@ def train(
         return {"region_loss": loss.item()}
 
     def validate() -> dict[str, float]:
-        average.eval()
-        return validation_dice(_Padded(average.module), validation_cases, target_device)
-
-    def weights() -> dict:
-        state = dict(network.state_dict())
-        state.update({f"{stage}.{k}": v for k, v in average.module.state_dict().items()})
-        return state
+        released.eval()
+        return validation_dice(released, validation_cases, target_device)
 
     return loop.run(
         step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=weights, metric="dice",
+        weights=lambda: dict(released.state_dict()), metric="dice",
         state={"network": network, "average": average, "optimizer": optimizer},
     )
 
 
-class _Padded(nn.Module):
-    """A network that takes any size."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        from acuity.networks.equiunet import STRIDE, pad_to_multiple
-
-        d, h, w = image.shape[-3:]
-        return self.network(pad_to_multiple(image, STRIDE))[..., :d, :h, :w]
+def _with_average(network: CoarseToFine, stage: str, average: nn.Module) -> CoarseToFine:
+    """A copy of ``network`` that runs ``average`` as its stage; before the fine stage is trained, the coarse alone."""
+    released = copy.deepcopy(network)
+    setattr(released, stage, average)
+    if stage == "coarse":
+        released.fine_weight = 0.0
+    return released

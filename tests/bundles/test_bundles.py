@@ -194,6 +194,21 @@ def test_segmentation_is_scored_by_region(bundle: str, tiny_brats: Path, checkpo
     assert all(0 <= float(row["dice"]) <= 1 for row in rows)
 
 
+@pytest.mark.parametrize("bundle", [SEGMENTATION])
+def test_choices_are_compared_on_validation_cases(
+    bundle: str, tiny_brats: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = with_weights(bundle, checkpoint, tmp_path)
+    split = {"validation": [CASES[1]]}
+    run(bundle, "evaluate", run_id="compare", bundle_root=str(copy), dataset_dir=str(tiny_brats), split=split)
+    rows = read_csv(copy / "eval" / "choices.csv")
+    assert {row["case"] for row in rows} == {CASES[1]}
+    assert len(rows) == 3 * 3 * 5 * 5  # regions, fine views, fine weights, smallest parts
+    coarse_alone = {row["fine views"]: row["dice"] for row in rows
+                    if (row["region"], row["fine weight"], row["smallest part"]) == ("WT", "0.0", "0.0")}  # fmt: skip
+    assert len(set(coarse_alone.values())) == 1  # the fine network's views change nothing where it has no weight
+
+
 @pytest.mark.parametrize("bundle", [SUPER_RESOLUTION])
 def test_super_resolution_keeps_the_field_of_view(
     bundle: str, tiny_brats: Path, turned_case: Path, checkpoint: Path, tmp_path: Path

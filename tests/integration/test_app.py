@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage
 
 from acuity.anatomy import Sequence
 from acuity.dicom.read_seg import read_segmentation
@@ -25,7 +25,7 @@ from acuity.inference.options import Options
 from acuity.inference.pipeline import load_models
 from acuity.inference.run import Run
 from tests.dicom_builder import corrupt_element, oblique_affine, phantom, truncate, uid, write_mr_series
-from tests.study_phantom import HEADERS, lesion_centroid, write_bundles, write_study
+from tests.study_phantom import HEADERS, lesion_centroid, oblique_grid, write_bundles, write_study
 
 # Texts of the study that must not leave it by any way but the derived DICOM objects.
 IDENTIFIERS: dict[str, Any] = {
@@ -246,6 +246,35 @@ def another_modality(folder: Path) -> None:
                     Modality="CT", **IDENTIFIERS)  # fmt: skip
 
 
+def tilted_gantry(folder: Path) -> None:
+    affine = oblique_affine()
+    step = affine[:3, 0] / np.linalg.norm(affine[:3, 0])
+
+    def shear(ds: Any, k: int) -> None:
+        ds.ImagePositionPatient = [f"{x:.4f}" for x in affine[:3, 3] + k * (affine[:3, 2] + 0.8 * step)]
+
+    replace(folder, Sequence.FLAIR, edit=shear)
+
+
+def two_slices(folder: Path) -> None:
+    replace(folder, Sequence.FLAIR, skip=range(2, 12))
+
+
+def a_capture(folder: Path) -> None:
+    replace(folder, Sequence.FLAIR, SOPClassUID=SecondaryCaptureImageStorage)
+
+
+def two_scans_alike(folder: Path) -> None:
+    for sequence in (Sequence.T1, Sequence.T1C):
+        replace(folder, sequence, SeriesDescription="AX T1", ContrastBolusAgent=None)
+
+
+def not_the_same_head(folder: Path) -> None:
+    grid = oblique_grid()
+    noise = np.random.default_rng(0).integers(0, 1000, grid.shape).astype(np.uint16)
+    replace(folder, Sequence.FLAIR, array=noise, affine=grid.affine, FrameOfReferenceUID=uid("another frame"))
+
+
 def no_brain(folder: Path) -> None:
     for sequence in Sequence:
         array = np.zeros((24, 20, 12), np.uint16)
@@ -264,9 +293,14 @@ FAULTS: list[tuple[Callable[[Path], None], int, str]] = [
     (missing_slice, 22, "missing-slice"),
     (duplicate_positions, 23, "duplicate-positions"),
     (corrupt_header, 24, "inconsistent-headers"),
+    (tilted_gantry, 25, "gantry-tilt"),
     (truncated_pixels, 26, "unreadable-pixels"),
+    (a_capture, 27, "unsupported-series"),
+    (two_slices, 28, "too-few-slices"),
     (missing_sequence, 30, "missing-sequence"),
     (another_modality, 30, "missing-sequence"),
+    (two_scans_alike, 31, "ambiguous-sequence"),
+    (not_the_same_head, 40, "registration-failed"),
     (no_brain, 41, "brain-not-found"),
 ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, soften, take
+from acuity.data.patches import Crop, PreparedCase, change_contrast, draw_centre, draw_matrix, perturb, soften, take
 
 
 @pytest.fixture
@@ -69,3 +69,23 @@ def test_softening_keeps_the_mean_and_loses_detail(case):
         assert result.shape == image.shape
         assert result.mean().item() == pytest.approx(image.mean().item(), abs=0.02)
         assert result.std() < 0.95 * image.std()
+
+
+def test_contrast_changes_between_the_ends_alone():
+    values = torch.linspace(-2, 3, 50)
+    changed = change_contrast(values, 1.6)
+    assert changed.mean().item() == pytest.approx(values.mean().item(), abs=1e-5)
+    assert changed.std().item() == pytest.approx(values.std().item(), rel=1e-5)
+    assert (changed.diff() > 0).all()  # order is kept
+    assert changed.diff()[0] < 0.2 * changed.diff()[-1]  # dark greys move together
+    torch.testing.assert_close(change_contrast(values, 1.0), values, atol=1e-5, rtol=0)
+    constant = torch.full((9,), 0.7)
+    assert change_contrast(constant, 2.0) is constant
+
+
+def test_perturbing_leaves_its_input_as_it_was(case):
+    image = case.image.float()
+    before = image.clone()
+    for seed in range(5):
+        perturb(image, np.random.default_rng(seed))
+    torch.testing.assert_close(image, before)
