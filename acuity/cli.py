@@ -15,6 +15,7 @@ from acuity.errors import AcuityError
 COMMANDS = {
     "inspect": "show the series of a study and which would be T1, T1c, T2 and FLAIR",
     "demo": "make a study with a known tumour, run the application on it, show what it found",
+    "weights": "import and describe weights of super-resolution networks",
 }
 
 

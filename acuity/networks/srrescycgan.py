@@ -12,11 +12,13 @@ import math
 import numpy as np
 import pywt
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 INTENSITY_SCALE = 255.0  # the published weights work on 0..255, the interface on 0..1
 MINIMUM_SIGMA = 1.0  # of 255: the projection's floor, so that a clean image may still be sharpened
+_NORMALISED = "parametrizations.weight.original"  # torch's name of weight norm's gain (0) and direction (1)
 
 
 class _PreActivationBlock(nn.Module):
@@ -42,13 +44,14 @@ class SRResCycGAN(nn.Module):
     ----------
     in_channels : 1 for MR
     features, blocks : 64 and 5 as published; the first block has no shortcut
-    projection : limit the residual's norm by the noise level estimated from the image, as published. On
-        skull-stripped brains the estimate must come from the foreground and have a floor, or the output is
-        exactly the interpolated image.
+    projection : limit the residual's norm by the noise level estimated from the image, as published
+    foreground_sigma : estimate that level in the foreground, with a floor. The published estimate, over the whole
+        image (False), is zero for a skull-stripped brain, and the output exactly the interpolated image
     """
 
     def __init__(
-        self, in_channels: int = 1, features: int = 64, blocks: int = 5, projection: bool = False
+        self, in_channels: int = 1, features: int = 64, blocks: int = 5, projection: bool = False,
+        foreground_sigma: bool = True,
     ) -> None:
         super().__init__()
         self.conv1 = weight_norm(nn.Conv2d(in_channels, features, 5, padding=2, padding_mode="reflect"))
@@ -56,74 +59,86 @@ class SRResCycGAN(nn.Module):
         self.conv_out = weight_norm(nn.ConvTranspose2d(features, in_channels, 5, padding=2))
         self.alpha = nn.Parameter(torch.zeros(1))
         self.projection = projection
+        self.foreground_sigma = foreground_sigma
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, H, W), interpolated to the target grid, 0 to about 1, to the super-resolved image, at least 0."""
         scaled = image * INTENSITY_SCALE
         residual = self.conv_out(self.layer1(self.conv1(scaled)))
         if self.projection:
-            residual = project(residual, scaled, self.alpha)
+            sigma = foreground_noise_sigma(scaled) if self.foreground_sigma else noise_sigma(scaled)
+            residual = project(residual, self.alpha, sigma)
         return torch.clamp_min(scaled - residual, 0.0) / INTENSITY_SCALE
 
 
-def project(residual: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
-    """Limit the L2 norm of each residual to exp(alpha) * sigma * sqrt(CHW - 1), sigma the image's noise level."""
-    sigma = foreground_noise_sigma(image)
+def project(residual: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """Limit the L2 norm of each residual (N, C, H, W) to exp(alpha) * sigma * sqrt(CHW - 1), sigma (N,)."""
     size = residual[0].numel()
     limit = torch.exp(alpha) * sigma.to(residual) * math.sqrt(size - 1)
     norm = residual.flatten(1).norm(dim=1)
-    return residual * (limit / torch.maximum(norm, limit))[:, None, None, None]
+    tiny = torch.finfo(norm.dtype).tiny  # no residual and no noise: 0, not 0 / 0
+    return residual * (limit / torch.maximum(norm, limit).clamp_min(tiny))[:, None, None, None]
+
+
+def noise_sigma(image: Tensor) -> Tensor:
+    """Noise level (N,) as published: MAD / 0.6745 of the db7 diagonal wavelet band over the whole image.
+
+    Zero where more than half of the image is an exactly constant background.
+    """
+    return torch.tensor([_sigma(np.abs(_diagonal_band(item))) for item in image.detach().cpu().numpy()])
 
 
 def foreground_noise_sigma(image: Tensor) -> Tensor:
-    """Noise level (N,) on the image's own scale: MAD / 0.6745 of the db7 diagonal wavelet band over the foreground.
-
-    The background of a stripped brain is exactly zero, and so is the median over the whole image.
-    """
+    """Noise level (N,) as :func:`noise_sigma`, where the image (on a scale of 0 to 255) is positive, at least 1."""
     sigmas = []
     for item in image.detach().cpu().numpy():
-        # Periodised, the band has one sample for each second pixel, so that it can be masked.
-        _, (_, _, diagonal) = pywt.dwt2(item, "db7", mode="periodization", axes=(-2, -1))
-        band = np.abs(diagonal[item[:, ::2, ::2] > 0])
-        sigmas.append(max(MINIMUM_SIGMA, float(np.median(band)) / 0.6745 if band.size else 0.0))
+        band = np.abs(_diagonal_band(item)[item[:, ::2, ::2] > 0])
+        sigmas.append(max(MINIMUM_SIGMA, _sigma(band) if band.size else 0.0))
     return torch.tensor(sigmas)
+
+
+def _diagonal_band(item: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Periodised, the band has one sample for each second pixel, so that it can be masked.
+    _, (_, _, diagonal) = pywt.dwt2(item, "db7", mode="periodization", axes=(-2, -1))
+    return diagonal
+
+
+def _sigma(band: NDArray[np.float32]) -> float:
+    return float(np.median(band)) / 0.6745
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
     """A file of weights, ours or as the authors released it, for one channel; read with ``weights_only=True``."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return from_published(state) if "model.conv1.weight_v" in state else state
+    return fold_to_one_channel(from_published(state)) if "model.conv1.weight_v" in state else state
 
 
 def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Map a published three-channel checkpoint's keys to ours and fold it to one channel.
+    """Map a published checkpoint's keys, ``alpha`` and ``model.*`` with ``weight_g`` and ``weight_v``, to ours."""
+    mapped = {}
+    for key, value in state.items():
+        name = key.removeprefix("model.")
+        name = name.replace("weight_g", f"{_NORMALISED}0").replace("weight_v", f"{_NORMALISED}1")
+        mapped[name] = value
+    return mapped
+
+
+def fold_to_one_channel(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our three-channel state_dict for one channel.
 
     The first convolution is summed over its inputs and the last averaged over its outputs, which equals
-    replicating the image, running and averaging. Folded weights are no longer normalised by their own norm,
-    so gain and direction are recomputed.
-
-    Parameters
-    ----------
-    state : keys ``alpha`` and ``model.*`` with ``weight_g`` and ``weight_v``, as the authors released it
+    replicating the image, running and averaging (without the projection, and where nothing is clamped). Folded
+    weights are no longer normalised by their own norm, so gain and direction are recomputed.
     """
-    plain: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = key.removeprefix("module.").removeprefix("model.")
-        if name.endswith("weight_v"):
-            gain = state[key.replace("weight_v", "weight_g")]
-            norm = value.flatten(1).norm(dim=1).reshape(gain.shape)
-            plain[name.replace("weight_v", "weight")] = value * gain / norm
-        elif not name.endswith("weight_g"):
-            plain[name] = value
-    plain["conv1.weight"] = plain["conv1.weight"].sum(dim=1, keepdim=True)
-    plain["conv_out.weight"] = plain["conv_out.weight"].mean(dim=1, keepdim=True)
-    plain["conv_out.bias"] = plain["conv_out.bias"].mean(dim=0, keepdim=True)
-    mapped: dict[str, Tensor] = {}
-    for name, value in plain.items():
-        if name.endswith("weight") and value.ndim == 4:
-            prefix = name.removesuffix("weight") + "parametrizations.weight."
-            mapped[prefix + "original0"] = value.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-            mapped[prefix + "original1"] = value
-        else:
-            mapped[name] = value
-    return mapped
+    folded = dict(state)
+    for conv, fold in (("conv1", torch.sum), ("conv_out", torch.mean)):  # axis 1 is the transposed one's outputs
+        gain, direction = (f"{conv}.{_NORMALISED}{n}" for n in (0, 1))
+        weight = fold(state[direction] * state[gain] / _norm(state[direction]), dim=1, keepdim=True)
+        folded[gain], folded[direction] = _norm(weight), weight
+    folded["conv_out.bias"] = state["conv_out.bias"].mean(dim=0, keepdim=True)
+    return folded
+
+
+def _norm(weight: Tensor) -> Tensor:
+    """The norm (F, 1, 1, 1) of each slice along the first axis, as weight norm has it."""
+    return weight.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)

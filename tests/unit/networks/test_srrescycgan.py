@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, read_weights
+from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, noise_sigma, project, read_weights
 
 
 def test_parameter_count_is_the_published_one():
@@ -21,14 +21,35 @@ def test_the_residual_is_taken_from_the_image():
 
 
 @torch.inference_mode()
-def test_a_stripped_brain_is_still_sharpened_under_the_projection():
-    """Where the median over the whole image is zero, a residual limited by it would be zero too."""
-    torch.manual_seed(0)
+def test_a_stripped_brain_is_sharpened_only_by_the_foreground_s_noise_level():
+    """With the published estimate the exact-zero background gives no noise, and the output is the input itself."""
+    generator = torch.Generator().manual_seed(0)
     image = torch.zeros(1, 1, 64, 64)
-    image[..., 24:40, 24:40] = 0.5
-    network = SRResCycGAN(projection=True).eval()
-    assert foreground_noise_sigma(image * 255) >= 1.0
-    assert (network(image) - image).abs().max() > 1e-4
+    image[..., 20:44, 20:44] = 0.5 + 0.02 * torch.randn(1, 1, 24, 24, generator=generator)
+    torch.manual_seed(0)
+    ours = SRResCycGAN(projection=True).eval()
+    published = SRResCycGAN(projection=True, foreground_sigma=False).eval()
+    published.load_state_dict(ours.state_dict())
+    assert noise_sigma(image * 255) == 0
+    torch.testing.assert_close(published(image), image, rtol=1e-6, atol=0)
+    assert foreground_noise_sigma(image * 255) >= 1
+    assert (ours(image) - image).abs().max() > 1e-4
+
+
+@torch.inference_mode()
+def test_with_noise_everywhere_both_estimates_let_the_same_through():
+    torch.manual_seed(0)
+    image = 128 + 5 * torch.randn(1, 1, 128, 128)
+    assert noise_sigma(image).item() == pytest.approx(5, rel=0.1)
+    assert foreground_noise_sigma(image).item() == pytest.approx(noise_sigma(image).item())
+
+
+def test_the_projection_limits_the_norm_and_leaves_small_residuals():
+    torch.manual_seed(0)
+    residual = torch.stack([torch.full((1, 8, 8), 10.0), torch.full((1, 8, 8), 0.1), torch.zeros(1, 8, 8)])
+    limited = project(residual, torch.tensor([0.7]), torch.tensor([2.0, 2.0, 0.0]))
+    assert limited[0].norm().item() == pytest.approx(2.0 * 2.01375 * 63**0.5, rel=1e-4)  # exp(0.7) = 2.01375
+    torch.testing.assert_close(limited[1:], residual[1:])
 
 
 def test_noise_level_is_estimated_from_the_foreground():
