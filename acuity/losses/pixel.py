@@ -1,4 +1,4 @@
-"""Losses on pixels."""
+"""Losses on pixels, beside torch's own ``l1_loss`` and ``mse_loss``."""
 
 from __future__ import annotations
 
