@@ -80,8 +80,3 @@ def draw_patches(
             turned = np.rot90(patch, int(rng.integers(4)))
             patches.append(turned[:, ::-1] if rng.random() < 0.5 else turned)
     return torch.from_numpy(np.stack(patches)[:, None].copy())
-
-
-def crop_margin(image: Tensor) -> Tensor:
-    """Cut MARGIN pixels off each side."""
-    return image[..., MARGIN:-MARGIN, MARGIN:-MARGIN]

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-import acuity
 from acuity.anatomy import Sequence
 from acuity.dicom.scan import Scan
 from acuity.errors import RulesError
+from acuity.resources import config_file
 
 NUMBERS = frozenset({"repetition_time", "echo_time", "inversion_time", "inversions", "flip_angle", "b_value",
                      "slices", "stacks"})
@@ -154,13 +154,6 @@ def plain(text: str) -> str:
 def matches(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
     """Whether one of ``patterns`` matches whole words of ``text``."""
     return any(pattern.search(plain(text)) for pattern in patterns)
-
-
-def config_file(name: str) -> Path:
-    """A file of ``configs/``: beside the package in a checkout and in a MAP, inside it in a wheel."""
-    package = Path(acuity.__file__).parent
-    inside = package / "configs" / name
-    return inside if inside.is_file() else package.parent / "configs" / name
 
 
 @lru_cache(maxsize=1)

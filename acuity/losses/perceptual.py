@@ -68,31 +68,3 @@ class PerceptualLoss(nn.Module):
             unit = want.abs().mean().clamp_min(1e-6) if self.relative else 1.0
             total = total + weight * self.distance(found / unit, want / unit)
         return total
-
-
-class VGG16Features(nn.Module):
-    """VGG16's convolutions up to one layer, before its ReLU, frozen.
-
-    Parameters
-    ----------
-    layer : (block, convolution), both from 1, e.g. (5, 3)
-
-    Raises
-    ------
-    DataError : where the package with the weights, or ``onnx`` to read them, is not installed
-    """
-
-    def __init__(self, layer: tuple[int, int] = (4, 3)) -> None:
-        super().__init__()
-        self.features = VGGFeatures("vgg16", [f"conv{layer[0]}_{layer[1]}"])
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, H, W), 0 to 1, to features (N, F, h, w)."""
-        return self.features(image)[0]
-
-
-def perceptual_loss(features: VGG16Features, preds: Tensor, target: Tensor) -> Tensor:
-    """L1 distance of the features, in units of the target's mean absolute feature so that layers are comparable."""
-    with torch.no_grad():
-        wanted = features(target)
-    return F.l1_loss(features(preds), wanted) / wanted.abs().mean().clamp_min(1e-6)

@@ -14,6 +14,7 @@ import pywt
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 INTENSITY_SCALE = 255.0  # the published weights work on 0..255, the interface on 0..1
@@ -38,22 +39,24 @@ class _PreActivationBlock(nn.Module):
 
 
 class SRResCycGAN(nn.Module):
-    """The generator without its interpolation, so that any target grid can be reached.
+    """The generator; at ``scale`` 1 without its interpolation, so that any target grid can be reached.
 
     Parameters
     ----------
     in_channels : 1 for MR
     features, blocks : 64 and 5 as published; the first block has no shortcut
     projection : limit the residual's norm by the noise level estimated from the image, as published
+    scale : interpolate the image bilinearly by it first, as published (4); 1 takes an interpolated image
     foreground_sigma : estimate that level in the foreground, with a floor. The published estimate, over the whole
         image (False), is zero for a skull-stripped brain, and the output exactly the interpolated image
     """
 
     def __init__(
         self, in_channels: int = 1, features: int = 64, blocks: int = 5, projection: bool = False,
-        foreground_sigma: bool = True,
+        foreground_sigma: bool = True, scale: int = 1,
     ) -> None:
         super().__init__()
+        self.scale = scale
         self.conv1 = weight_norm(nn.Conv2d(in_channels, features, 5, padding=2, padding_mode="reflect"))
         self.layer1 = nn.Sequential(*[_PreActivationBlock(features, shortcut=n > 0) for n in range(blocks)])
         self.conv_out = weight_norm(nn.ConvTranspose2d(features, in_channels, 5, padding=2))
@@ -62,7 +65,9 @@ class SRResCycGAN(nn.Module):
         self.foreground_sigma = foreground_sigma
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W), interpolated to the target grid, 0 to about 1, to the super-resolved image, at least 0."""
+        """(N, C, h, w), 0 to about 1, to the super-resolved image (N, C, scale * h, scale * w), at least 0."""
+        if self.scale != 1:
+            image = F.interpolate(image, scale_factor=self.scale, mode="bilinear", align_corners=False)
         scaled = image * INTENSITY_SCALE
         residual = self.conv_out(self.layer1(self.conv1(scaled)))
         if self.projection:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -67,8 +68,9 @@ def run(
     validate: Callable[[], Mapping[str, float]] | None = None,
     validate_every: int = 500,
     weights: Callable[[], dict] | None = None,
-    metric: str = "",
+    metric: str | None = None,
     images: Callable[[SummaryWriter, int], None] | None = None,
+    rank: int = 0,
 ) -> Path:
     """Train until ``iterations``, resuming from the folder's checkpoint if there is one.
 
@@ -77,13 +79,15 @@ def run(
     step : does iteration n (a batch drawn from n alone, so that a resumed run sees the same ones) and
         returns its losses by name
     state : what a checkpoint keeps, by name
-    validate : returns metrics by name; the weights with the highest ``metric`` so far are kept as best.pt
-    weights : the state_dict that a release would hold
+    validate : returns metrics by name
+    weights : the state_dict that a release would hold, kept as best.pt
+    metric : of the metrics; the weights of its highest value are kept. None keeps the last
+    rank : of the process under torchrun; only rank 0 validates, logs and saves
     images : logs sample images to TensorBoard, after each validation
 
     Returns
     -------
-    The path of the best weights, or of the last ones where nothing validates.
+    The path of the weights kept.
 
     Raises
     ------
@@ -104,12 +108,17 @@ def run(
         kept = {name: item.state_dict() for name, item in state.items()}
         save_atomically({"iteration": iteration, "best": best, "state": kept}, checkpoint)
 
-    with SummaryWriter(folder / "log", purge_step=start) as log:
-        progress = tqdm(range(start, iterations), initial=start, total=iterations, desc=folder.name, mininterval=10)
+    with SummaryWriter(folder / "log", purge_step=start) if rank == 0 else nullcontext() as log:
+        progress = tqdm(
+            range(start, iterations), initial=start, total=iterations, desc=folder.name, mininterval=10,
+            disable=rank != 0,
+        )  # fmt: skip
         for n in progress:
             losses = step(n)
             if not all(math.isfinite(value) for value in losses.values()):
                 raise NonFiniteLossError(f"iteration {n}: {dict(losses)}; {checkpoint} is from before it")
+            if log is None:
+                continue
             for name, value in losses.items():
                 log.add_scalar(f"loss/{name}", value, n)
             progress.set_postfix({name: f"{value:.4f}" for name, value in losses.items()}, refresh=False)
@@ -121,11 +130,11 @@ def run(
                 logger.info("iteration %d: %s", done, {k: round(v, 4) for k, v in metrics.items()})
                 if images is not None:
                     images(log, done)
-                if weights is not None and metrics[metric] > best:
+                if weights is not None and metric is not None and metrics[metric] > best:
                     best = metrics[metric]
                     save_atomically(weights(), folder / BEST)
             if done % save_every == 0 or done == iterations:
+                if weights is not None and metric is None:
+                    save_atomically(weights(), folder / BEST)
                 save(done)
-    if weights is not None and validate is None:
-        save_atomically(weights(), folder / BEST)
     return folder / BEST

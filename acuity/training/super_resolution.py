@@ -1,12 +1,15 @@
-"""Training the super-resolution GAN: pixel loss first, then adversarially."""
+"""The one trainer of super-resolution GANs: by pixel loss first, then adversarially, by any recipe."""
 
 from __future__ import annotations
 
+import json
 import logging
-import math
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,35 +21,27 @@ from tqdm import tqdm
 
 from acuity.anatomy import Sequence
 from acuity.data import brats
-from acuity.data.slices import Degradation, crop_margin, degrade, draw_degradation, draw_patches, interpolate_back
-from acuity.losses.adversarial import relativistic_discriminator_loss, relativistic_generator_loss
-from acuity.losses.perceptual import VGG16Features, perceptual_loss
+from acuity.losses.best_buddy import best_buddy_loss, flat_mask
+from acuity.losses.consistency import back_projection_loss, cycle_loss
+from acuity.losses.perceptual import PerceptualLoss
 from acuity.losses.pixel import high_pass, total_variation_loss
-from acuity.networks.discriminators import VGGDiscriminator
+from acuity.losses.ranking import rank_content_loss
+from acuity.losses.sharpening import unsharp_mask
+from acuity.losses.vgg import available_network
 from acuity.networks.srrescycgan import read_weights
-from acuity.training import loop
+from acuity.training import loop, runtime
+from acuity.training.pairs import Batch, Pairs, psnr_gain
+from acuity.training.recipe import ADVERSARIAL, Recipe
+from acuity.training.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the generator's losses.
-
-    SRResCGAN's are 10 pixel, 1 perceptual, 1 total variation, 1 adversarial, on a pixel loss of 0..1. The
-    adversarial and perceptual ones here are smaller: a medical image may not gain texture that was not there.
-    ``cycle`` weighs L1(degrade(sr), lr), SRResCycGAN's cycle with the known degradation for its learned inverse.
-    """
-
-    pixel: float = 10.0
-    perceptual: float = 0.02
-    total_variation: float = 1.0
-    adversarial: float = 0.005
-    cycle: float = 10.0
+SETTINGS = "settings.json"
 
 
-def read_volumes(folder: Path, names: Seq[str]) -> list[NDArray[np.float16]]:
+def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16]]:
     """Every sequence of the named cases, cut to the brain's box, divided by its 99.9th percentile in the brain."""
+    folder = brats.data_folder(folder)
     volumes = []
     for name in tqdm(names, desc="reading cases", mininterval=10):
         images = brats.read_case(folder / name)
@@ -63,156 +58,200 @@ def fine_cases(names: Seq[str]) -> list[str]:
     return [name for name in names if name not in coarse]
 
 
-@torch.no_grad()
-def psnr_gain(network: nn.Module, volumes: Seq[NDArray[np.float16]], device: torch.device) -> dict[str, float]:
-    """dB by which the network beats cubic interpolation on fixed patches, x2 in both axes and along one."""
-    gains: dict[str, list[float]] = {}
-    cases = {"x2": (2.0, 2.0), "x2_one_axis": (2.0, 1.0), "x5_one_axis": (5.0, 1.0)}
-    for n, volume in enumerate(volumes):
-        rng = np.random.default_rng([1, n])
-        hr = draw_patches(volume, 4, 96, rng)
-        for name, factors in cases.items():
-            image = interpolate_back(degrade(hr, Degradation(factors, "cubic")), (hr.shape[-2], hr.shape[-1]))
-            sr = network(image.to(device)).cpu()
-            errors = [((crop_margin(x) - crop_margin(hr)) ** 2).mean().item() for x in (image, sr)]
-            gains.setdefault(name, []).append(10 * math.log10(errors[0] / errors[1]))
-    return {f"psnr_gain_{name}": float(np.mean(values)) for name, values in gains.items()}
-
-
 def train(
-    generator: nn.Module,
+    recipe: Recipe,
+    pairs: Pairs,
+    validation_pairs: Pairs,
     *,
-    data: str | None = None,
-    folder: str,
+    stage: Literal["pixel", "adversarial"],
+    folder: str | Path,
     iterations: int,
-    pretrain_iterations: int,
     batch: int = 8,
-    patch: int = 48,
-    learning_rate: float = 5e-4,
-    adversarial_learning_rate: float = 1e-4,
-    loss_weights: LossWeights | dict | None = None,
-    perceptual_layer: Seq[int] = (3, 3),
-    discriminator_features: int = 32,
-    initial_weights: str | None = None,
+    initial_weights: str | Path | None = None,
     ema: float = 0.995,
     seed: int = 0,
     validate_every: int = 200,
-    train_volumes: list[NDArray[np.float16]] | None = None,
-    validation_volumes: list[NDArray[np.float16]] | None = None,
     device: str | None = None,
 ) -> Path:
-    """Train a generator, resuming where it was cut.
+    """Train one stage of a recipe, resuming where it was cut; under torchrun in several processes.
 
-    The first ``pretrain_iterations`` minimise the pixel loss alone; then the discriminator, which sees high-pass
-    images, and the other losses join at the smaller rate. The best weights are chosen among the adversarial ones,
-    by PSNR on the validation cases.
+    "pixel" minimises L1 alone; "adversarial", which starts from its result, all losses of the recipe. The pixel
+    stage keeps the weights of the highest PSNR on validation pairs, the adversarial one its last, averaged over
+    iterations both: PSNR alone would always choose the weights that the adversarial loss has changed least.
 
     Parameters
     ----------
-    generator : maps (N, 1, H, W) interpolated to the target grid, 0 to 1, to the super-resolved image
-    folder : checkpoints, TensorBoard log and best.pt (a state_dict of ``generator``)
+    folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (a state_dict of the generator)
+    batch : patches of a step and process
     initial_weights : a state_dict to start from, ours or as SRResCGAN's authors released it
-    train_volumes, validation_volumes : prepared already (tests); else the fixed split is read from ``data``
+    ema : decay of the averaged weights
     """
-    target_device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    weights = LossWeights(**loss_weights) if isinstance(loss_weights, dict) else loss_weights or LossWeights()
-    if train_volumes is None or validation_volumes is None:
-        split, source = brats.read_split(), brats.data_folder(data)
-        train_volumes = read_volumes(source, fine_cases(split["train"]))
-        validation_volumes = read_volumes(source, split["validation"])
-    volumes, held_out = train_volumes, validation_volumes
+    run = runtime.start(device)
     if initial_weights is not None:
-        generator.load_state_dict(read_weights(initial_weights))
-
+        recipe.generator.load_state_dict(read_weights(str(initial_weights)))
     # 10% faster on a CPU; torch's type stubs do not know the argument.
-    generator.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    discriminator = VGGDiscriminator(1, patch, discriminator_features).to(target_device)
-    layer = (int(perceptual_layer[0]), int(perceptual_layer[1]))
-    features = VGG16Features(layer).to(target_device) if weights.perceptual else None
-    average = loop.averaged(generator, ema)
-    generator_optimizer = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.9, 0.999))
-    discriminator_optimizer = torch.optim.Adam(
-        discriminator.parameters(), lr=adversarial_learning_rate, betas=(0.9, 0.999)
-    )
-    logger.info("loss weights: %s", asdict(weights))
-    reached = 0
-
-    def batch_of(n: int) -> tuple[Tensor, Tensor, Tensor, Degradation]:
-        rng = np.random.default_rng([seed, n])
-        hr = draw_patches(volumes[int(rng.integers(len(volumes)))], batch, patch, rng)
-        degradation = draw_degradation(rng)
-        lr = degrade(hr, degradation)
-        image = interpolate_back(lr, (hr.shape[-2], hr.shape[-1]))
-        return image.to(target_device), hr.to(target_device), lr.to(target_device), degradation
-
-    def adversarial_terms(sr: Tensor, hr: Tensor, lr: Tensor, degradation: Degradation) -> dict[str, Tensor]:
-        fake, real = crop_margin(sr), crop_margin(hr)
-        fake_logits, real_logits = discriminator(high_pass(fake)), discriminator(high_pass(real))
-        terms = {
-            "adversarial": relativistic_generator_loss(real_logits.detach(), fake_logits),
-            "total_variation": total_variation_loss(fake, real),
-            "cycle": F.l1_loss(degrade(sr, degradation), lr),
-        }
-        if features is not None:
-            terms["perceptual"] = perceptual_loss(features, fake, real)
-        return terms
-
-    def discriminator_step(sr: Tensor, hr: Tensor) -> float:
-        discriminator.requires_grad_(True)
-        real_logits = discriminator(high_pass(crop_margin(hr)))
-        fake_logits = discriminator(high_pass(crop_margin(sr.detach())))
-        loss = relativistic_discriminator_loss(real_logits, fake_logits)
-        discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        discriminator_optimizer.step()
-        return loss.item()
+    recipe.generator.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = loop.averaged(recipe.generator, ema)
+    steps = _Steps(recipe, run, adversarial=stage == "adversarial")
+    if run.rank == 0:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        settings = {"stage": stage, "iterations": iterations, "batch": batch, "processes": run.processes, "seed": seed,
+                    "ema": ema, "loss_weights": asdict(recipe.weights), "perceptual": steps.perceptual_description,
+                    "torch": torch.__version__}  # fmt: skip
+        (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+    held_out = validation_pairs.fixed()
 
     def step(n: int) -> dict[str, float]:
-        nonlocal reached
-        reached = n + 1
-        adversarial = n >= pretrain_iterations
-        rate = (
-            adversarial_learning_rate * loop.cosine(n - pretrain_iterations, iterations - pretrain_iterations)
-            if adversarial
-            else learning_rate * loop.cosine(n, pretrain_iterations)
-        )
-        for group in generator_optimizer.param_groups:
-            group["lr"] = rate
-        image, hr, lr, degradation = batch_of(n)
-        sr = generator(image)
-        terms = {"pixel": F.l1_loss(crop_margin(sr), crop_margin(hr))}
-        if adversarial:
-            discriminator.requires_grad_(False)
-            terms |= adversarial_terms(sr, hr, lr, degradation)
-        loss = sum((getattr(weights, name) * value for name, value in terms.items()), start=sr.new_zeros(()))
-        generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        generator_optimizer.step()
-        average.update_parameters(generator)
-        losses = {name: value.item() for name, value in terms.items()}
-        if adversarial:
-            losses["discriminator"] = discriminator_step(sr, hr)
+        drawn = pairs.draw(batch, np.random.default_rng([seed, n, run.rank])).to(run.device)
+        losses = steps.run(drawn, n, iterations)
+        average.update_parameters(recipe.generator)
         return losses
 
     def validate() -> dict[str, float]:
         average.eval()
-        metrics = psnr_gain(average.module, held_out, target_device)
-        # Weights of the pixel loss alone are never the released ones.
-        metrics["score"] = metrics["psnr_gain_x2"] if reached > pretrain_iterations else -math.inf
-        return metrics
+        return {f"psnr_gain_{kind}": psnr_gain(average.module, ones, run.device) for kind, ones in held_out.items()}
 
     @torch.no_grad()
     def images(log: SummaryWriter, n: int) -> None:
-        hr = draw_patches(held_out[0], 4, 96, np.random.default_rng(2))
-        image = interpolate_back(degrade(hr, Degradation((2.0, 2.0), "cubic")), (hr.shape[-2], hr.shape[-1]))
-        rows = torch.cat([image, average.module(image.to(target_device)).cpu(), hr], dim=-1)
-        log.add_images("interpolated, super-resolved, truth", rows.clamp(0, 1), n)
+        for kind, ones in held_out.items():
+            one = ones[0]
+            row = torch.cat([one.interpolated, average.module(one.image.to(run.device)).cpu(), one.hr], dim=-1)
+            log.add_images(f"{kind}: interpolated, super-resolved, truth", row.clamp(0, 1), n)
 
-    return loop.run(
+    path = loop.run(
         step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(average.module.state_dict()), metric="score", images=images,
-        state={
-            "generator": generator, "discriminator": discriminator, "average": average,
-            "generator_optimizer": generator_optimizer, "discriminator_optimizer": discriminator_optimizer,
-        },
-    )
+        weights=lambda: dict(average.module.state_dict()), images=images, rank=run.rank,
+        metric=f"psnr_gain_{next(iter(held_out))}" if stage == "pixel" else None,
+        state={"average": average, **steps.state},
+    )  # fmt: skip
+    run.wait()
+    return path
+
+
+class _Steps:
+    """The optimisation steps of one stage; holds the networks and their optimizers."""
+
+    def __init__(self, recipe: Recipe, run: Runtime, *, adversarial: bool) -> None:
+        self.recipe, self.runtime, self.adversarial = recipe, run, adversarial
+        self.generator = run.distribute(recipe.generator)
+        rate = recipe.learning_rate if adversarial else recipe.pixel_learning_rate
+        self.generator_optimizer = torch.optim.Adam(recipe.generator.parameters(), lr=rate, betas=(0.9, 0.999))
+        self.state: dict[str, loop.Stateful] = {
+            "generator": recipe.generator, "generator_optimizer": self.generator_optimizer,
+        }  # fmt: skip
+        self.perceptual: PerceptualLoss | None = None
+        if not adversarial:
+            return
+        self.loss = ADVERSARIAL[recipe.adversarial]
+        self.discriminator = run.distribute(recipe.discriminator)
+        self.discriminator_optimizer = torch.optim.Adam(
+            recipe.discriminator.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.999)
+        )
+        self.state |= {
+            "discriminator": recipe.discriminator, "discriminator_optimizer": self.discriminator_optimizer,
+        }  # fmt: skip
+        if recipe.ranker is not None:
+            recipe.ranker.to(run.device).eval().requires_grad_(False)
+        if recipe.weights.perceptual:
+            network = available_network()
+            self.perceptual = PerceptualLoss(
+                recipe.perceptual_layers, network=network, after_activation=recipe.after_activation,
+                distance=recipe.perceptual_distance, relative=network == "vgg16",
+            ).to(run.device)  # fmt: skip
+
+    @property
+    def perceptual_description(self) -> str | None:
+        """Which perceptual loss it is, for the record."""
+        return None if self.perceptual is None else self.perceptual.description
+
+    def run(self, batch: Batch, n: int, iterations: int) -> dict[str, float]:
+        """One step of the generator and, in the adversarial stage, one of the discriminator; the losses by name."""
+        self._set_rates(n, iterations)
+        with self.runtime.autocast():
+            sr = self.generator(batch.image)
+        sr = sr.float()
+        if not self.adversarial:
+            losses = {"pixel": F.l1_loss(batch.cut(sr), batch.cut(batch.hr))}
+            total = losses["pixel"]
+        else:
+            losses = self._generator_losses(batch, sr)
+            weights = asdict(self.recipe.weights)
+            total = sum((weights[name] * value for name, value in losses.items()), start=sr.new_zeros(()))
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.generator_optimizer.step()
+        found = {name: value.item() for name, value in losses.items()}
+        if self.adversarial:
+            found["discriminator"] = self._discriminator_step(batch, sr.detach())
+        return found
+
+    def _set_rates(self, n: int, iterations: int) -> None:
+        if not self.adversarial:
+            _set_rate(self.generator_optimizer, self.recipe.pixel_learning_rate * loop.cosine(n, iterations))
+            return
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            _set_rate(optimizer, self.recipe.adversarial_rate(n / iterations))
+
+    def _generator_losses(self, batch: Batch, sr: Tensor) -> dict[str, Tensor]:
+        """Every loss that has a weight."""
+        weights, hr, fake = self.recipe.weights, batch.cut(batch.hr), batch.cut(sr)
+        target = unsharp_mask(hr) if self.recipe.sharpened_target else hr
+        losses: dict[str, Tensor] = {}
+        if weights.pixel:
+            losses["pixel"] = F.l1_loss(fake, target)
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(fake, target)
+        if weights.total_variation:
+            losses["total_variation"] = total_variation_loss(fake, hr)
+        if weights.cycle:
+            losses["cycle"] = cycle_loss(sr, batch.lr, batch.degrade)
+        if weights.best_buddy:
+            losses["best_buddy"] = best_buddy_loss(fake, hr)
+        if weights.back_projection:
+            losses["back_projection"] = back_projection_loss(sr, batch.lr)
+        if weights.rank_content:
+            assert self.recipe.ranker is not None
+            losses["rank_content"] = rank_content_loss(self.recipe.ranker(fake))
+        if weights.adversarial:
+            # The bare discriminator: its gradients are not wanted here, and need not be averaged over processes.
+            with _frozen(self.recipe.discriminator), self.runtime.autocast():
+                real_logits = self.recipe.discriminator(self._view(hr, batch)).detach()
+                fake_logits = self.recipe.discriminator(self._view(fake, batch))
+            losses["adversarial"] = self.loss.generator(real_logits.float(), fake_logits.float())
+        return losses
+
+    def _discriminator_step(self, batch: Batch, sr: Tensor) -> float:
+        with self.runtime.autocast():
+            real_logits = self.discriminator(self._view(batch.cut(batch.hr), batch))
+            fake_logits = self.discriminator(self._view(batch.cut(sr), batch))
+        loss = self.loss.discriminator(real_logits.float(), fake_logits.float())
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return loss.item()
+
+    def _view(self, image: Tensor, batch: Batch) -> Tensor:
+        """What the discriminator sees of an image."""
+        match self.recipe.discriminator_view:
+            case "high_pass":
+                return high_pass(image)
+            case "textured":
+                scale = batch.hr.shape[-1] // batch.lr.shape[-1]
+                return image * (1 - batch.cut(flat_mask(batch.lr, scale)))
+            case _:
+                return image
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients for the network's own parameters inside."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -278,11 +278,14 @@ def test_super_resolution_trains_resumes_and_logs(tmp_path: Path) -> None:
     volumes = [rng.uniform(0.1, 1, (20, 20, 20)).astype(np.float16)]
     arguments = {
         "output_dir": str(tmp_path), "train_volumes": volumes, "validation_volumes": volumes, "device": "cpu",
-        "train#pretrain_iterations": 1, "train#batch": 2, "train#patch": 32, "train#loss_weights#perceptual": 0.0,
+        "pixel#iterations": 1, "pixel#batch": 2, "adversarial#batch": 2, "patch": 32,
+        "recipe#loss_weights#perceptual": 0.0,
     }  # fmt: skip
-    run(SUPER_RESOLUTION, "train", **arguments, **{"train#iterations": 1})
-    run(SUPER_RESOLUTION, "train", **arguments, **{"train#iterations": 2})
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 2
-    assert len(list((tmp_path / "log").glob("events.*"))) == 2
+    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 1})
+    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 2})
+    assert torch.load(tmp_path / "pixel" / "checkpoint.pt", weights_only=True)["iteration"] == 1
+    assert torch.load(tmp_path / "adversarial" / "checkpoint.pt", weights_only=True)["iteration"] == 2
+    assert len(list((tmp_path / "adversarial" / "log").glob("events.*"))) == 2
     parser = ConfigParser(ConfigParser.load_config_file(config(SUPER_RESOLUTION, "inference")))
-    parser.get_parsed_content("network_def").load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True))
+    released = torch.load(tmp_path / "adversarial" / "best.pt", weights_only=True)
+    parser.get_parsed_content("network_def").load_state_dict(released)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-import acuity
 from acuity.anatomy import Sequence
 from acuity.dicom.classify import classify
-from acuity.dicom.rules import config_file, default_rules, load_rules
+from acuity.dicom.rules import default_rules, load_rules
 from acuity.dicom.scan import Scan
 from acuity.errors import RulesError
+from acuity.resources import config_file
 
 
 def write(tmp_path: Path, content: object) -> Path:
@@ -26,16 +26,6 @@ def test_the_default_file_is_a_valid_rule_file() -> None:
     path = config_file("sequences.yaml")
     assert load_rules(path) == default_rules()
     assert {r.sequence for r in default_rules().physics} == {Sequence.T1, Sequence.T2, Sequence.FLAIR, None}
-
-
-def test_configs_inside_an_installed_package_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "acuity"
-    (package / "configs").mkdir(parents=True)
-    (tmp_path / "configs").mkdir()
-    monkeypatch.setattr(acuity, "__file__", str(package / "__init__.py"))
-    assert config_file("x.yaml") == tmp_path / "configs" / "x.yaml"
-    (package / "configs" / "x.yaml").touch()
-    assert config_file("x.yaml") == package / "configs" / "x.yaml"
 
 
 def test_a_part_replaces_the_default_and_the_rest_stays(tmp_path: Path) -> None:
