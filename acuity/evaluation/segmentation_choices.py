@@ -13,12 +13,10 @@ from acuity.anatomy import Region
 from acuity.data import brats
 from acuity.evaluation.tables import mean_table, write_csv
 from acuity.inference.bundle import load_bundle
-from acuity.inference.segmentation import ALL_VIEWS, ONE_VIEW, Views, coarse_to_fine, without_small_parts
+from acuity.inference.segmentation import ALL_VIEWS, LEFT_RIGHT, ONE_VIEW, coarse_to_fine, without_small_parts
 from acuity.metrics.overlap import dice
 from acuity.networks.equiunet import CoarseToFine
 from acuity.training.segmentation import prepare_cases
-
-LEFT_RIGHT: Views = ((), (1,))
 
 
 def compare(

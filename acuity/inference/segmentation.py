@@ -28,6 +28,7 @@ SMALLEST_PART = 0.1  # of the largest part's volume; lone smaller parts are most
 Progress = Callable[[float], None]
 Views = tuple[tuple[int, ...], ...]  # the axes of (C, I, J, K) that each view mirrors
 ONE_VIEW: Views = ((),)
+LEFT_RIGHT: Views = ((), (1,))
 ALL_VIEWS: Views = tuple(chain.from_iterable(combinations((1, 2, 3), n) for n in range(4)))
 
 
@@ -104,7 +105,7 @@ def coarse_to_fine(
     progress: Progress = lambda _: None,
     *,
     coarse_views: Views = ALL_VIEWS,
-    fine_views: Views = ALL_VIEWS,
+    fine_views: Views = LEFT_RIGHT,  # more change nothing on the validation cases and take four times as long
 ) -> Tensor:
     """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, each stage averaged over its mirrored views.
 
