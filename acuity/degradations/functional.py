@@ -40,7 +40,8 @@ def resize_matrix(size_in: int, size_out: int, ratio: float, antialias: bool = T
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((size_out, size_in))
     np.add.at(matrix, (np.arange(size_out)[:, None], np.clip(taps, 0, size_in - 1)), weights)
-    return torch.from_numpy(matrix.astype(np.float32))
+    with torch.inference_mode(False):  # kept for later calls, which may want gradients through it
+        return torch.from_numpy(matrix.astype(np.float32))
 
 
 def resize_cubic(image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...], antialias: bool = True) -> Tensor:

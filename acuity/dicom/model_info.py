@@ -40,19 +40,22 @@ class ModelInfo:
             if not 0 < len(text) <= _LONG_STRING or "\\" in text:
                 raise ValueError(f"{field} is {text!r}; it must have 1 to 64 characters and no backslash")
 
-    def contributing_equipment(self, description: str) -> hd.ContributingEquipment:
-        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying what it did.
+    @property
+    def equipment(self) -> dict[str, str]:
+        """The model as the equipment that made an object (PS3.3 C.7.5.1, C.7.5.2), under highdicom's names.
 
         The hash of the weights takes the place of a serial number: it tells two trainings of one
         version apart.
         """
+        return {
+            "manufacturer": self.manufacturer, "manufacturer_model_name": self.name,
+            "software_versions": self.version, "device_serial_number": self.weights_sha256,
+        }  # fmt: skip
+
+    def contributing_equipment(self, description: str) -> hd.ContributingEquipment:
+        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying what it did."""
         return hd.ContributingEquipment(
-            manufacturer=self.manufacturer,
-            purpose_of_reference=codes.DCM.ProcessingEquipment,
-            manufacturer_model_name=self.name,
-            software_versions=self.version,
-            device_serial_number=self.weights_sha256,
-            contribution_description=description,
+            purpose_of_reference=codes.DCM.ProcessingEquipment, contribution_description=description, **self.equipment
         )
 
     def algorithm_identification(self) -> hd.AlgorithmIdentificationSequence:

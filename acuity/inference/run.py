@@ -180,5 +180,5 @@ def set_up_logging(verbosity: int) -> None:
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(level)
-    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().handlers = [logging.NullHandler()]
     warnings.simplefilter("ignore")

@@ -39,3 +39,12 @@ def test_shrinking_without_antialiasing_keeps_more_of_the_fine_pattern():
     pattern = torch.from_numpy(np.cos(np.arange(64) * 2.6).astype(np.float32))[None]
     smooth, sharp = (resize_cubic(pattern, (1, 32), (1.0, 2.0), antialias=a).std() for a in (True, False))
     assert sharp > 3 * smooth
+
+
+def test_resizing_has_gradients_after_the_same_resizing_in_inference():
+    """Annotation servers infer and train in one process."""
+    with torch.inference_mode():
+        resize_cubic(torch.rand(1, 1, 23, 29), (11, 13), (23 / 11, 29 / 13))
+    image = torch.rand(1, 1, 23, 29, requires_grad=True)
+    resize_cubic(image, (11, 13), (23 / 11, 29 / 13)).sum().backward()
+    assert image.grad is not None and image.grad.abs().sum() > 0

@@ -106,6 +106,7 @@ def test_an_unforeseen_error_is_told_without_its_text(
 
 @pytest.mark.usefixtures("quiet_after")
 def test_libraries_do_not_speak(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().addHandler(logging.StreamHandler())  # as a library does that configures logging for itself
     set_up_logging(2)
     logging.getLogger("pydicom").warning("value %s is invalid", IDENTIFIER)
     assert IDENTIFIER not in capsys.readouterr().err
