@@ -16,6 +16,7 @@ from monai.utils import convert_to_dst_type
 
 from acuity.anatomy import regions_to_labels
 from acuity.imaging.intensity import zscore
+from acuity.imaging.regions import tidied
 from acuity.volume import Volume
 
 
@@ -35,13 +36,13 @@ class BrainZScored(MapTransform):
 
 
 class RegionsToLabelsd(MapTransform):
-    """Masks of ET, TC and WT to the labels 0, 1, 2, 4."""
+    """Masks of ET, TC and WT, tidied as the application does, to the labels 0, 1, 2, 4."""
 
     def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
         """Masks (3, D, H, W), set above 0.5, to uint8 labels (1, D, H, W)."""
         result = dict(data)
         for key in self.key_iterator(result):
             regions = result[key]
-            labels = regions_to_labels(regions.numpy(force=True) > 0.5)
+            labels = regions_to_labels(tidied(regions.numpy(force=True) > 0.5))
             result[key] = convert_to_dst_type(labels[None], regions, dtype=torch.uint8)[0]
         return result

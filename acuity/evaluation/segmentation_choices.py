@@ -1,4 +1,4 @@
-"""What training leaves open of the segmentation, chosen on validation cases: weight, views, smallest part."""
+"""What training leaves open of the segmentation, chosen on validation cases: weight, views, tidying."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tqdm import tqdm
 from acuity.anatomy import Region
 from acuity.data import brats
 from acuity.evaluation.tables import mean_table, write_csv
+from acuity.imaging.regions import with_enclosed_core, without_small_parts
 from acuity.inference.bundle import load_bundle
-from acuity.inference.segmentation import ALL_VIEWS, LEFT_RIGHT, ONE_VIEW, coarse_to_fine, without_small_parts
+from acuity.inference.segmentation import ALL_VIEWS, LEFT_RIGHT, ONE_VIEW, coarse_to_fine
 from acuity.metrics.overlap import dice
 from acuity.networks.equiunet import CoarseToFine
 from acuity.training.segmentation import prepare_cases
@@ -48,14 +49,16 @@ def compare(
                 with torch.inference_mode():
                     ends[end] = coarse_to_fine(image, network, coarse_views=ALL_VIEWS, fine_views=fine_views).cpu()
             for weight, smallest in product(fine_weights, smallest_parts):
-                preds = without_small_parts((torch.lerp(ends[0.0], ends[1.0], weight) > 0).numpy(), smallest)
+                kept = without_small_parts((torch.lerp(ends[0.0], ends[1.0], weight) > 0).numpy(), smallest)
                 rows += [
                     {"case": case.name, "region": region.value, "fine views": str(len(fine_views)),
-                     "fine weight": str(weight), "smallest part": str(smallest), "dice": dice(p, t)}
+                     "fine weight": str(weight), "smallest part": str(smallest), "enclosed": enclosed,
+                     "dice": dice(p, t)}
+                    for enclosed, preds in (("left", kept), ("core", with_enclosed_core(kept)))
                     for region, p, t in zip(Region, preds, target, strict=True)
                 ]  # fmt: skip
     folder = Path(output)
     write_csv(rows, folder / "choices.csv")
-    table = mean_table(rows, by=["fine views", "fine weight", "smallest part"], values=["dice"])
+    table = mean_table(rows, by=["fine views", "fine weight", "smallest part", "enclosed"], values=["dice"])
     (folder / "choices.md").write_text(table)
     return folder / "choices.csv"

@@ -10,12 +10,12 @@ import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from acuity.anatomy import Region, Sequence, regions_to_labels
 from acuity.degradations.functional import resize_cubic
 from acuity.imaging.intensity import zscore
+from acuity.imaging.regions import tidied
 from acuity.inference.bundle import Bundle
 from acuity.networks.equiunet import CoarseToFine
 from acuity.volume import Grid, Volume
@@ -23,7 +23,6 @@ from acuity.volume import Grid, Volume
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
 SUSPICIOUS = 0.2  # probability of whole tumour above which the fine network looks
 CONTEXT = 12  # voxels that it sees around
-SMALLEST_PART = 0.1  # of the largest part's volume; lone smaller parts are mostly false (validation cases)
 
 Progress = Callable[[float], None]
 Views = tuple[tuple[int, ...], ...]  # the axes of (C, I, J, K) that each view mirrors
@@ -82,21 +81,8 @@ def segment(
     cropped = torch.sigmoid(to_canonical.backward(logits)).numpy()
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
-    labels = regions_to_labels(without_small_parts(probabilities > 0.5))
+    labels = regions_to_labels(tidied(probabilities > 0.5))
     return SegmentationResult(brain.with_array(labels), probabilities)
-
-
-def without_small_parts(regions: NDArray[np.bool_], smallest: float = SMALLEST_PART) -> NDArray[np.bool_]:
-    """Leave out of (3, I, J, K), ET, TC, WT, what lies in connected parts of the tumour below ``smallest``.
-
-    smallest : of the volume of the largest part
-    """
-    parts, count = ndimage.label(regions.any(axis=0))
-    if count < 2:
-        return regions
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return regions & (sizes >= smallest * sizes.max())[parts]
 
 
 def coarse_to_fine(

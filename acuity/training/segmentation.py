@@ -19,7 +19,8 @@ from acuity.anatomy import Region, Sequence, labels_to_regions
 from acuity.data import brats
 from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, take
 from acuity.imaging.intensity import zscore
-from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine, without_small_parts
+from acuity.imaging.regions import tidied
+from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
 from acuity.metrics.overlap import dice
 from acuity.networks.equiunet import CoarseToFine
 from acuity.training import loop
@@ -77,7 +78,7 @@ def validation_dice(network: CoarseToFine, cases: Seq[PreparedCase], device: tor
 def _one_view(network: CoarseToFine, case: PreparedCase, device: torch.device) -> NDArray[np.bool_]:
     image = case.image.float().to(device)
     logits = coarse_to_fine(image, network, coarse_views=ONE_VIEW, fine_views=ONE_VIEW)
-    return without_small_parts((logits > 0).cpu().numpy())
+    return tidied((logits > 0).cpu().numpy())
 
 
 def train(

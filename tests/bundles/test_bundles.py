@@ -203,9 +203,10 @@ def test_choices_are_compared_on_validation_cases(
     run(bundle, "evaluate", run_id="compare", bundle_root=str(copy), dataset_dir=str(tiny_brats), split=split)
     rows = read_csv(copy / "eval" / "choices.csv")
     assert {row["case"] for row in rows} == {CASES[1]}
-    assert len(rows) == 3 * 3 * 5 * 5  # regions, fine views, fine weights, smallest parts
+    assert len(rows) == 3 * 3 * 5 * 5 * 2  # regions, fine views, fine weights, smallest parts, enclosed or not
     coarse_alone = {row["fine views"]: row["dice"] for row in rows
-                    if (row["region"], row["fine weight"], row["smallest part"]) == ("WT", "0.0", "0.0")}  # fmt: skip
+                    if (row["region"], row["fine weight"], row["smallest part"], row["enclosed"])
+                    == ("WT", "0.0", "0.0", "left")}  # fmt: skip
     assert len(set(coarse_alone.values())) == 1  # the fine network's views change nothing where it has no weight
 
 

@@ -8,7 +8,7 @@ from scipy.ndimage import center_of_mass
 from acuity.anatomy import Label, Sequence
 from acuity.errors import PreparationError
 from acuity.inference.bundle import Bundle
-from acuity.inference.segmentation import coarse_to_fine, segment, without_small_parts
+from acuity.inference.segmentation import coarse_to_fine, segment
 from acuity.networks.equiunet import CoarseToFine
 from acuity.volume import Volume
 
@@ -103,16 +103,6 @@ def test_nothing_suspicious_is_no_tumour():
     bundle = threshold_bundle()
     assert segment(volumes, brain, bundle).labels.array.max() == 0
     assert bundle.network.fine_sizes == []
-
-
-def test_small_lone_parts_are_left_out_and_second_lesions_kept():
-    regions = np.zeros((3, 30, 20, 10), bool)
-    regions[:, 2:12, 2:12, 2:8] = True  # 600 voxels
-    regions[2, 20:25, 2:7, 2:6] = True  # 100
-    regions[:, 20:24, 12:16, 2:5] = True  # 48
-    kept = without_small_parts(regions)
-    np.testing.assert_array_equal(kept.sum(axis=(1, 2, 3)), [600, 600, 700])
-    assert not without_small_parts(np.zeros_like(regions)).any()
 
 
 def test_nothing_is_found_outside_the_brain():
