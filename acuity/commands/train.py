@@ -17,7 +17,7 @@ from torch import nn
 
 from acuity.data import brats
 from acuity.data.folders import ImageFormat, case_folders, image_format
-from acuity.data.ranking import RankingSet, make_ranking_set, read_ranking_set
+from acuity.data.ranking import make_ranking_set, read_ranking_set
 from acuity.data.slice_sets import ImageSlice, read_slices
 from acuity.degradations.random import draw_bicubic
 from acuity.degradations.steps import apply
@@ -29,7 +29,7 @@ from acuity.resources import config_file
 from acuity.training import ranker as ranker_training
 from acuity.training.pairs import InPlanePairs
 from acuity.training.recipe import Recipe, read_recipe, recipe_names
-from acuity.training.super_resolution import fine_cases, train
+from acuity.training.super_resolution import train
 
 RECIPES = config_file("sr")
 NIQE_PATCH = 48  # NIQE's own 96 finds no two patches in a patch of training
@@ -129,7 +129,7 @@ def _slices(args: argparse.Namespace) -> tuple[list[ImageSlice], list[ImageSlice
     if image_format(folder) is ImageFormat.BRATS:
         split = brats.read_split()
         present = {case.name for case in case_folders(folder)}
-        parts = (fine_cases(split["train"]), split["validation"])
+        parts = (brats.fine_cases(split["train"]), split["validation"])
         train_slices, held_out = (
             read_slices(folder, cases=[case for case in part if case in present], scale=SCALE) for part in parts
         )
@@ -144,20 +144,25 @@ def _slices(args: argparse.Namespace) -> tuple[list[ImageSlice], list[ImageSlice
 
 
 def _train_ranker(args: argparse.Namespace) -> Path:
+    paths = [args.output / f"ranking_{part}.pt" for part in ("train", "validation")]
+    if not all(path.is_file() for path in paths):
+        _make_ranking_sets(args, paths)
+    return ranker_training.train(
+        Ranker(), *map(read_ranking_set, paths), folder=args.output / "ranker", iterations=args.iterations,
+        batch=args.batch, seed=args.seed, device=args.device,
+    )  # fmt: skip
+
+
+def _make_ranking_sets(args: argparse.Namespace, paths: list[Path]) -> None:
+    """Those of training and validation that are not there yet."""
     slices, held_out = _slices(args)
     model = fit_niqe([s.image for s in slices[:: max(1, len(slices) // 60)]], data_range=1.0, patch_size=NIQE_PATCH)
     networks = {path.parent.name + "/" + path.name: load_published(path)[0] for path in args.network}
     steps = draw_bicubic(np.random.default_rng(0), SCALE)
-    sets: list[RankingSet] = []
-    for name, part, count in (("train", slices, args.patches), ("validation", held_out, max(8, args.patches // 8))):
-        path = args.output / f"ranking_{name}.pt"
+    counts = (args.patches, max(8, args.patches // 8))
+    for path, part, count in zip(paths, (slices, held_out), counts, strict=True):
         if not path.is_file():
             make_ranking_set(
                 networks, part, partial(niqe, model=model, data_range=1.0), path,
                 degrade=partial(apply, steps=steps), count=count, size=args.patch, seed=args.seed,
             )  # fmt: skip
-        sets.append(read_ranking_set(path))
-    return ranker_training.train(
-        Ranker(), *sets, folder=args.output / "ranker", iterations=args.iterations, batch=args.batch, seed=args.seed,
-        device=args.device,
-    )  # fmt: skip

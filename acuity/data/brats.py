@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence as Seq
 from importlib import resources
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def read_split() -> dict[str, list[str]]:
     split = json.loads(resources.files("acuity.data").joinpath("brats_split.json").read_text())
     split.pop("comment")
     return split
+
+
+def fine_cases(names: Seq[str]) -> list[str]:
+    """Those of ``names`` with fine grey levels; the others are no target for super-resolution."""
+    coarse = set(read_split()["coarse"])
+    return [name for name in names if name not in coarse]
 
 
 def read_image(path: Path, dtype: type = np.float32) -> Volume:

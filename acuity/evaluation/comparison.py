@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from acuity.data.brats import read_split
+from acuity.data.brats import fine_cases, read_split
 from acuity.data.folders import ImageFormat, case_folders, image_format
 from acuity.data.slice_sets import LEVELS, ImageSlice, comparison_slices
 from acuity.degradations.random import Draw, draw_bicubic, draw_kspace
@@ -148,8 +148,7 @@ def niqe_reference(folder: Path, slices: Seq[ImageSlice], scale: int) -> tuple[l
     Slices of BraTS training cases with fine grey levels, where ``folder`` holds such; else more of what ``slices``
     are from, since sharp patches are few.
     """
-    split = read_split()
-    fine = [case for case in split["train"] if case not in split["coarse"] and (folder / case).is_dir()][:NIQE_CASES]
+    fine = [case for case in fine_cases(read_split()["train"]) if (folder / case).is_dir()][:NIQE_CASES]
     cases = fine or list(dict.fromkeys(item.case for item in slices))
     levels = LEVELS if fine else NIQE_LEVELS
     reference = [item.image for item in comparison_slices(folder, cases=cases, scale=scale, levels=levels)]

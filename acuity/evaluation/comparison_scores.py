@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from acuity.degradations.functional import resize_cubic
 from acuity.errors import DataError
@@ -122,10 +121,7 @@ class Judge:
 
     def _distance(self, preds: Tensor, wanted: Seq[Tensor]) -> float:
         """``PerceptualLoss``, the truth's features, half of its cost, taken once for all methods."""
-        if self.perceptual is None:
-            return math.nan
-        terms = zip(self.perceptual.weights, self._features(preds), wanted, strict=True)
-        return sum(w * float(F.l1_loss(found, want) / want.abs().mean().clamp_min(1e-6)) for w, found, want in terms)
+        return math.nan if self.perceptual is None else float(self.perceptual.between(self._features(preds), wanted))
 
     def _consistency(self, sr: Tensor, lr: Tensor) -> tuple[float, float]:
         def degrade(image: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Seq
 from typing import Literal
 
 import torch
@@ -63,8 +64,12 @@ class PerceptualLoss(nn.Module):
         """The distance of two images (N, 1, H, W), 0 to 1; no gradient reaches ``target``."""
         with torch.no_grad():
             wanted = self.features(target)
-        total = preds.new_zeros(())
-        for weight, found, want in zip(self.weights, self.features(preds), wanted, strict=True):
+        return self.between(self.features(preds), wanted)
+
+    def between(self, preds: Seq[Tensor], target: Seq[Tensor]) -> Tensor:
+        """The distance of two images by their ``features``, for those who keep the target's."""
+        total = preds[0].new_zeros(())
+        for weight, found, want in zip(self.weights, preds, target, strict=True):
             unit = want.abs().mean().clamp_min(1e-6) if self.relative else 1.0
             total = total + weight * self.distance(found / unit, want / unit)
         return total

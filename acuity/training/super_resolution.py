@@ -52,12 +52,6 @@ def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16
     return volumes
 
 
-def fine_cases(names: Seq[str]) -> list[str]:
-    """Those of ``names`` with fine grey levels; the others are no target for super-resolution."""
-    coarse = set(brats.read_split()["coarse"])
-    return [name for name in names if name not in coarse]
-
-
 def train(
     recipe: Recipe,
     pairs: Pairs,
