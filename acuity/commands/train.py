@@ -24,6 +24,7 @@ from acuity.degradations.steps import apply
 from acuity.errors import DataError
 from acuity.metrics.image import fit_niqe, niqe
 from acuity.networks.checkpoints import load_published
+from acuity.networks.interpolation import start_as_interpolation
 from acuity.networks.ranker import Ranker
 from acuity.resources import config_file
 from acuity.training import ranker as ranker_training
@@ -83,11 +84,11 @@ def _train_method(args: argparse.Namespace) -> Path:
     pairs = InPlanePairs(slices, recipe.degradation, SCALE, args.patch)
     validation_pairs = InPlanePairs(held_out, recipe.degradation, SCALE, args.patch)
     pixel_iterations = round(args.pixel_share * args.iterations)
-    if args.initial_weights is not None:
-        _start_from(recipe, args.initial_weights)
+    if args.initial_weights is None:
+        start_as_interpolation(recipe.generator)
     pixel = train(
         recipe, pairs, validation_pairs, stage="pixel", folder=args.output / pixel_stage_name(recipe),
-        iterations=pixel_iterations, **common,
+        iterations=pixel_iterations, initial_weights=args.initial_weights, **common,
     )  # fmt: skip
     return train(
         recipe, pairs, validation_pairs, stage="adversarial", folder=args.output / args.recipe,
@@ -108,19 +109,6 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     return read_recipe(
         args.recipes / f"{args.recipe}.yaml", compact=not args.paper_size, patch=args.patch, ranker=ranker
     )
-
-
-def _start_from(recipe: Recipe, path: Path) -> None:
-    network, description = load_published(path)
-    try:
-        recipe.generator.load_state_dict(network.state_dict())
-    except RuntimeError as error:
-        raise DataError(
-            f"{path} holds {description.architecture} with {description.features} features and "
-            f"{description.blocks} blocks.",
-            rule="Initial weights must be of the recipe's generator, in its size.",
-            remedy="Published weights need --paper-size.",
-        ) from error
 
 
 def _slices(args: argparse.Namespace) -> tuple[list[ImageSlice], list[ImageSlice]]:

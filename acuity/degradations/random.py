@@ -50,6 +50,7 @@ _BETA_RANGE: dict[Shape, tuple[float, float]] = {"gaussian": (1, 1), "generalise
 _KEPT_KSPACE = (0.6, 1.0)
 _PARTIAL_FOURIER = (5 / 8, 7 / 8)
 _PARTIAL_FOURIER_PROBABILITY = 0.25
+_CLEAN_PROBABILITY = 0.5  # of a scan without faults, which photographs from anywhere are not but most studies are
 
 
 def draw_bicubic(rng: Rng, scale: int) -> Steps:
@@ -72,7 +73,12 @@ def draw_bsrgan(rng: Rng, scale: int) -> Steps:
 
 
 def draw_bsrgan_mri(rng: Rng, scale: int) -> Steps:
-    """BSRGAN's degradation with Rician noise for Gaussian, and missing k-space for JPEG and the camera's pipeline."""
+    """BSRGAN's degradation with Rician noise for Gaussian, and missing k-space for JPEG and the camera's pipeline.
+
+    Half of the images are only shrunk, as ``draw_bicubic`` does it.
+    """
+    if rng.random() < _CLEAN_PROBABILITY:
+        return draw_bicubic(rng, scale)
     return _bsrgan(rng, scale, lambda rng: RicianNoise(_bsrgan_level(rng), _seed(rng)), _missing_kspace)
 
 
@@ -86,7 +92,12 @@ def draw_real_esrgan(rng: Rng, scale: int) -> Steps:
 
 
 def draw_real_esrgan_mri(rng: Rng, scale: int) -> Steps:
-    """Real-ESRGAN's degradation with Rician noise for Gaussian and Poisson, missing k-space for JPEG, no rounding."""
+    """Real-ESRGAN's degradation with Rician noise for Gaussian and Poisson, missing k-space for JPEG, no rounding.
+
+    Half of the images are only shrunk, as ``draw_bicubic`` does it.
+    """
+    if rng.random() < _CLEAN_PROBABILITY:
+        return draw_bicubic(rng, scale)
     return (*_real_esrgan(rng, scale, _scanner_noise, _missing_kspace), Magnitude())
 
 

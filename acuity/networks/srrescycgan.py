@@ -112,12 +112,6 @@ def _sigma(band: NDArray[np.float32]) -> float:
     return float(np.median(band)) / 0.6745
 
 
-def read_weights(path: str) -> dict[str, Tensor]:
-    """A file of weights, ours or as the authors released it, for one channel; read with ``weights_only=True``."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return fold_to_one_channel(from_published(state)) if "model.conv1.weight_v" in state else state
-
-
 def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Map a published checkpoint's keys, ``alpha`` and ``model.*`` with ``weight_g`` and ``weight_v``, to ours."""
     mapped = {}

@@ -56,6 +56,10 @@ class Batch:
 class Pairs(Protocol):
     """A source of batches."""
 
+    @property
+    def size(self) -> int:
+        """Of the patches of the truth, in pixels."""
+
     def draw(self, count: int, rng: Rng) -> Batch:
         """A batch that depends on ``rng`` alone."""
 

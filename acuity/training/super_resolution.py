@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from acuity.anatomy import Sequence
 from acuity.data import brats
+from acuity.errors import DataError
 from acuity.losses.best_buddy import best_buddy_loss, flat_mask
 from acuity.losses.consistency import back_projection_loss, cycle_loss
 from acuity.losses.perceptual import PerceptualLoss
@@ -28,7 +29,7 @@ from acuity.losses.pixel import high_pass, total_variation_loss
 from acuity.losses.ranking import rank_content_loss
 from acuity.losses.sharpening import unsharp_mask
 from acuity.losses.vgg import available_network
-from acuity.networks.srrescycgan import read_weights
+from acuity.networks.checkpoints import load_published
 from acuity.training import loop, runtime
 from acuity.training.pairs import Batch, Pairs, psnr_gain
 from acuity.training.recipe import ADVERSARIAL, Recipe
@@ -77,20 +78,25 @@ def train(
     ----------
     folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (a state_dict of the generator)
     batch : patches of a step and process
-    initial_weights : a state_dict to start from, ours or as SRResCGAN's authors released it
+    initial_weights : a file to start from, ours or as published, see ``acuity.networks.checkpoints``
     ema : decay of the averaged weights
+
+    Raises
+    ------
+    DataError : initial weights that cannot be read or are not the generator's
+    NonFiniteLossError : see ``acuity.training.loop.run``
     """
     run = runtime.start(device)
-    if initial_weights is not None:
-        recipe.generator.load_state_dict(read_weights(str(initial_weights)))
+    start = None if initial_weights is None else _start_from(recipe.generator, Path(initial_weights))
     # 10% faster on a CPU; torch's type stubs do not know the argument.
     recipe.generator.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = loop.averaged(recipe.generator, ema)
     steps = _Steps(recipe, run, adversarial=stage == "adversarial")
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {"stage": stage, "iterations": iterations, "batch": batch, "processes": run.processes, "seed": seed,
-                    "ema": ema, "loss_weights": asdict(recipe.weights), "perceptual": steps.perceptual_description,
+        settings = {"stage": stage, "iterations": iterations, "batch": batch, "patch": pairs.size,
+                    "processes": run.processes, "seed": seed, "ema": ema, "initial_weights": start,
+                    "loss_weights": asdict(recipe.weights), "perceptual": steps.perceptual_description,
                     "torch": torch.__version__}  # fmt: skip
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     held_out = validation_pairs.fixed()
@@ -120,6 +126,21 @@ def train(
     )  # fmt: skip
     run.wait()
     return path
+
+
+def _start_from(generator: nn.Module, path: Path) -> dict[str, str]:
+    """Load the weights; which they are, for the record."""
+    network, description = load_published(path)
+    try:
+        generator.load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        raise DataError(
+            f"{path} holds {description.architecture} with {description.features} features and "
+            f"{description.blocks} blocks.",
+            rule="Initial weights must be of the recipe's generator, in its size.",
+            remedy="Most published weights need --paper-size.",
+        ) from error
+    return {"file": path.name, "format": description.format, "sha256": description.sha256}
 
 
 class _Steps:

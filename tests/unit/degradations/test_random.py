@@ -25,6 +25,9 @@ def image():
     return torch.from_numpy(data.camera()[128:176, 200:264] / 255.0).float()[None, None].repeat(2, 1, 1, 1)
 
 
+CLEAN = draws.draw_bicubic(np.random.default_rng(0), 4)
+
+
 @lru_cache
 def many(draw, scale=4):
     rng = np.random.default_rng(0)
@@ -61,7 +64,9 @@ def test_the_result_is_exactly_a_part_of_the_size_and_repeats(draw, scale, image
 @pytest.mark.parametrize("draw", DRAWS[2:])
 def test_draws_differ(draw):
     rng = np.random.default_rng(0)
-    assert len({draw(rng, 4) for _ in range(20)}) == 20
+    found = [draw(rng, 4) for _ in range(20)]
+    degraded = [steps for steps in found if steps != CLEAN]
+    assert len(set(degraded)) == len(degraded) >= 5
 
 
 @pytest.mark.parametrize("draw", DRAWS[2:])
@@ -134,6 +139,11 @@ def test_bsrgan_shuffles():
     # Two blurs, and the blur of a decimation; the downsampling holds two of six places.
     assert near(first["Resize"] / COUNT, 0.75 / 3)
     assert near(first["GaussianNoise"] / COUNT, 1 / 6 * 0.9 + 0.1 / 5)
+
+
+@pytest.mark.parametrize("draw", [draws.draw_bsrgan_mri, draws.draw_real_esrgan_mri])
+def test_half_of_the_mri_forms_are_clean(draw):
+    assert near(np.mean([steps == CLEAN for steps in many(draw)]), 0.5)
 
 
 @pytest.mark.parametrize("draw", [draws.draw_bsrgan_mri, draws.draw_real_esrgan_mri])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, noise_sigma, project, read_weights
+from acuity.networks.checkpoints import load_published
+from acuity.networks.srrescycgan import SRResCycGAN, foreground_noise_sigma, noise_sigma, project
 
 
 def test_parameter_count_is_the_published_one():
@@ -61,9 +62,9 @@ def test_noise_level_is_estimated_from_the_foreground():
 
 @torch.inference_mode()
 def test_the_published_checkpoint_loads_and_folds(shared_data):
-    state = torch.load(shared_data / "weights" / "SRResCGAN_srrescgan_model.pth", weights_only=True)
-    gray = SRResCycGAN().eval()
-    gray.load_state_dict(read_weights(str(shared_data / "weights" / "SRResCGAN_srrescgan_model.pth")))
+    file = shared_data / "weights" / "SRResCGAN_srrescgan_model.pth"
+    state = torch.load(file, weights_only=True)
+    gray, _ = load_published(file)
     colour = SRResCycGAN(in_channels=3).eval()
     colour.load_state_dict({
         k.removeprefix("model.").replace("weight_g", "parametrizations.weight.original0").replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_recipe_is_the_method_alone_and_short(name: str) -> None:
 
 def test_pixel_stages_are_equal() -> None:
     """The rate of the first stage is no method's choice, so that equal generators have equal first stages."""
-    assert {recipe(name).pixel_learning_rate for name in NAMES} == {2e-4}
+    assert {recipe(name).pixel_learning_rate for name in NAMES} == {5e-4}
     same = [recipe(name) for name in ("esrgan", "bebygan")]
     assert same[0].degradation is same[1].degradation
     assert [p.shape for p in same[0].generator.parameters()] == [p.shape for p in same[1].generator.parameters()]
@@ -79,6 +80,8 @@ def test_each_recipe_trains_two_steps(name: str, tmp_path: Path) -> None:
     assert any(not torch.equal(before[key], released[key]) for key in before)
     settings = json.loads((tmp_path / "gan" / SETTINGS).read_text())
     assert settings["stage"] == "adversarial"
+    assert settings["patch"] == 32
+    assert settings["initial_weights"]["sha256"] == hashlib.sha256(pixel.read_bytes()).hexdigest()
     if method.weights.perceptual:
         assert settings["perceptual"].startswith("VGG")
     events = list((tmp_path / "gan" / "log").glob("events.*"))
@@ -100,6 +103,16 @@ def test_a_resumed_stage_reaches_the_same_loss(tmp_path: Path) -> None:
     whole, cut = weights(tmp_path / "whole", 4), weights(tmp_path / "cut", 2, 4)
     for key, value in whole.items():
         torch.testing.assert_close(cut[key], value, atol=1e-6, rtol=1e-5)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save(SRResNet(features=8, blocks=2).state_dict(), tmp_path / "other.pt")
+    method = recipe("esrgan")
+    pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
+    with pytest.raises(DataError, match="other.pt holds SRResNet with 8 features and 2 blocks"):
+        train(method, pairs, pairs, stage="pixel", folder=tmp_path / "run", iterations=1,
+              initial_weights=tmp_path / "other.pt", device="cpu")  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_rates_follow_the_schedules() -> None:
