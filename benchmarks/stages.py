@@ -21,10 +21,10 @@ from scipy.ndimage import gaussian_filter
 
 from acuity.anatomy import Sequence
 from acuity.degradations.functional import upsample_cubic
+from acuity.degradations.volumes import low_resolution
 from acuity.inference import segmentation
 from acuity.inference.bundle import load_bundle
 from acuity.inference.super_resolution import super_resolve
-from acuity.training.degraded import low_resolution
 from acuity.volume import Volume
 
 SHAPE = (240, 240, 155)

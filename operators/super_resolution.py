@@ -25,6 +25,9 @@ class SuperResolutionOperator(StageOperator):
         super().__init__(fragment, *args, run=run)
 
     def work(self, prepared: Prepared) -> SuperResolved:
-        """Super-resolve to the spacing that the user asked for."""
-        progress = self.run.progress(self.stage)
-        return super_resolve_study(prepared, self.bundle, spacing=self.run.options.spacing, progress=progress)
+        """Super-resolve as the user asked for."""
+        options = self.run.options
+        return super_resolve_study(
+            prepared, self.bundle, spacing=options.spacing, progress=self.run.progress(self.stage),
+            denoising=options.denoising, fusion=options.fusion,
+        )  # fmt: skip

@@ -1,7 +1,7 @@
-"""``acuity evaluate``: measure methods on images whose truth is known: ``sr`` compares super-resolution methods.
+"""``acuity evaluate``: measure methods on images whose truth is known: ``sr`` on slices, ``volumes`` on volumes.
 
-``sr`` degrades slices, brings them back by interpolation, with released bundles and with files of weights, and writes
-a table of scores, a summary with confidence intervals, figures and the settings.
+Both degrade images, bring them back by interpolation and with released bundles (``sr`` also with files of weights),
+and write a table of scores, a summary with confidence intervals, figures and the settings.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from acuity.evaluation import super_resolution
 from acuity.evaluation.comparison import DEGRADATIONS, evaluate
 
 
@@ -31,9 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sr.add_argument("--denoise", choices=("before", "after"),
                     help="add each method with non-local means before or after it")
     sr.add_argument("--device", type=device, help="cpu, cuda or cuda:N (default: the GPU if there is one)")
-    # Also after `sr`; SUPPRESS keeps what was given before it.
-    sr.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS,
-                    help="say more; twice for still more")  # fmt: skip
+    volumes = what.add_parser("volumes", help="super-resolve BraTS volumes, and compare with tricubic interpolation")
+    _add_volumes(volumes)
+    for parser in (sr, volumes):
+        # Also after the subcommand; SUPPRESS keeps what was given before it.
+        parser.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS,
+                            help="say more; twice for still more")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,8 +46,43 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     AcuityError
-        See ``acuity.evaluation.comparison.evaluate``.
+        See ``acuity.evaluation.comparison.evaluate`` and ``acuity.evaluation.super_resolution.evaluate``.
     """
+    return _run_volumes(args) if args.what == "volumes" else _run_sr(args)
+
+
+def _add_volumes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER",
+                        help="BraTS cases (those for training and validation are left out)")
+    parser.add_argument("--models", type=Path, required=True, metavar="BUNDLES", help="folder of bundles")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT",
+                        help="folder for table, figures and settings; what an earlier run measured there is kept")
+    parser.add_argument("--bundle", nargs="+", metavar="NAME", help="default: all that super-resolve")
+    parser.add_argument("--case", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--degradation", nargs="+", choices=tuple(super_resolution.DEGRADATIONS),
+                        default=list(super_resolution.DEGRADATIONS), metavar="NAME",
+                        help="any of %(choices)s (default: all, which takes hours without a GPU)")
+    parser.add_argument("--fusion", action="store_true",
+                        help="let bundles restore both orthogonal planes across the slices, and take the mean")
+    parser.add_argument("--denoise", choices=("before", "after"),
+                        help="let bundles denoise by non-local means before or after super-resolution")
+    parser.add_argument("--keep-volumes", action="store_true",
+                        help="leave the restored volumes in OUT/volumes/DEGRADATION/METHOD/CASE, laid out as BraTS's")
+
+
+def _run_volumes(args: argparse.Namespace) -> int:
+    table = super_resolution.evaluate(
+        data=args.data, models=args.models, output=args.output,
+        cases=super_resolution.unseen_cases(args.data, args.case),
+        bundles=None if args.bundle is None else {name: name for name in args.bundle},
+        degradations=args.degradation, fusion=args.fusion, denoising=args.denoise,
+        keep={name: args.output / "volumes" / name for name in args.degradation} if args.keep_volumes else None,
+    )  # fmt: skip
+    print(table.with_suffix(".md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _run_sr(args: argparse.Namespace) -> int:
     table = evaluate(
         args.data, args.output, models=args.models, weights=args.weights, scale=args.scale,
         degradation=args.degradation, denoising=args.denoise, device=args.device,

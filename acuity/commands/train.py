@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from acuity.data import brats
 from acuity.data.folders import ImageFormat, case_folders, image_format
@@ -25,7 +24,7 @@ from acuity.errors import DataError
 from acuity.metrics.image import fit_niqe, niqe
 from acuity.networks.checkpoints import load_published
 from acuity.networks.interpolation import start_as_interpolation
-from acuity.networks.ranker import Ranker
+from acuity.networks.ranker import Ranker, read_ranker
 from acuity.resources import config_file
 from acuity.training import ranker as ranker_training
 from acuity.training.pairs import InPlanePairs
@@ -102,10 +101,7 @@ def pixel_stage_name(recipe: Recipe) -> str:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    ranker: nn.Module | None = None
-    if args.ranker is not None:
-        ranker = Ranker()
-        ranker.load_state_dict(torch.load(args.ranker, map_location="cpu", weights_only=True))
+    ranker = None if args.ranker is None else read_ranker(args.ranker)
     return read_recipe(
         args.recipes / f"{args.recipe}.yaml", compact=not args.paper_size, patch=args.patch, ranker=ranker
     )

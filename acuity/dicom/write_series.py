@@ -41,6 +41,7 @@ def write_mr_series(
     series_number: int,
     model: ModelInfo,
     description: str | None = None,
+    processing: str = "",
 ) -> list[Dataset]:
     """Write a super-resolved volume as a derived series of the source's study.
 
@@ -58,6 +59,7 @@ def write_mr_series(
     series_uid, series_number : of the new series
     model : what computed the volume
     description : Series Description, 64 characters at most; says by default that an AI made the series
+    processing : a sentence on what else was done to the images, for their Derivation Description
 
     Returns
     -------
@@ -74,7 +76,7 @@ def write_mr_series(
         raise ValueError("volume.source_images is empty; patient and study cannot be known")
     stored, slope, intercept = quantise(volume.array)
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
-    template = _template(volume, source, sequence, series_uid, series_number, model, description)
+    template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
     sources = source_slices(volume.source_images)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +148,7 @@ def _template(
     series_number: int,
     model: ModelInfo,
     description: str | None,
+    processing: str,
 ) -> Dataset:
     """What all images of the series share, apart from pixels."""
     now = datetime.now()
@@ -161,9 +164,8 @@ def _template(
     ds.FrameOfReferenceUID = str(volume.frame_of_reference_uid)
     ds.PositionReferenceIndicator = source.get("PositionReferenceIndicator")
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    ds.DerivationDescription = (
-        f"Super-resolved by a generative neural network ({model.name} {model.version}). {NOT_FOR_PRIMARY_DIAGNOSIS}"
-    )
+    network = f"Super-resolved by a generative neural network ({model.name} {model.version})."
+    ds.DerivationDescription = " ".join(filter(None, (network, processing, NOT_FOR_PRIMARY_DIAGNOSIS)))
     ds.DerivationCodeSequence = [
         CodedConcept.from_code(codes.DCM.SpatialResampling),
         CodedConcept.from_code(codes.cid7162.ArtificialIntelligence),

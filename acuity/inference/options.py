@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from acuity import __version__, anatomy
 
 MAX_SPACING = 1.0  # mm; what the segmentation network was trained on
+_SWITCH = {"": False, "0": False, "1": True}  # what a variable for an option without a value may hold
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Options:
     series : SeriesInstanceUID named by the user for a sequence
     spacing : coarsest voxel spacing in mm along i, j, k after super-resolution; an axis of the source that is
         finer keeps its own
+    denoising : non-local means before or after super-resolution; None for none
+    fusion : super-resolve across the slices in two planes and take the mean
     verbosity : -1 silent but for errors, 0 one line a stage, 1 with details, 2 for developers
     """
 
@@ -38,6 +42,8 @@ class Options:
     rules: Path | None = None
     series: Mapping[anatomy.Sequence, str] = field(default_factory=dict)
     spacing: tuple[float, float, float] = (MAX_SPACING, MAX_SPACING, MAX_SPACING)
+    denoising: Literal["before", "after"] | None = None
+    fusion: bool = False
     verbosity: int = 0
 
 
@@ -66,6 +72,8 @@ def parse_options(
     series = dict(named)
     if len(series) < len(named):
         parser.error("argument --series: one sequence is named twice")
+    if args.fusion is None:
+        parser.error(f"variable ACUITY_FUSION: {environ['ACUITY_FUSION']!r} is neither 0 nor 1")
     return Options(
         input=args.input,
         output=args.output,
@@ -73,6 +81,8 @@ def parse_options(
         rules=args.rules,
         series=series,
         spacing=args.spacing,
+        denoising=args.denoise,
+        fusion=args.fusion,
         verbosity=-1 if args.quiet else args.verbose,
     )
 
@@ -132,6 +142,21 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
         help="voxel spacing after super-resolution, one number or three separated by "
         "commas; an axis that is finer keeps its own [ACUITY_SPACING] (default: %(default)s)",
     )
+    parser.add_argument(
+        "--denoise",
+        type=_denoising,
+        default=environ.get("ACUITY_DENOISE") or None,
+        metavar="{before,after}",
+        help="remove noise by non-local means before or after super-resolution; after it, what was measured stays, "
+        "its noise included [ACUITY_DENOISE] (default: not at all)",
+    )
+    parser.add_argument(
+        "--fusion",
+        action=argparse.BooleanOptionalAction,
+        default=_SWITCH.get(environ.get("ACUITY_FUSION", "")),
+        help="super-resolve across the slices in two planes and take the mean: a little better, for 1.7 times the time "
+        "[ACUITY_FUSION, 0 or 1] (default: no)",
+    )
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
     volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
@@ -155,6 +180,12 @@ def named_series(text: str) -> tuple[anatomy.Sequence, str]:
     if not uid:
         raise argparse.ArgumentTypeError(f"no SeriesInstanceUID follows {name!r}; write {name}=UID")
     return names[name.lower()], uid.strip()
+
+
+def _denoising(text: str) -> str:
+    if text not in ("before", "after"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither before nor after")
+    return text
 
 
 def _spacing(text: str) -> tuple[float, float, float]:

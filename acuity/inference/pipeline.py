@@ -24,7 +24,7 @@ from acuity.inference.bundle import Bundle, load_bundle
 from acuity.inference.preparation import REFERENCE, Prepared, mask_on_grid
 from acuity.inference.segmentation import SegmentationResult, segment
 from acuity.inference.source_grid import labels_on_grid
-from acuity.inference.super_resolution import SuperResolution, super_resolve
+from acuity.inference.super_resolution import Denoising, SuperResolution, super_resolve
 from acuity.volume import Grid, Volume
 
 SUPER_RESOLUTION_BUNDLE = "brain_mri_super_resolution"
@@ -140,10 +140,12 @@ class SuperResolved:
     ----------
     volumes : float32, all on the super-resolved grid of the reference, in its frame of reference
     brain : uint8 mask on that grid
-    residuals : by sequence, the relative difference (L2 norms) between what was measured and the super-resolved image
-        degraded again: of the network's image, and after data consistency was enforced
+    residuals : by sequence, the largest difference of any voxel between what was measured and the super-resolved image
+        degraded again, in parts of the intensity range: of the network's image, and after data consistency was
+        enforced
     source : the reference as it was measured
     model : the network
+    denoising, fusion : as they were asked for, see ``super_resolve``
     """
 
     volumes: Mapping[Sequence, Volume]
@@ -151,6 +153,8 @@ class SuperResolved:
     residuals: Mapping[Sequence, tuple[float, float]]
     source: Volume
     model: ModelInfo
+    denoising: Denoising | None = None
+    fusion: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -162,6 +166,8 @@ class SuperResolved:
         return {"super_resolution": {
             "shape": list(self.grid.shape),
             "spacing_mm": [round(float(s), 4) for s in self.grid.spacing],
+            "denoising": self.denoising,
+            "fusion": self.fusion,
             "data_consistency_residual": {
                 sequence.value: {"before": round(before, 5), "after": round(after, 5)}
                 for sequence, (before, after) in self.residuals.items()
@@ -179,6 +185,8 @@ def super_resolve_study(
     *,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     progress: Progress | None = None,
+    denoising: Denoising | None = None,
+    fusion: bool = False,
     super_resolver: SuperResolver = super_resolve,
 ) -> SuperResolved:
     """Super-resolve each sequence on its own grid, then bring all onto the reference's fine grid.
@@ -190,6 +198,7 @@ def super_resolve_study(
     ----------
     spacing : coarsest voxels wanted in mm along i, j, k; an axis that was measured finer keeps its spacing
     progress : called with the part that is done, 0 to 1
+    denoising, fusion : see ``super_resolve``
     super_resolver : the library's, or another with its signature
     """
     fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
@@ -197,7 +206,8 @@ def super_resolve_study(
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
         report = _part_of(progress, number, len(prepared.volumes))
         result = super_resolver(volume, bundle, spacing=_target(volume.grid, spacing),
-                                mask=prepared.brain_of(sequence), progress=report)  # fmt: skip
+                                mask=prepared.brain_of(sequence), progress=report,
+                                denoising=denoising, fusion=fusion)  # fmt: skip
         residuals[sequence] = (result.residual, result.residual_after)
         rigid = prepared.alignment[sequence]
         moved = _onto(result.volume, fine, rigid.matrix if rigid.performed else None)
@@ -209,6 +219,8 @@ def super_resolve_study(
         residuals=residuals,
         source=replace(prepared.reference, frame_of_reference_uid=prepared.frame_of_reference_uid),
         model=model_info(bundle),
+        denoising=denoising,
+        fusion=fusion,
     )  # fmt: skip
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from acuity.degradations.functional import resize_cubic
 from acuity.errors import PreparationError
+from acuity.imaging.denoising import denoise
+from acuity.imaging.projection import back_project, smallest_preimage
 from acuity.inference.bundle import Bundle
+from acuity.inference.super_resolution_slices import FOREGROUND, Progress, foreground_box, run_slices, scale_of
 from acuity.volume import Volume
 
-BATCH_PIXELS = 200_000  # pixels of a batch of slices: about 0.6 GiB of activations
-FOREGROUND = 0.05  # of the bright end; darker is background and is interpolated only
-CONTEXT = 8  # voxels kept around the foreground, about the generator's receptive field
-CONSISTENCY_STEPS = 5  # back-projections; the residual has fallen below 0.5% by then
 INSIGNIFICANT = 1e-3  # relative difference of spacings that is no change of resolution
 
-Progress = Callable[[float], None]
+Denoising = Literal["before", "after"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class SuperResolution:
     Parameters
     ----------
     volume : float32, in the measured image's intensities, on its ``grid.with_spacing(spacing)``
-    residual : |degrade(sr) - measured| / |measured| over the volume (L2 norms) before the projection onto the
-        measured data; what is left after it is ``residual_after``
+    residual : the largest |degrade(sr) - measured| of any voxel, in parts of the intensity range (0 to the 99.9th
+        percentile of what is above 0), before the projection onto the measured data; what is left after it is
+        ``residual_after``, below 1e-3 where images exist that have no negative values and degrade to the measured one
     """
 
     volume: Volume
@@ -47,19 +49,28 @@ def super_resolve(
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     mask: Volume | None = None,
     progress: Progress | None = None,
+    denoising: Denoising | None = None,
+    fusion: bool = False,
 ) -> SuperResolution:
     """Super-resolve a volume to a spacing along its own axes.
 
-    The generator restores slices that cubic interpolation brought to the target grid: first those in the plane of
-    finest spacing, then, in planes across it, the axis of the slices. An axis that keeps its spacing is left as
-    it is. Back-projection then makes antialiased cubic shrinking of the result give the measured volume again.
+    The network works on slices: first on those in the plane of finest spacing, then, in planes across it, on the
+    axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
+    that cubic interpolation brought to the target grid; one of another scale enlarges them by it, and cubic resizing
+    brings them from there to the target. An axis that keeps its spacing is left as it is. Projection then makes
+    antialiased cubic shrinking of the result give the measured volume again.
 
     Parameters
     ----------
     volume : magnitudes, at least 0 where there is signal
     spacing : target in mm along i, j, k; not coarser than the volume's
-    mask : the generator works in the box of this mask (uint8, the same grid); default: the box of the foreground.
+    mask : the network works in the box of this mask (uint8, the same grid); default: the box of the foreground.
         Outside it the volume is interpolated.
+    denoising : by non-local means, in the slices across the axis of coarsest spacing (the last of those). "before":
+        the volume is denoised first, and that is what counts as measured from there on. "after": what the network
+        made is denoised before the projection, so that what was measured still holds, its noise included
+    fusion : across the slices, work in both planes that hold their axis, and take the mean: about 0.1 dB better for
+        1.7 times the time. Without effect where the axis of the slices does not change, or two axes do
 
     Raises
     ------
@@ -67,104 +78,106 @@ def super_resolve(
     ValueError : where ``spacing`` is coarser than the volume's
     """
     target = volume.grid.with_spacing(spacing)
-    ratios = target.spacing / volume.spacing
-    if (ratios > 1 + INSIGNIFICANT).any():
+    ratios = tuple(float(r) for r in target.spacing / volume.spacing)
+    if max(ratios) > 1 + INSIGNIFICANT:
         raise ValueError(f"spacing {spacing} is coarser than the volume's {tuple(volume.spacing)}")
+    _bright_end(volume)  # refuses what has none before anything is computed from it
+    slice_axis = max(range(3), key=lambda axis: (volume.spacing[axis], axis))
+    if denoising == "before":
+        volume = volume.with_array(_denoised(volume.array, slice_axis))
     scale = _bright_end(volume)
     measured = torch.from_numpy(np.asarray(volume.array, dtype=np.float32) / scale).to(bundle.device)
-    box = _box(volume.array > FOREGROUND * scale if mask is None else mask.array > 0)
+    box = foreground_box(volume.array > FOREGROUND * scale if mask is None else mask.array > 0)
 
     with torch.inference_mode():
-        interpolated = resize_cubic(measured, target.shape, tuple(ratios)).clamp_min_(0)
-        inside, where = _restore(measured, interpolated, box, ratios, bundle.network, progress or (lambda _: None))
-        result = interpolated
-        result[where] = inside
-        result, before, after = make_consistent(result, measured, tuple(ratios))
+        result = _restore(measured, target.shape, ratios, box, bundle.network, fusion, progress or (lambda _: None))
+        if denoising == "after":
+            result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(bundle.device)
+        result, before, after = make_consistent(result, measured, ratios)
     array = (result * scale).cpu().numpy()
     return SuperResolution(volume.on_grid(array, target), before, after)
 
 
 def make_consistent(
-    result: Tensor, measured: Tensor, ratios: tuple[float, ...], steps: int = CONSISTENCY_STEPS
+    result: Tensor, measured: Tensor, ratios: tuple[float, ...]
 ) -> tuple[Tensor, float, float]:
-    """Project ``result`` (I, J, K) onto the volumes that degrade to ``measured``, by iterated back-projection.
-
-    Irani, Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991. Degrading is antialiased cubic
-    shrinking, projecting back cubic interpolation.
+    """Project ``result`` (I, J, K) onto the volumes that antialiased cubic shrinking degrades to ``measured``.
 
     Returns
     -------
-    The volume, and its relative residual before and after.
+    The volume, and the largest |degrade(result) - measured| before and after
     """
-    down = tuple(1.0 / r for r in ratios)
-    norm = max(float(measured.norm()), 1e-12)
-    residuals = []
-    for step in range(steps + 1):
-        difference = measured - resize_cubic(result, tuple(measured.shape), down)
-        residuals.append(float(difference.norm()) / norm)
-        if step < steps:
-            result = (result + resize_cubic(difference, tuple(result.shape), ratios)).clamp_min(0)
-    return result, residuals[0], residuals[-1]
+
+    def degrade(volume: Tensor) -> Tensor:
+        return resize_cubic(volume, tuple(measured.shape), tuple(1.0 / r for r in ratios))
+
+    def back(difference: Tensor) -> Tensor:
+        return smallest_preimage(difference, tuple(result.shape), ratios)
+
+    projected, steps = back_project(result, measured, degrade, back)
+    before, after = (float((degrade(volume) - measured).abs().max()) for volume in (result, projected))
+    logger.debug("projected in %d steps: residual %.5f, then %.5f", steps, before, after)
+    return projected, before, after
 
 
 def _restore(
     measured: Tensor,
-    interpolated: Tensor,
+    shape: tuple[int, int, int],
+    ratios: tuple[float, ...],
     box: tuple[slice, ...],
-    ratios: np.ndarray,
     network: nn.Module,
+    fusion: bool,
     progress: Progress,
-) -> tuple[Tensor, tuple[slice, ...]]:
-    """Run the generator inside ``box`` of the measured grid; the result and where it lies on the target grid."""
-    where = tuple(
-        slice(int(np.floor(b.start / r)), min(n, int(np.ceil(b.stop / r))))
-        for b, r, n in zip(box, ratios, interpolated.shape, strict=True)
-    )
-    changed = [axis for axis in range(3) if ratios[axis] < 1 - INSIGNIFICANT]
+) -> Tensor:
+    """Interpolate to ``shape``; inside ``box`` of the measured grid, do so with the network."""
+    result = resize_cubic(measured, shape, ratios).clamp_min(0)
+    stages = _stages(ratios, fusion)
+    passes = sum(len(planes) for _, planes in stages)
+    current, region, done = measured, list(box), 0
+    for axes, planes in stages:
+        size = tuple(shape[a] if a in axes else current.shape[a] for a in range(3))
+        steps = tuple(ratios[a] if a in axes else 1.0 for a in range(3))
+        target_region = [_on_target(region[a], ratios[a], shape[a]) if a in axes else region[a] for a in range(3)]
+        if scale_of(network) == 1:
+            current, steps, region = resize_cubic(current, size, steps).clamp_min(0), (1.0, 1.0, 1.0), target_region
+        restored = []
+        for plane in planes:
+            part = _part(progress, done, passes)
+            restored.append(run_slices(current, plane, size, steps, network, tuple(region), part))
+            done += 1
+        current, region = sum(restored[1:], restored[0]) / len(restored), target_region
+    where = tuple(_on_target(b, r, n) for b, r, n in zip(box, ratios, shape, strict=True))
+    result[where] = current[where]
+    return result
+
+
+def _stages(ratios: tuple[float, ...], fusion: bool) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Which axes are brought to the target one after the other, and the axes across whose planes that is done."""
+    changed = tuple(axis for axis in range(3) if ratios[axis] < 1 - INSIGNIFICANT)
     if not changed:
-        return interpolated[where], where
-    through = max(range(3), key=lambda axis: (1 / ratios[axis], axis))
-    in_plane = [axis for axis in changed if axis != through]
-    stages = [(through,)] if not in_plane else [tuple(in_plane), (through,)]
-
-    current, done_ratios = measured, [1.0, 1.0, 1.0]
-    for number, axes in enumerate(stages):
-        for axis in axes:
-            done_ratios[axis] = float(ratios[axis])
-        # From the measured data and the last stage's result to this stage's grid, cubic along the stage's axes only.
-        size = tuple(
-            interpolated.shape[axis] if axis in axes else current.shape[axis] for axis in range(3)
-        )
-        steps = tuple(float(ratios[axis]) if axis in axes else 1.0 for axis in range(3))
-        current = resize_cubic(current, size, steps).clamp_min(0)
-        region = tuple(w if done_ratios[a] != 1.0 else box[a] for a, w in enumerate(where))
-        # Across the slices, the planes along the first axis: averaging both orthogonal ones costs twice the time.
-        plane = through if axes != (through,) else min(axis for axis in range(3) if axis != through)
-        restored = _run_slices(current[region], plane, network, _part(progress, number, len(stages)))
-        current = current.clone()
-        current[region] = restored
-    return current[where], where
+        return []
+    if len(changed) == 2:
+        return [(changed, tuple(axis for axis in range(3) if axis not in changed))]
+    through = max(changed, key=lambda axis: (1 / ratios[axis], axis))
+    in_plane = tuple(axis for axis in changed if axis != through)
+    across = tuple(axis for axis in range(3) if axis != through)
+    last = ((through,), across if fusion else across[:1])
+    return [(in_plane, (through,)), last] if in_plane else [last]
 
 
-def _part(progress: Progress, stage: int, stages: int) -> Progress:
+def _on_target(part: slice, ratio: float, size: int) -> slice:
+    """A part of a measured axis on the target's, at least as large."""
+    return slice(int(np.floor(part.start / ratio)), min(size, int(np.ceil(part.stop / ratio))))
+
+
+def _part(progress: Progress, done: int, passes: int) -> Progress:
     """Progress of one pass over the slices as a share of the whole."""
-    return lambda done: progress((stage + done) / stages)
+    return lambda part: progress((done + part) / passes)
 
 
-def _run_slices(block: Tensor, axis: int, network: nn.Module, progress: Progress) -> Tensor:
-    """Run the network over the slices of (I, J, K) across ``axis``, in batches, each in the box of its foreground."""
-    slices = torch.movedim(block, axis, 0)[:, None]
-    batch = max(1, BATCH_PIXELS // (slices.shape[-2] * slices.shape[-1]))
-    result = slices.clone()
-    for start in range(0, len(slices), batch):
-        part = slices[start : start + batch]
-        foreground = (part > FOREGROUND).any(dim=0)[0].cpu().numpy()
-        if foreground.any():
-            rows, columns = _box(foreground)
-            inside = part[..., rows, columns].contiguous(memory_format=torch.channels_last)
-            result[start : start + batch, :, rows, columns] = network(inside)
-        progress(min(1.0, (start + batch) / len(slices)))
-    return torch.movedim(result[:, 0], 0, axis)
+def _denoised(array: np.ndarray, slice_axis: int) -> np.ndarray:
+    """Non-local means in the slices across an axis, with one noise level for all of them."""
+    return np.moveaxis(denoise(np.moveaxis(np.maximum(array, 0), slice_axis, -1)), -1, slice_axis)
 
 
 def _bright_end(volume: Volume) -> float:
@@ -178,13 +191,3 @@ def _bright_end(volume: Volume) -> float:
             remedy="Check the series' pixel data, or choose another series.",
         )
     return end
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The box of ``mask`` with CONTEXT voxels around it; everything where the mask is empty."""
-    box = []
-    for axis, size in enumerate(mask.shape):
-        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
-        box.append(slice(max(0, start - CONTEXT), min(size, stop + CONTEXT)))
-    return tuple(box)

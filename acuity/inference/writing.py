@@ -25,6 +25,7 @@ from acuity.inference.pipeline import Segmented, SuperResolved
 from acuity.inference.preparation import REFERENCE
 
 FIRST_SERIES_NUMBER = 9001
+_DENOISED = "Denoised by non-local means {} super-resolution."
 _SEG_FINE, _SEG_SOURCE, _REGIONS, _REPORT, _OVERVIEW = (FIRST_SERIES_NUMBER + 4 + n for n in range(5))
 
 
@@ -54,6 +55,7 @@ def write_all_series(images: SuperResolved, folder: Path) -> WrittenSeries:
             series_uid=generate_uid(),
             series_number=FIRST_SERIES_NUMBER + list(Sequence).index(sequence),
             model=images.model,
+            processing="" if images.denoising is None else _DENOISED.format(images.denoising),
         )
         for sequence, volume in images.volumes.items()
     }

@@ -8,8 +8,12 @@ parameters.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 from torch import Tensor, nn
 
+from acuity.errors import DataError
 from acuity.networks.discriminators import SLOPE, vgg_convolutions
 
 HALVINGS = 5
@@ -31,3 +35,22 @@ class Ranker(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, 1), not clamped."""
         return self.regressor(self.convolutions(image))
+
+
+def read_ranker(path: Path) -> Ranker:
+    """The ranker of a file that ``acuity train ranker`` wrote; read with ``weights_only=True``.
+
+    Raises
+    ------
+    DataError : the file is absent or holds something else
+    """
+    ranker = Ranker()
+    try:
+        ranker.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
+        raise DataError(
+            f"{path} cannot be read as a ranker's weights ({type(error).__name__}).",
+            rule="RankSRGAN needs a ranker that was trained before.",
+            remedy="Train one with `acuity train ranker`, and name its best.pt.",
+        ) from error
+    return ranker

@@ -13,28 +13,13 @@ from tqdm import tqdm
 
 from acuity.anatomy import Sequence, labels_to_regions
 from acuity.data import brats
-from acuity.degradations.functional import downsample_cubic, upsample_cubic
+from acuity.degradations.volumes import interpolated, low_resolution
 from acuity.inference.bundle import Bundle, load_bundle
 from acuity.inference.super_resolution import super_resolve
 from acuity.training.loop import save_atomically
 from acuity.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-
-def low_resolution(volume: Volume, factor: float = 2.0) -> Volume:
-    """The volume shrunk along all axes by antialiased cubic interpolation, as the paper makes its LRBraTS."""
-    array = downsample_cubic(volume.array, (factor,) * 3)
-    affine = volume.affine.copy()
-    affine[:3, :3] *= factor
-    affine[:3, 3] += volume.affine[:3, :3] @ np.full(3, (factor - 1) / 2)
-    return Volume(np.clip(array, 0, None), affine)
-
-
-def interpolated(volume: Volume, low: Volume) -> NDArray[np.float32]:
-    """Tricubic interpolation of ``low`` on the grid of ``volume``: the baseline."""
-    factors = tuple(low.spacing / volume.spacing)
-    return np.clip(upsample_cubic(low.array, factors, volume.shape), 0, None)
 
 
 def super_resolved(volume: Volume, low: Volume, bundle: Bundle) -> NDArray[np.float32]:

@@ -129,7 +129,11 @@ def train(
 
 
 def _start_from(generator: nn.Module, path: Path) -> dict[str, str]:
-    """Load the weights; which they are, for the record."""
+    """Load the weights; which they are, for the record.
+
+    Batch norm keeps the statistics that come with them: those of a few patches are so far from a whole image's that
+    some slices would come out worse than interpolated.
+    """
     network, description = load_published(path)
     try:
         generator.load_state_dict(network.state_dict())
@@ -140,6 +144,9 @@ def _start_from(generator: nn.Module, path: Path) -> dict[str, str]:
             rule="Initial weights must be of the recipe's generator, in its size.",
             remedy="Most published weights need --paper-size.",
         ) from error
+    for module in generator.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
     return {"file": path.name, "format": description.format, "sha256": description.sha256}
 
 

@@ -1,16 +1,37 @@
-"""Tiny random cases named and laid out as BraTS's."""
+"""The released bundles, and tiny random cases named and laid out as BraTS's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import monai.bundle
 import nibabel as nib
 import numpy as np
 import pytest
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+X4_PREFIX = "brain_mri_sr_x4_"
+X4 = sorted(folder.name for folder in (REPOSITORY / "bundles").glob(f"{X4_PREFIX}*"))
 CASES = ("first", "second")
 SHAPE = (24, 20, 16)
 BRATS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS; the axes run to the left, the back and the head
+
+
+def config(bundle: str, name: str) -> str:
+    return str(REPOSITORY / "bundles" / bundle / "configs" / f"{name}.json")
+
+
+def metadata(bundle: str) -> dict[str, Any]:
+    return json.loads(Path(config(bundle, "metadata")).read_text())
+
+
+def run(bundle: str, *configs: str, **overrides: Any) -> None:
+    """As ``python -m monai.bundle run`` does."""
+    monai.bundle.run(
+        config_file=[config(bundle, name) for name in configs], meta_file=config(bundle, "metadata"), **overrides
+    )
 
 
 def write_case(folder: Path, rng: np.random.Generator, shape: tuple[int, int, int] = SHAPE) -> None:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import monai.bundle
 import nibabel as nib
@@ -21,21 +20,14 @@ from packaging.requirements import Requirement
 
 from acuity import __version__
 from acuity.inference.bundle import load_bundle
-from tests.bundles.conftest import CASES, SHAPE
+from acuity.resources import config_file
+from acuity.training.recipe import recipe_names
+from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SUPER_RESOLUTION = "brain_mri_super_resolution"
 SEGMENTATION = "brain_tumor_segmentation"
 BUNDLES = sorted(folder.name for folder in (REPOSITORY / "bundles").iterdir())
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
-
-
-def config(bundle: str, name: str) -> str:
-    return str(REPOSITORY / "bundles" / bundle / "configs" / f"{name}.json")
-
-
-def metadata(bundle: str) -> dict[str, Any]:
-    return json.loads(Path(config(bundle, "metadata")).read_text())
 
 
 def verify_metadata(file: Path) -> None:
@@ -54,8 +46,10 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "model.pt"
 
 
-def test_both_bundles_are_tested() -> None:
-    assert BUNDLES == [SUPER_RESOLUTION, SEGMENTATION]
+def test_all_bundles_are_tested() -> None:
+    """The two of the clinical chain, and those of the x4 methods that are released."""
+    assert sorted([SUPER_RESOLUTION, SEGMENTATION, *X4]) == BUNDLES
+    assert set(X4) <= {X4_PREFIX + name for name in recipe_names(config_file("sr"))}
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
@@ -104,7 +98,7 @@ class TestBundle:
             meta_file=config(bundle, "metadata"),
             config_file=config(bundle, "inference"),
             device="cpu",
-            n=1,
+            n=24 if bundle in X4 else 1,
             any=24,
         )
 
@@ -126,12 +120,6 @@ class TestBundle:
         released = load_bundle(REPOSITORY / "bundles", bundle)
         assert released.version == metadata(bundle)["version"]
         assert not released.network.training
-
-
-def run(bundle: str, *configs: str, **overrides: Any) -> None:
-    monai.bundle.run(
-        config_file=[config(bundle, name) for name in configs], meta_file=config(bundle, "metadata"), **overrides
-    )
 
 
 def with_weights(bundle: str, checkpoint: Path, folder: Path) -> Path:

@@ -105,6 +105,7 @@ def test_it_says_that_an_ai_made_it_and_from_what(tmp_path: Path, source: Volume
     assert "Not for primary diagnosis" in ds.ImageComments
     assert "generative neural network" in ds.DerivationDescription
     assert [item.CodeValue for item in ds.DerivationCodeSequence] == ["113085", "123110"]
+    assert "Denoised" not in ds.DerivationDescription
     scanner, model = ds.ContributingEquipmentSequence
     assert scanner.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Acquisition Equipment"
     assert (model.ManufacturerModelName, model.SoftwareVersions) == (SR_MODEL.name, SR_MODEL.version)
@@ -118,6 +119,14 @@ def test_it_keeps_how_the_patient_was_scanned_and_drops_private_elements(tmp_pat
     assert (list(ds.ScanningSequence), ds.InversionTime) == (["GR", "IR"], 900)
     assert (ds.RepetitionTime, ds.EchoTime, ds.ContrastBolusAgent) == (500, 12, "Gadobutrol")
     assert [e for e in ds.iterall() if e.tag.is_private] == []
+
+
+def test_it_says_what_else_was_done(tmp_path: Path, source: Volume) -> None:
+    ds = write(tmp_path / "sr", fine(source), processing="Denoised first.")[0]
+    network, further = ds.DerivationDescription.split(" Denoised first. ")
+    assert "generative neural network" in network
+    assert "Not for primary diagnosis" in further
+    assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
 
 
 def test_each_slice_refers_to_the_measured_slices_beside_it(tmp_path: Path, source: Volume) -> None:

@@ -14,24 +14,31 @@ def test_flags() -> None:
     assert options.verbosity == 1
     assert options.spacing == (1.0, 1.0, 1.0)
     assert options.rules is None and not options.series
+    assert options.denoising is None and options.fusion is False
 
 
 def test_variables_take_the_place_of_flags() -> None:
     environ = {"HOLOSCAN_INPUT_PATH": "/i", "HOLOSCAN_OUTPUT_PATH": "/o", "HOLOSCAN_MODEL_PATH": "/m",
-               "ACUITY_RULES": "/r.yaml", "ACUITY_SERIES": "T1=1.2 flair=1.3", "ACUITY_SPACING": "1,1,2"}  # fmt: skip
+               "ACUITY_RULES": "/r.yaml", "ACUITY_SERIES": "T1=1.2 flair=1.3", "ACUITY_SPACING": "1,1,2",
+               "ACUITY_DENOISE": "after", "ACUITY_FUSION": "1"}  # fmt: skip
     options = parse_options([], environ=environ)
     assert [str(p) for p in (options.input, options.output, options.models, options.rules)] == [
         "/i", "/o", "/m", "/r.yaml"]  # fmt: skip
     assert options.series == {Sequence.T1: "1.2", Sequence.FLAIR: "1.3"}
     assert options.spacing == (1.0, 1.0, 2.0)
+    assert options.denoising == "after" and options.fusion is True
 
 
 def test_flags_win_over_variables() -> None:
-    environ = {"HOLOSCAN_INPUT_PATH": "/i", "ACUITY_SERIES": "T1=1.2", "ACUITY_SPACING": "2"}
-    options = parse_options(["-i", "mine", "--series", "T2=9.9", "--spacing", "0.8"], environ=environ)
+    environ = {"HOLOSCAN_INPUT_PATH": "/i", "ACUITY_SERIES": "T1=1.2", "ACUITY_SPACING": "2",
+               "ACUITY_DENOISE": "after", "ACUITY_FUSION": "1"}  # fmt: skip
+    argv = ["-i", "mine", "--series", "T2=9.9", "--spacing", "0.8", "--denoise", "before", "--no-fusion"]
+    options = parse_options(argv, environ=environ)
     assert options.input == Path("mine")
     assert options.series == {Sequence.T2: "9.9"}
     assert options.spacing == (0.8, 0.8, 0.8)
+    assert options.denoising == "before" and options.fusion is False
+    assert parse_options(["--fusion"], environ={"ACUITY_FUSION": "0"}).fusion is True
 
 
 def test_models_come_with_the_application_by_default(tmp_path: Path) -> None:
@@ -50,6 +57,9 @@ def test_models_come_with_the_application_by_default(tmp_path: Path) -> None:
         (["-v", "-q"], {}, "not allowed with"),
         ([], {"ACUITY_SERIES": "PD=1.2"}, "variable ACUITY_SERIES: 'PD' is no sequence"),
         ([], {"ACUITY_SPACING": "x"}, "argument --spacing: 'x'"),
+        (["--denoise", "both"], {}, "argument --denoise: 'both' is neither before nor after"),
+        ([], {"ACUITY_DENOISE": "yes"}, "argument --denoise: 'yes' is neither before nor after"),
+        ([], {"ACUITY_FUSION": "yes"}, "variable ACUITY_FUSION: 'yes' is neither 0 nor 1"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(

@@ -24,7 +24,7 @@ from acuity.inference.pipeline import (
 )
 from acuity.inference.preparation import REFERENCE, Prepared, prepare
 from acuity.inference.segmentation import SegmentationResult
-from acuity.inference.super_resolution import SuperResolution
+from acuity.inference.super_resolution import Denoising, SuperResolution
 from acuity.inference.writing import write_all_series, write_segmentations
 from acuity.volume import Grid, Volume
 from tests.study_phantom import lesion_centroid, oblique_grid, write_bundles, write_study
@@ -124,6 +124,29 @@ def test_one_grid_needs_no_interpolation(prepared: Prepared, models: Models, mon
     monkeypatch.setattr(pipeline, "resample", lambda *_, **__: pytest.fail("nothing has to move"))
     images = super_resolve_study(one_grid, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
     assert images.describe()["super_resolution"]["data_consistency_residual"]["T2"] == {"before": 0.1, "after": 0.01}
+
+
+@pytest.mark.parametrize(("denoising", "fusion"), [(None, False), ("before", True)])
+def test_denoising_and_fusion_are_done_as_asked_and_recorded(
+    denoising: Denoising | None, fusion: bool, prepared: Prepared, models: Models, tmp_path: Path
+) -> None:
+    asked = []
+
+    def keep_choice(volume: Volume, bundle: Bundle, *, denoising: str, fusion: bool, **_: object) -> SuperResolution:
+        asked.append((denoising, fusion))
+        return SuperResolution(volume, 0.0, 0.0)
+
+    images = super_resolve_study(prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0),
+                                 super_resolver=keep_choice, denoising=denoising, fusion=fusion)  # fmt: skip
+    described = images.describe()["super_resolution"]
+    assert asked == [(denoising, fusion)] * 4
+    assert (described["denoising"], described["fusion"]) == (denoising, fusion)
+    t2 = images.volumes[Sequence.T2]
+    (written,) = write_all_series(
+        replace(images, volumes={Sequence.T2: replace(t2, array=t2.array[..., :1])}), tmp_path
+    ).images[Sequence.T2]
+    said = f"Denoised by non-local means {denoising} super-resolution." in written.DerivationDescription
+    assert said is (denoising is not None)
 
 
 def test_cubic_interpolation_does_not_overshoot(prepared: Prepared, models: Models) -> None:

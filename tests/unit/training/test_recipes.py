@@ -105,6 +105,17 @@ def test_a_resumed_stage_reaches_the_same_loss(tmp_path: Path) -> None:
         torch.testing.assert_close(cut[key], value, atol=1e-6, rtol=1e-5)
 
 
+def test_batch_norm_keeps_the_statistics_it_starts_with(tmp_path: Path) -> None:
+    method = recipe("srgan")
+    torch.save(method.generator.state_dict(), tmp_path / "start.pt")
+    pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
+    path = train(method, pairs, pairs, stage="pixel", folder=tmp_path / "run", iterations=2, batch=2,
+                 initial_weights=tmp_path / "start.pt", device="cpu")  # fmt: skip
+    before, after = (torch.load(file, weights_only=True) for file in (tmp_path / "start.pt", path))
+    for key in before:
+        assert torch.equal(before[key], after[key]) == key.endswith(("running_mean", "running_var", "tracked")), key
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(SRResNet(features=8, blocks=2).state_dict(), tmp_path / "other.pt")
     method = recipe("esrgan")
