@@ -8,12 +8,16 @@ just before holoscan is imported.
 ``import monai`` imports ``monai.deploy`` and with it holoscan, in programs too that never asked for either
 (``python -m monai.bundle``, the label server's workers).  Hence a hook on the import of holoscan rather than
 a call before each import: ``acuity/__init__.py`` installs it, and the distribution's ``.pth`` file imports
-acuity at the start of every interpreter of the environment.
+acuity at the start of every interpreter of the environment.  The hook also raises the limit of the stack to what
+holoscan asks for, of which it would else complain in every program.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
+
+STACK_BYTES = 32 * 2**20  # holoscan's recommended minimum
 
 
 class HoloscanImportHook:
@@ -24,9 +28,10 @@ class HoloscanImportHook:
     """
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Load libcudart if ``fullname`` is ``holoscan``, and leave the finding to the finders that follow."""
+        """Prepare the process if ``fullname`` is ``holoscan``, and leave the finding to the finders that follow."""
         if fullname == "holoscan":
             sys.meta_path.remove(self)
+            raise_stack_limit()
             load_cuda_runtime()
 
 
@@ -46,6 +51,15 @@ def load_cuda_runtime() -> str | None:
         return load_nvidia_dynamic_lib("cudart").abs_path
     except DynamicLibNotFoundError:
         return None
+
+
+def raise_stack_limit() -> None:
+    """Raise the soft limit of the stack to STACK_BYTES, where the hard one allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft == resource.RLIM_INFINITY or soft >= STACK_BYTES:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= STACK_BYTES:
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, hard))
 
 
 def install_import_hook() -> None:

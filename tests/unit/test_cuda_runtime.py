@@ -52,6 +52,15 @@ def test_hook_waits_for_holoscan_then_steps_aside(monkeypatch: pytest.MonkeyPatc
     assert (loaded, sys.meta_path) == (["libcudart"], [])
 
 
+@pytest.mark.parametrize(("soft", "expected"), [(8 * 2**20, 32 * 2**20), (64 * 2**20, 64 * 2**20)])
+def test_stack_is_as_large_as_holoscan_wants(soft: int, expected: int) -> None:
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_STACK, ({soft}, resource.getrlimit(3)[1]))\n"
+        "from acuity._cuda_runtime import raise_stack_limit; raise_stack_limit(); print(resource.getrlimit(3)[0])"
+    )
+    assert int(run_python(code)) == expected
+
+
 def test_hook_is_installed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", [])
     monkeypatch.delitem(sys.modules, "holoscan", raising=False)
