@@ -22,7 +22,7 @@ from acuity.volume import Grid, Volume
 _STORED_MAX = 4095  # 12 bits, as most scanners store
 
 _SPIN_ECHO: dict[str, Any] = {
-    "ScanningSequence": "SE", "SequenceVariant": "SK", "MRAcquisitionType": "2D", "FlipAngle": 90,
+    "ScanningSequence": "SE", "SequenceVariant": "SK", "MRAcquisitionType": "3D", "FlipAngle": 90,
 }  # fmt: skip
 _T1 = {**_SPIN_ECHO, "RepetitionTime": 550, "EchoTime": 11, "EchoTrainLength": 1}
 _T2 = {**_SPIN_ECHO, "RepetitionTime": 4500, "EchoTime": 100, "EchoTrainLength": 16}

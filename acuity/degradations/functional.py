@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+# How measured slices weigh what lies across them: by the kernel of antialiased cubic shrinking, or all of it alike.
+SliceProfile = Literal["cubic", "box"]
+# From the samples in, the samples out and the distance of those out over that of those in to (out, in).
+AxisMatrix = Callable[[int, int, float], Tensor]
 
 CUBIC_A = -0.5  # Keys 1981, the kernel of MATLAB's imresize and of PIL
 
@@ -44,6 +51,46 @@ def resize_matrix(size_in: int, size_out: int, ratio: float, antialias: bool = T
         return torch.from_numpy(matrix.astype(np.float32))
 
 
+@lru_cache(maxsize=64)
+def box_matrix(size_in: int, size_out: int, ratio: float) -> Tensor:
+    """The float32 (size_out, size_in) matrix of means along one axis: slices of a boxcar profile, without gap.
+
+    Parameters
+    ----------
+    ratio : width of output samples over width of input samples. The outer faces of the first samples coincide, so
+        output n is the mean from n * ratio to (n + 1) * ratio of the input, each sample of which is constant from
+        face to face
+
+    What lies beyond the end counts as the last sample (edge replication).
+    """
+    faces = np.arange(size_in + 1.0)
+    faces[-1] = max(faces[-1], size_out * ratio)
+    starts = np.arange(size_out)[:, None] * ratio
+    overlaps = np.minimum(faces[1:], starts + ratio) - np.maximum(faces[:-1], starts)
+    with torch.inference_mode(False):  # as above
+        return torch.from_numpy((np.maximum(overlaps, 0) / ratio).astype(np.float32))
+
+
+def resize_axes(
+    image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...], matrices: Sequence[AxisMatrix]
+) -> Tensor:
+    """Resize the last ``len(size)`` axes of (..., D, H, W), each by a matrix of its own.
+
+    Parameters
+    ----------
+    size : voxels of the result along each of those axes
+    ratios : new spacing over old spacing along each axis; one of the same size and a ratio of 1 is left alone
+    matrices : for each axis, what makes its matrix: ``resize_matrix``, ``box_matrix``
+    """
+    for offset, (size_out, ratio, matrix_of) in enumerate(zip(size, ratios, matrices, strict=True)):
+        axis = image.ndim - len(size) + offset
+        if size_out == image.shape[axis] and ratio == 1.0:
+            continue
+        matrix = matrix_of(image.shape[axis], size_out, float(ratio)).to(image)
+        image = torch.movedim(torch.tensordot(matrix, image, dims=([1], [axis])), 0, axis)
+    return image
+
+
 def resize_cubic(image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...], antialias: bool = True) -> Tensor:
     """Cubic resizing (a = -0.5) of the last ``len(size)`` axes of (..., D, H, W).
 
@@ -52,13 +99,7 @@ def resize_cubic(image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...]
     size : voxels of the result along each of those axes
     ratios : new spacing over old spacing along each axis, see ``resize_matrix``
     """
-    for offset, (size_out, ratio) in enumerate(zip(size, ratios, strict=True)):
-        axis = image.ndim - len(size) + offset
-        if size_out == image.shape[axis] and ratio == 1.0:
-            continue
-        matrix = resize_matrix(image.shape[axis], size_out, float(ratio), antialias).to(image)
-        image = torch.movedim(torch.tensordot(matrix, image, dims=([1], [axis])), 0, axis)
-    return image
+    return resize_axes(image, size, ratios, [partial(resize_matrix, antialias=antialias)] * len(size))
 
 
 def downsample_cubic(array: NDArray, factors: tuple[float, ...]) -> NDArray[np.float32]:

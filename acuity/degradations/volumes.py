@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acuity.degradations.functional import downsample_cubic, upsample_cubic
+from acuity.degradations.functional import SliceProfile, downsample_cubic, upsample_cubic
 from acuity.errors import DataError
 from acuity.volume import Grid, Volume
 
@@ -67,6 +68,7 @@ class Shrinking:
 
     in_plane: float
     through: float
+    slice_profile: ClassVar[SliceProfile] = "cubic"
 
     def __str__(self) -> str:
         """In words."""
@@ -88,6 +90,7 @@ class ThickSlices:
     """Axial slices of ``thickness`` mm without gap, each the mean over its thickness (boxcar slice profile)."""
 
     thickness: float
+    slice_profile: SliceProfile = field(default="box", init=False)
 
     def __str__(self) -> str:
         """In words."""

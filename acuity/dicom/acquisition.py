@@ -7,6 +7,7 @@ from copy import deepcopy
 from pydicom import Dataset
 
 from acuity.dicom.source import ds_value, functional_group, values_of
+from acuity.dicom.values import quiet_value
 
 # MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
 # (PS3.3 A.4); they stay true of an image derived from that scan.
@@ -52,6 +53,20 @@ def acquisition_attributes(source: Dataset) -> Dataset:
         result.ContrastBolusAgent = None
     result.remove_private_tags()
     return result
+
+
+def acquisition_type(source: Dataset) -> str:
+    """MRAcquisitionType (0018,0023), "2D" or "3D" for example; "" where the header does not say.
+
+    Classic and enhanced images have it at the top (PS3.3 C.8.3.1, C.8.13.4), legacy converted ones among the
+    attributes for which the conversion knew no place.
+    """
+    places = [source]
+    if "PerFrameFunctionalGroupsSequence" in source:
+        places += [functional_group(source, f"Unassigned{scope}ConvertedAttributesSequence")
+                   for scope in ("PerFrame", "Shared")]  # fmt: skip
+    found = (quiet_value(place, "MRAcquisitionType") for place in places)
+    return next((str(value).strip().upper() for value in found if value is not None), "")
 
 
 def _translate_enhanced(source: Dataset, result: Dataset) -> None:

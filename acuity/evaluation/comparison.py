@@ -25,7 +25,6 @@ from acuity.errors import DataError, OutputError
 from acuity.evaluation import comparison_scores as scoring
 from acuity.evaluation.comparison_figures import draw_panels, draw_perception_distortion
 from acuity.evaluation.comparison_methods import (
-    Denoising,
     Method,
     bundle_methods,
     interpolations,
@@ -38,6 +37,7 @@ from acuity.evaluation.comparison_table import TRUTH, by_method, read_published,
 from acuity.evaluation.comparison_timing import milliseconds, timing_slices
 from acuity.evaluation.comparison_views import chosen_views
 from acuity.evaluation.tables import Row, write_csv
+from acuity.inference.super_resolution import Denoising
 from acuity.resources import config_file
 
 DegradationName = Literal["bicubic", "kspace"]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from acuity.degradations.functional import resize_cubic
 from acuity.errors import BundleError, BundleNotFoundError, DataError
 from acuity.imaging.denoising import denoise
 from acuity.inference.bundle import load_bundle
+from acuity.inference.super_resolution import Denoising
 from acuity.networks.checkpoints import load_published
 
 Upscale = Callable[[Tensor], Tensor]
-Denoising = Literal["before", "after"]
 
 BASELINE = "bicubic"
 

@@ -22,12 +22,12 @@ from acuity.data.folders import case_folders
 from acuity.degradations.volumes import Shrinking, ThickSlices
 from acuity.errors import DataError
 from acuity.evaluation import bootstrap, volume_files
-from acuity.evaluation.comparison_methods import Denoising
 from acuity.evaluation.tables import Row
 from acuity.evaluation.volume_figures import draw_volumes, pixel_aspects, tumor_slices
 from acuity.evaluation.volume_methods import Restored, VolumeMethod, volume_methods
 from acuity.evaluation.volume_table import NOTES, summary
 from acuity.inference.result import software
+from acuity.inference.super_resolution import Denoising
 from acuity.metrics.image import data_consistency, peak_signal_noise_ratio
 from acuity.volume import Volume
 
@@ -63,6 +63,7 @@ def evaluate(
 ) -> Path:
     """Degrade each case, bring it back by interpolation and by each bundle, and measure.
 
+    Super-resolution is told each degradation's slice profile, as the headers of a study tell it.
     ``super_resolution.csv`` has a row for each case, sequence, degradation and method, ``super_resolution.md`` the
     means, the gains over interpolation with their confidence intervals and what the columns are, ``settings.json``
     what is needed to repeat it; ``DEGRADATION.png`` shows slices of the first case. All are written after each case.
@@ -195,7 +196,7 @@ class _Run:
             if not self._current(task, method, mark):
                 truth = task.truth
                 low = low or task.degradation(truth)
-                restored = method(truth, low)
+                restored = method(truth, low, slice_profile=task.degradation.slice_profile)
                 self.rows[_key(task, method)] = _row(task, method, restored, truth, low, mark)
                 self._save(task, method, restored, truth, mark)
             bar.update()
@@ -250,7 +251,8 @@ class _Run:
         """Those of this run, and the methods and degradations of earlier ones."""
         path = self.folder / "settings.json"
         earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        used = {name: str(DEGRADATIONS[name]) for name in DEGRADATIONS if name in self.used}
+        used = {name: f"{degradation}; slice profile in super-resolution: {degradation.slice_profile}"
+                for name, degradation in DEGRADATIONS.items() if name in self.used}  # fmt: skip
         return {
             "degradations": earlier.get("degradations", {}) | used,
             "methods": earlier.get("methods", {}) | {method.name: method.origin for method in self.methods},

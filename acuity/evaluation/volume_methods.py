@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from acuity.degradations.functional import SliceProfile
 from acuity.degradations.volumes import interpolated
 from acuity.errors import BundleError, BundleNotFoundError
-from acuity.evaluation.comparison_methods import Denoising
 from acuity.inference.bundle import Bundle, load_bundle
-from acuity.inference.super_resolution import super_resolve
+from acuity.inference.super_resolution import Denoising, super_resolve
 from acuity.volume import Volume
 
 BASELINE = "tricubic"
@@ -61,13 +61,19 @@ class VolumeMethod:
         return {"bundle": self.bundle.name, "version": self.bundle.version, "sha256": self.bundle.weights_sha256,
                 "fusion": self.fusion, "denoising": self.denoising}  # fmt: skip
 
-    def __call__(self, truth: Volume, low: Volume) -> Restored:
-        """Restore ``low`` on the grid of ``truth``, of which nothing else is looked at."""
+    def __call__(self, truth: Volume, low: Volume, *, slice_profile: SliceProfile) -> Restored:
+        """Restore ``low`` on the grid of ``truth``, of which nothing else is looked at.
+
+        Parameters
+        ----------
+        slice_profile : of ``low``, for ``super_resolve``; interpolation has no use for it
+        """
         start = time.perf_counter()
         if self.bundle is None:
             return Restored(interpolated(truth, low), None, None, time.perf_counter() - start)
         i, j, k = (float(x) for x in truth.spacing)
-        result = super_resolve(low, self.bundle, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion)
+        result = super_resolve(low, self.bundle, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion,
+                               slice_profile=slice_profile)  # fmt: skip
         seconds = time.perf_counter() - start
         # Where the low resolution reaches beyond the truth, it was made of replicated edges.
         i, j, k = truth.shape

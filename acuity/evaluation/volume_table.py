@@ -21,7 +21,8 @@ NOTES = (
     "Thick slices: the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
     "Residuals: the largest |degrade(result) - low resolution| of a volume, in parts of the low resolution's 99.9th "
     "percentile of its values above 0. Before and after projection as super-resolution measures them, which takes "
-    "every low resolution for antialiased cubic shrinking; known: of what came out, by the degradation that was used. "
+    "slices of profile box for means over their thickness, and all else for antialiased cubic shrinking; known: of "
+    "what came out, by the degradation that was used. "
     "The largest of all volumes.",
     "Seconds: of one volume, mean.",
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from acuity.degradations.functional import resize_matrix
+from acuity.degradations.functional import AxisMatrix, resize_axes
 
 CONSISTENT = 1e-3  # of the intensity range: the largest residual that projection leaves
 MOST_STEPS = 300
@@ -59,8 +59,10 @@ def back_project(
     return best, steps
 
 
-def smallest_preimage(image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...]) -> Tensor:
-    """The image of the smallest L2 norm that ``resize_cubic`` shrinks to ``image``, over its last ``len(size)`` axes.
+def smallest_preimage(
+    image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...], matrices: Sequence[AxisMatrix]
+) -> Tensor:
+    """The image of the smallest L2 norm that ``resize_axes`` shrinks to ``image``, over its last ``len(size)`` axes.
 
     As the ``back`` of ``back_project`` it makes each step the orthogonal projection onto the consistent images;
     cubic interpolation, which weakens the finest measured detail along each axis, gets there in many more.
@@ -69,19 +71,14 @@ def smallest_preimage(image: Tensor, size: tuple[int, ...], ratios: tuple[float,
     ----------
     size : samples of the result along each of those axes
     ratios : spacing of the result over that of ``image``, at most 1 along each axis
+    matrices : for each of those axes, what shrinks along it
     """
-    for offset, (size_out, ratio) in enumerate(zip(size, ratios, strict=True)):
-        axis = image.ndim - len(size) + offset
-        if size_out == image.shape[axis] and ratio == 1.0:
-            continue
-        matrix = _inverse_matrix(size_out, image.shape[axis], 1.0 / ratio).to(image)
-        image = torch.movedim(torch.tensordot(matrix, image, dims=([1], [axis])), 0, axis)
-    return image
+    return resize_axes(image, size, ratios, [partial(_inverse_matrix, shrinking) for shrinking in matrices])
 
 
 @lru_cache(maxsize=64)
-def _inverse_matrix(size_in: int, size_out: int, ratio: float) -> Tensor:
-    """The float32 (size_in, size_out) Moore-Penrose inverse of ``resize_matrix``."""
+def _inverse_matrix(shrinking: AxisMatrix, size_in: int, size_out: int, ratio: float) -> Tensor:
+    """The float32 (size_out, size_in) Moore-Penrose inverse of the matrix that shrinks back to ``size_in`` samples."""
     with torch.inference_mode(False):
-        matrix = resize_matrix(size_in, size_out, ratio).double()
+        matrix = shrinking(size_out, size_in, 1.0 / ratio).double()
         return torch.linalg.pinv(matrix, rtol=INDEPENDENT).float()

@@ -12,6 +12,7 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import nn
 
+from acuity.degradations.functional import SliceProfile
 from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import coarse_to_fine
 from acuity.inference.super_resolution import super_resolve
@@ -34,7 +35,7 @@ class SuperResolutionInferer(Inferer):
     Parameters
     ----------
     spacing : coarsest spacing in mm along the three axes after super-resolution; a finer axis keeps its own
-    denoising, fusion : see ``acuity.inference.super_resolution.super_resolve``
+    denoising, fusion, slice_profile : see ``acuity.inference.super_resolution.super_resolve``
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class SuperResolutionInferer(Inferer):
         spacing: Seq[float] = (1.0, 1.0, 1.0),
         denoising: Literal["before", "after"] | None = None,
         fusion: bool = False,
+        slice_profile: SliceProfile = "cubic",
     ) -> None:
         super().__init__()
         self.spacing = spacing
         self.denoising = denoising
         self.fusion = fusion
+        self.slice_profile = slice_profile
 
     def __call__(self, inputs: MetaTensor, network: nn.Module, *args: Any, **kwargs: Any) -> MetaTensor:
         """A volume (1, 1, D, H, W), at least 0, with its affine (RAS, mm), to the sharper one with its own affine.
@@ -65,8 +68,9 @@ class SuperResolutionInferer(Inferer):
         i, j, k = (float(s) for s in np.minimum(self.spacing, volume.spacing))
         model = Bundle(name="", version="", network=network, weights_sha256="", metadata={})  # it is nameless here
         sharp = super_resolve(
-            volume, model, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion
-        ).volume
+            volume, model, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion,
+            slice_profile=self.slice_profile,
+        ).volume  # fmt: skip
         new_affine = torch.from_numpy(RAS_LPS @ sharp.affine)[None]
         # A writer that is told to go back to the original grid stays on this one.
         geometry = {"affine": new_affine, "original_affine": new_affine, "spatial_shape": torch.tensor([sharp.shape])}

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from acuity.anatomy import REGION_LABELS, Region, Sequence
+from acuity.degradations.functional import SliceProfile
+from acuity.dicom.acquisition import acquisition_type
 from acuity.dicom.model_info import ModelInfo
 from acuity.dicom.read import read_study
 from acuity.dicom.rules import Rules, load_rules
@@ -143,6 +145,7 @@ class SuperResolved:
     residuals : by sequence, the largest difference of any voxel between what was measured and the super-resolved image
         degraded again, in parts of the intensity range: of the network's image, and after data consistency was
         enforced
+    slice_profiles : by sequence, what ``super_resolve`` took its slices for
     source : the reference as it was measured
     model : the network
     denoising, fusion : as they were asked for, see ``super_resolve``
@@ -151,6 +154,7 @@ class SuperResolved:
     volumes: Mapping[Sequence, Volume]
     brain: Volume
     residuals: Mapping[Sequence, tuple[float, float]]
+    slice_profiles: Mapping[Sequence, SliceProfile]
     source: Volume
     model: ModelInfo
     denoising: Denoising | None = None
@@ -168,6 +172,7 @@ class SuperResolved:
             "spacing_mm": [round(float(s), 4) for s in self.grid.spacing],
             "denoising": self.denoising,
             "fusion": self.fusion,
+            "slice_profile": {sequence.value: profile for sequence, profile in self.slice_profiles.items()},
             "data_consistency_residual": {
                 sequence.value: {"before": round(before, 5), "after": round(after, 5)}
                 for sequence, (before, after) in self.residuals.items()
@@ -192,7 +197,7 @@ def super_resolve_study(
     """Super-resolve each sequence on its own grid, then bring all onto the reference's fine grid.
 
     So the network sees voxels as they were measured, and each result is interpolated once at most: not at all where
-    its fine grid is the reference's already.
+    its fine grid is the reference's already. Slices of 2D acquisitions are taken for means over their spacing.
 
     Parameters
     ----------
@@ -203,11 +208,13 @@ def super_resolve_study(
     """
     fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
     volumes, residuals = {}, {}
+    profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
         report = _part_of(progress, number, len(prepared.volumes))
         result = super_resolver(volume, bundle, spacing=_target(volume.grid, spacing),
                                 mask=prepared.brain_of(sequence), progress=report,
-                                denoising=denoising, fusion=fusion)  # fmt: skip
+                                denoising=denoising, fusion=fusion,
+                                slice_profile=profiles[sequence])  # fmt: skip
         residuals[sequence] = (result.residual, result.residual_after)
         rigid = prepared.alignment[sequence]
         moved = _onto(result.volume, fine, rigid.matrix if rigid.performed else None)
@@ -217,6 +224,7 @@ def super_resolve_study(
         brain=replace(mask_on_grid(prepared.brain, volumes[REFERENCE].grid),
                       frame_of_reference_uid=prepared.frame_of_reference_uid),
         residuals=residuals,
+        slice_profiles=profiles,
         source=replace(prepared.reference, frame_of_reference_uid=prepared.frame_of_reference_uid),
         model=model_info(bundle),
         denoising=denoising,
@@ -270,6 +278,12 @@ def _target(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, flo
     """The wanted spacing along each axis, but never coarser than what was measured."""
     i, j, k = (float(min(own, wanted)) for own, wanted in zip(grid.spacing, spacing, strict=True))
     return i, j, k
+
+
+def _slice_profile(volume: Volume) -> SliceProfile:
+    """A box where the first header says 2D: such slices are excited one by one."""
+    two_dimensional = volume.source_images and acquisition_type(volume.source_images[0]) == "2D"
+    return "box" if two_dimensional else "cubic"
 
 
 def _onto(volume: Volume, grid: Grid, matrix: np.ndarray | None) -> Volume:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acuity.degradations.functional import resize_cubic
+from acuity.degradations.functional import SliceProfile, box_matrix, resize_axes, resize_cubic, resize_matrix
 from acuity.errors import PreparationError
 from acuity.imaging.denoising import denoise
 from acuity.imaging.projection import back_project, smallest_preimage
@@ -51,6 +51,7 @@ def super_resolve(
     progress: Progress | None = None,
     denoising: Denoising | None = None,
     fusion: bool = False,
+    slice_profile: SliceProfile = "cubic",
 ) -> SuperResolution:
     """Super-resolve a volume to a spacing along its own axes.
 
@@ -58,7 +59,7 @@ def super_resolve(
     axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
     that cubic interpolation brought to the target grid; one of another scale enlarges them by it, and cubic resizing
     brings them from there to the target. An axis that keeps its spacing is left as it is. Projection then makes
-    antialiased cubic shrinking of the result give the measured volume again.
+    the result, shrunk by antialiased cubic interpolation or as ``slice_profile`` says, give the measured volume again.
 
     Parameters
     ----------
@@ -71,16 +72,20 @@ def super_resolve(
         made is denoised before the projection, so that what was measured still holds, its noise included
     fusion : across the slices, work in both planes that hold their axis, and take the mean: about 0.1 dB better for
         1.7 times the time. Without effect where the axis of the slices does not change, or two axes do
+    slice_profile : what was measured along the axis of coarsest spacing (the last of those). "box": means over the
+        spacing, as 2D acquisitions without gaps measure them, about. "cubic": antialiased cubic shrinking, as along
+        the other axes
 
     Raises
     ------
-    PreparationError : where the volume is constant or not finite
+    PreparationError : where a voxel is no finite number, or none is above 0
     ValueError : where ``spacing`` is coarser than the volume's
     """
     target = volume.grid.with_spacing(spacing)
     ratios = tuple(float(r) for r in target.spacing / volume.spacing)
     if max(ratios) > 1 + INSIGNIFICANT:
         raise ValueError(f"spacing {spacing} is coarser than the volume's {tuple(volume.spacing)}")
+    _require_finite(volume)
     _bright_end(volume)  # refuses what has none before anything is computed from it
     slice_axis = max(range(3), key=lambda axis: (volume.spacing[axis], axis))
     if denoising == "before":
@@ -93,26 +98,33 @@ def super_resolve(
         result = _restore(measured, target.shape, ratios, box, bundle.network, fusion, progress or (lambda _: None))
         if denoising == "after":
             result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(bundle.device)
-        result, before, after = make_consistent(result, measured, ratios)
+        averaged = slice_axis if slice_profile == "box" else None
+        result, before, after = make_consistent(result, measured, ratios, averaged)
     array = (result * scale).cpu().numpy()
     return SuperResolution(volume.on_grid(array, target), before, after)
 
 
 def make_consistent(
-    result: Tensor, measured: Tensor, ratios: tuple[float, ...]
+    result: Tensor, measured: Tensor, ratios: tuple[float, ...], averaged: int | None = None
 ) -> tuple[Tensor, float, float]:
     """Project ``result`` (I, J, K) onto the volumes that antialiased cubic shrinking degrades to ``measured``.
+
+    Parameters
+    ----------
+    ratios : spacing of ``result`` over that of ``measured``, at most 1 along each axis
+    averaged : the axis, if any, along which means over the measured spacing take the place of cubic shrinking
 
     Returns
     -------
     The volume, and the largest |degrade(result) - measured| before and after
     """
+    matrices = [box_matrix if axis == averaged else resize_matrix for axis in range(3)]
 
     def degrade(volume: Tensor) -> Tensor:
-        return resize_cubic(volume, tuple(measured.shape), tuple(1.0 / r for r in ratios))
+        return resize_axes(volume, tuple(measured.shape), tuple(1.0 / r for r in ratios), matrices)
 
     def back(difference: Tensor) -> Tensor:
-        return smallest_preimage(difference, tuple(result.shape), ratios)
+        return smallest_preimage(difference, tuple(result.shape), ratios, matrices)
 
     projected, steps = back_project(result, measured, degrade, back)
     before, after = (float((degrade(volume) - measured).abs().max()) for volume in (result, projected))
@@ -180,11 +192,22 @@ def _denoised(array: np.ndarray, slice_axis: int) -> np.ndarray:
     return np.moveaxis(denoise(np.moveaxis(np.maximum(array, 0), slice_axis, -1)), -1, slice_axis)
 
 
+def _require_finite(volume: Volume) -> None:
+    """Raise PreparationError where a voxel is NaN or infinite: cubic resizing would spread it."""
+    count = int(np.count_nonzero(~np.isfinite(volume.array)))
+    if count:
+        raise PreparationError(
+            f"{count} of the image's {volume.array.size} voxels hold no finite number.",
+            rule="Super-resolution needs an image with a number in every voxel.",
+            remedy="Check the series' pixel data, or choose another series.",
+        )
+
+
 def _bright_end(volume: Volume) -> float:
     """The 99.9th percentile of the positive voxels: the intensity that the generator was trained to see as 1."""
     positive = volume.array[volume.array > 0]
     end = float(np.percentile(positive, 99.9)) if positive.size else 0.0
-    if not np.isfinite(end) or end <= 0:
+    if end <= 0:
         raise PreparationError(
             f"The image's 99.9th percentile is {end:g}.",
             rule="Super-resolution needs an image with signal.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -118,6 +120,12 @@ def test_degradations_act_on_the_axial_plane():
     for low_index, index in ((-0.5, -0.5), (3.5, 19.5)):
         np.testing.assert_allclose(thick.affine @ [low_index, 3, 4, 1], truth.affine @ [index, 3, 4, 1])
     assert truth.grid.same_as(thick.grid.with_spacing((1.0, 1.0, 1.0)))
+
+
+def test_a_degradation_knows_its_slice_profile():
+    """The fingerprint of what was measured on thick slices holds it, so that results of another are not kept."""
+    assert (Shrinking(2, 2).slice_profile, ThickSlices(5.0).slice_profile) == ("cubic", "box")
+    assert asdict(ThickSlices(5.0)) == {"thickness": 5.0, "slice_profile": "box"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from acuity.cli import main
 from acuity.data import brats
+from acuity.degradations.volumes import ThickSlices
 from acuity.errors import DataError
 from acuity.evaluation import super_resolution, volume_methods
 from acuity.evaluation.super_resolution import evaluate, unseen_cases
@@ -118,6 +119,8 @@ def test_the_command_writes_everything(data, models, tmp_path, capsys):
             assert row["residual"] == row["residual_after"] == ""
         else:
             assert float(row["residual_after"]) < 1e-3 < float(row["residual"])
+            # The projection knows how slices were made, so that it keeps their means, too.
+            assert row["degradation"] == "x2" or expected < 1.1e-3
         assert float(row["seconds"]) > 0
     # What agrees with the measured data is better than interpolation, which does not.
     by = {(r["sequence"], r["degradation"], r["method"]): r for r in rows}
@@ -127,7 +130,9 @@ def test_the_command_writes_everything(data, models, tmp_path, capsys):
         with Image.open(out / name) as picture:
             assert np.asarray(picture.convert("L")).std() > 5
     table = (out / "super_resolution.md").read_text()
-    assert "boxcar profile" in table and "Cases: second." in table and "none is called real" in table
+    assert "boxcar profile), without gap; slice profile in super-resolution: box." in table
+    assert "across it; slice profile in super-resolution: cubic." in table
+    assert "Cases: second." in table and "none is called real" in table
     settings = json.loads((out / "settings.json").read_text())
     assert len(settings["methods"]["ours"]["sha256"]) == 64 and settings["software"]["acuity"]
     assert list(settings["degradations"]) == ["x2", "slices-3mm"]
@@ -156,6 +161,34 @@ def test_every_degradation_runs(data, models, tmp_path, calls):
     assert psnr["through-plane-x2"] > psnr["x2"]
     # The covered parts differ: 18, 20 and 18 slices.
     assert psnr["slices-3mm"] > psnr["slices-6mm"]
+
+
+def test_super_resolution_is_told_the_slice_profile(data, models, tmp_path, monkeypatch):
+    told = []
+
+    def keep(volume, bundle, *, slice_profile, **options):
+        told.append((tuple(volume.spacing), slice_profile))
+        return super_resolve(volume, bundle, slice_profile=slice_profile, **options)
+
+    monkeypatch.setattr(volume_methods, "super_resolve", keep)
+    monkeypatch.setattr(super_resolution, "draw_volumes", lambda *_: None)
+
+    def run() -> None:
+        told.clear()
+        evaluate(data=data, models=models, output=tmp_path / "out", cases=["first"],
+                 degradations=["through-plane-x2", "slices-5mm"])  # fmt: skip
+
+    run()
+    assert told == [((1.0, 1.0, 2.0), "cubic"), ((1.0, 1.0, 5.0), "box")] * 4
+
+    # What was measured under another profile is measured again.
+    other = ThickSlices(5.0)
+    object.__setattr__(other, "slice_profile", "cubic")
+    monkeypatch.setitem(super_resolution.DEGRADATIONS, "slices-5mm", other)
+    run()
+    assert told == [((1.0, 1.0, 5.0), "cubic")] * 4
+    run()
+    assert told == []
 
 
 def test_what_is_there_is_not_measured_again(data, models, tmp_path, calls):

@@ -8,15 +8,19 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from acuity.degradations.functional import resize_cubic
+from acuity.degradations.functional import box_matrix, resize_axes, resize_cubic, resize_matrix
 from acuity.imaging.projection import CONSISTENT, MOST_STEPS, back_project, smallest_preimage
 
-# Fine and measured shapes, and the ratio of their spacings: whole, broken, by axis, thick slices.
+CUBIC, BOX = resize_matrix, box_matrix
+
+# Fine and measured shapes, the ratio of their spacings and what shrinks: whole, broken, by axis, thick slices.
 GRIDS = [
-    ((32, 24), (8, 6), (0.25, 0.25)),
-    ((24, 20, 18), (12, 10, 9), (0.5, 0.5, 0.5)),
-    ((23, 20, 30), (10, 20, 6), (10 / 23, 1.0, 0.2)),
-    ((16, 12, 36), (16, 12, 6), (1.0, 1.0, 1 / 6)),
+    ((32, 24), (8, 6), (0.25, 0.25), (CUBIC,) * 2),
+    ((24, 20, 18), (12, 10, 9), (0.5, 0.5, 0.5), (CUBIC,) * 3),
+    ((23, 20, 30), (10, 20, 6), (10 / 23, 1.0, 0.2), (CUBIC,) * 3),
+    ((16, 12, 36), (16, 12, 6), (1.0, 1.0, 1 / 6), (CUBIC,) * 3),
+    ((16, 12, 36), (16, 12, 6), (1.0, 1.0, 1 / 6), (CUBIC, CUBIC, BOX)),
+    ((23, 20, 18), (10, 10, 9), (10 / 23, 0.5, 0.5), (BOX, CUBIC, CUBIC)),
 ]
 
 
@@ -25,19 +29,20 @@ def smooth(shape, seed=0, width=1.0):
     return torch.from_numpy((0.5 + noise / noise.std() / 6).clip(0.05, 1.2).astype(np.float32))
 
 
-def pair(size, shape, ratios):
+def pair(size, shape, ratios, matrices):
     """Functions that degrade to ``shape`` and come back from there to ``size``."""
     down = tuple(1 / r for r in ratios)
-    return lambda fine: resize_cubic(fine, shape, down), lambda coarse: smallest_preimage(coarse, size, ratios)
+    return (lambda fine: resize_axes(fine, shape, down, matrices),
+            lambda coarse: smallest_preimage(coarse, size, ratios, matrices))  # fmt: skip
 
 
 def largest(difference):
     return float(difference.abs().max())
 
 
-@pytest.mark.parametrize(("size", "shape", "ratios"), GRIDS)
-def test_the_smallest_preimage_degrades_to_the_image_and_holds_nothing_else(size, shape, ratios):
-    degrade, back = pair(size, shape, ratios)
+@pytest.mark.parametrize(("size", "shape", "ratios", "matrices"), GRIDS)
+def test_the_smallest_preimage_degrades_to_the_image_and_holds_nothing_else(size, shape, ratios, matrices):
+    degrade, back = pair(size, shape, ratios, matrices)
     image, detail = smooth(shape), smooth(size, seed=1)
     found = back(image)
     assert found.shape == size
@@ -47,9 +52,9 @@ def test_the_smallest_preimage_degrades_to_the_image_and_holds_nothing_else(size
     assert float((found * unseen).sum() / found.norm() / unseen.norm()) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("size", "shape", "ratios"), GRIDS)
-def test_what_was_measured_comes_back_and_unseen_detail_stays(size, shape, ratios):
-    degrade, back = pair(size, shape, ratios)
+@pytest.mark.parametrize(("size", "shape", "ratios", "matrices"), GRIDS)
+def test_what_was_measured_comes_back_and_unseen_detail_stays(size, shape, ratios, matrices):
+    degrade, back = pair(size, shape, ratios, matrices)
     truth = smooth(size)
     estimate = 0.9 * truth + 0.1
     projected, steps = back_project(estimate, degrade(truth), degrade, back)
@@ -62,7 +67,7 @@ def test_what_was_measured_comes_back_and_unseen_detail_stays(size, shape, ratio
 
 def test_pillow_finds_the_measured_slice_again():
     truth = smooth((48, 40))
-    degrade, back = pair((48, 40), (24, 20), (0.5, 0.5))
+    degrade, back = pair((48, 40), (24, 20), (0.5, 0.5), (CUBIC, CUBIC))
     projected, _ = back_project(truth + 0.1, degrade(truth), degrade, back)
     again = [np.asarray(Image.fromarray(x.numpy()).resize((20, 24), Image.Resampling.BICUBIC))
              for x in (projected, truth)]  # fmt: skip
@@ -75,7 +80,7 @@ def test_an_edge_to_nothing_is_held_and_nothing_becomes_negative(seed):
     """A skull-stripped brain: its low resolution undershoots outside."""
     truth = smooth((24, 20, 16), seed)
     truth[:9] = 0
-    degrade, back = pair((24, 20, 16), (12, 10, 8), (0.5, 0.5, 0.5))
+    degrade, back = pair((24, 20, 16), (12, 10, 8), (0.5, 0.5, 0.5), (CUBIC,) * 3)
     lr = degrade(truth)
     assert lr.min() < -0.01
     blurred = torch.from_numpy(ndimage.gaussian_filter(truth.numpy(), 1))
@@ -113,3 +118,14 @@ def test_projection_that_cannot_succeed_ends_no_worse_than_it_began():
     projected, steps = back_project(image, lr, degrade, back)
     assert steps <= MOST_STEPS
     assert largest(degrade(projected) - lr) <= largest(degrade(image) - lr)
+
+
+def test_means_are_put_right_by_adding_what_is_missing_to_each_sample():
+    """Of all images with given means the nearest differs by one number in each box: NumPy's, in a single step."""
+    degrade, back = pair((6, 20), (6, 4), (1.0, 0.2), (CUBIC, BOX))
+    image, lr = 1 + smooth((6, 20)), 1 + smooth((6, 4), seed=1)
+    projected, steps = back_project(image, lr, degrade, back)
+    boxes = image.numpy().reshape(6, 4, 5)
+    expected = boxes + (lr.numpy() - boxes.mean(axis=-1))[..., None]
+    assert expected.min() > 0 and steps == 1
+    np.testing.assert_allclose(projected, expected.reshape(6, 20), atol=1e-5)

@@ -18,7 +18,10 @@ from acuity.networks.srresnet import SRResNet
 from acuity.volume import RAS_LPS, Volume
 
 
-@pytest.mark.parametrize("options", [{}, {"denoising": "before"}, {"denoising": "after"}, {"fusion": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"denoising": "before"}, {"denoising": "after"}, {"fusion": True}, {"slice_profile": "box"}],
+)
 def test_options_reach_the_library(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = SRResNet(features=4, blocks=1, scale=4).eval().requires_grad_(False)

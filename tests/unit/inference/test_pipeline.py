@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from acuity.anatomy import Sequence
 from acuity.imaging.resampling import resample
@@ -147,6 +149,34 @@ def test_denoising_and_fusion_are_done_as_asked_and_recorded(
     ).images[Sequence.T2]
     said = f"Denoised by non-local means {denoising} super-resolution." in written.DerivationDescription
     assert said is (denoising is not None)
+
+
+def test_the_slice_profile_is_what_each_header_says_and_recorded(prepared: Prepared, models: Models) -> None:
+    """MRAcquisitionType 2D is a box; anything else, or no header at all, is cubic."""
+    said = {Sequence.T1: "2D", Sequence.T1C: "3D", Sequence.T2: None}
+    volumes = {**prepared.volumes, Sequence.FLAIR: replace(prepared.volumes[Sequence.FLAIR], source_images=())}
+    for sequence, value in said.items():
+        header = Dataset()
+        header.update(volumes[sequence].source_images[0])
+        header.MRAcquisitionType = value
+        volumes[sequence] = replace(volumes[sequence], source_images=(header,))
+    asked = []
+
+    def keep_profile(volume: Volume, bundle: Bundle, *, slice_profile: str, **_: object) -> SuperResolution:
+        asked.append((volume.array is volumes[Sequence.T1].array, slice_profile))
+        return SuperResolution(volume, 0.0, 0.0)
+
+    images = super_resolve_study(replace(prepared, volumes=volumes), models.super_resolution, spacing=(9.0, 9.0, 9.0),
+                                 super_resolver=keep_profile)  # fmt: skip
+    assert sorted(asked) == [(False, "cubic")] * 3 + [(True, "box")]
+    section = images.describe()["super_resolution"]
+    assert section["slice_profile"] == {"T1": "box", "T1c": "cubic", "T2": "cubic", "FLAIR": "cubic"}
+    schema = json.loads((Path(__file__).parents[3] / "configs" / "result.schema.json").read_text())
+    part = {"$defs": schema["$defs"], **schema["properties"]["super_resolution"]}
+    jsonschema.validate(section, part)
+    for wrong in ({**section["slice_profile"], "T2": "2D"}, {"T1": "box"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**section, "slice_profile": wrong}, part)
 
 
 def test_cubic_interpolation_does_not_overshoot(prepared: Prepared, models: Models) -> None:

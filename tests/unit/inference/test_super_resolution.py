@@ -38,6 +38,19 @@ class Checkerboard(torch.nn.Module):
         return torch.where(image > 0.1, image + self.amplitude * (1 - 2 * ((i[:, None] + j) % 2)), image)
 
 
+class Truth(torch.nn.Module):
+    """Gives the slices of a known image, one after the other, whatever it is shown."""
+
+    def __init__(self, slices):
+        super().__init__()
+        self.slices = torch.nn.Parameter(slices)
+        self.next = 0
+
+    def forward(self, image):
+        self.next += len(image)
+        return self.slices[self.next - len(image) : self.next, None]
+
+
 def bundle(gain=1.0):
     return Bundle("test", "0", Brighten(gain).eval().requires_grad_(False), "", {})
 
@@ -113,6 +126,56 @@ def test_outside_the_mask_is_interpolated_only():
     assert max(max(shape[-2:]) for shape in seen) <= 2 * (4 + 16)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_the_truth_of_averaged_slices_stays_as_a_box_and_not_as_cubic(axis):
+    """NumPy averages; what is brighter than the measured slices' bright end shows that nothing is cut."""
+    shape = [12, 14, 16]
+    shape[axis] = 30
+    truth = (1 + np.random.default_rng(0).random(shape)).astype(np.float32)
+    low = np.moveaxis(np.moveaxis(truth, axis, -1).reshape(*(n for a, n in enumerate(shape) if a != axis), 6, 5)
+                      .mean(axis=-1), -1, axis)  # fmt: skip
+    spacing = [1.0, 1.0, 1.0, 1.0]
+    spacing[axis] = 5.0
+    volume = Volume(low, np.diag(spacing))
+    bright = float(np.percentile(low, 99.9))
+    across = 1 if axis == 0 else 0  # the axis that the network's slices follow one another along
+    results = {}
+    for profile in ("box", "cubic"):
+        network = Truth(torch.from_numpy(np.moveaxis(truth, across, 0) / bright)).requires_grad_(False)
+        results[profile] = super_resolve(volume, Bundle("", "", network, "", {}), slice_profile=profile)
+    np.testing.assert_allclose(results["box"].volume.array, truth, atol=1e-4)
+    assert results["box"].residual < 1e-4
+    assert np.abs(results["cubic"].volume.array - truth).max() > 0.1
+    assert results["cubic"].residual > 0.05
+
+
+@pytest.mark.parametrize(
+    ("spacing", "factors", "axis"),
+    [((2.0, 2.0, 4.0), (2, 2, 1), 2), ((4.0, 1.0, 4.0), (4, 1, 1), 2), ((4.0, 2.0, 2.0), (1, 2, 2), 0)],
+)
+def test_a_box_is_along_the_last_of_the_coarsest_axes_only(spacing, factors, axis):
+    """The result's means along it, shrunk along the others, are what was measured; edges to nothing included."""
+    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
+    array[:4] = 0
+    volume = Volume(array, np.diag([*spacing, 1.0]))
+    result = super_resolve(volume, bundle(1.1), slice_profile="box")
+    fine = np.moveaxis(result.volume.array, axis, -1)
+    means = np.moveaxis(fine.reshape(*fine.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
+    again = downsample_cubic(means, factors)
+    assert result.residual > 0.05
+    assert result.residual_after < 1e-3
+    bright = np.percentile(array[array > 0], 99.9)
+    assert np.abs(again - array).max() / bright == pytest.approx(result.residual_after, rel=2e-2)
+    assert result.volume.array.min() >= 0
+
+
+def test_a_box_of_an_axis_that_does_not_shrink_changes_nothing():
+    """A header may say 2D of isotropic slices."""
+    volume = blob((12, 12, 12), (6, 6, 6), np.eye(4))
+    cubic, box = (super_resolve(volume, bundle(2.0), slice_profile=p).volume.array for p in ("cubic", "box"))
+    np.testing.assert_array_equal(cubic, box)
+
+
 @pytest.mark.parametrize("fusion", [False, True])
 @pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (2.0, 2.0, 0.5), (0.5, 0.5, 2.0)])
 def test_progress_runs_to_one(fusion, spacing):
@@ -157,6 +220,14 @@ def test_fusion_treats_both_planes_across_the_slices_alike():
 def test_an_image_without_signal_is_refused():
     with pytest.raises(PreparationError, match="needs an image with signal"):
         super_resolve(Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)), bundle())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_that_is_not_finite_is_refused(value):
+    array = np.ones((4, 5, 6), np.float32)
+    array[1, 2, 3] = value
+    with pytest.raises(PreparationError, match="1 of the image's 120 voxels hold no finite number"):
+        super_resolve(Volume(array, np.diag([2.0, 2, 2, 1])), bundle())
 
 
 def test_coarser_than_measured_is_refused():

@@ -74,7 +74,7 @@ BROKEN = [((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)), ((14, 14, 14), (3.0,
 @pytest.mark.parametrize(("shape", "spacing", "wanted"), IN_PLANE + ISOTROPIC + THICK + BROKEN)
 def test_all_stays_where_it_is_in_millimetres(shape, spacing, wanted, scale, monkeypatch):
     """As the network leaves it: the projection would move a part of what is in a wrong place back."""
-    monkeypatch.setattr(super_resolution, "make_consistent", lambda result, measured, ratios: (result, 0.0, 0.0))
+    monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
     affine = grid_affine(spacing, shape)
     volume = Volume(slope(affine, shape).astype(np.float32), affine)
     result = super_resolve(volume, bundle(interpolating(scale)), spacing=wanted).volume
