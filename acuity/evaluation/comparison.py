@@ -21,7 +21,7 @@ from acuity.data.folders import ImageFormat, case_folders, image_format
 from acuity.data.slice_sets import LEVELS, ImageSlice, comparison_slices
 from acuity.degradations.random import Draw, draw_bicubic, draw_kspace
 from acuity.degradations.steps import apply
-from acuity.errors import DataError, OutputError
+from acuity.errors import DataError
 from acuity.evaluation import comparison_scores as scoring
 from acuity.evaluation.comparison_figures import draw_panels, draw_perception_distortion
 from acuity.evaluation.comparison_methods import (
@@ -37,6 +37,7 @@ from acuity.evaluation.comparison_table import TRUTH, by_method, read_published,
 from acuity.evaluation.comparison_timing import milliseconds, timing_slices
 from acuity.evaluation.comparison_views import chosen_views
 from acuity.evaluation.tables import Row, write_csv
+from acuity.evaluation.volume_files import make_folder
 from acuity.inference.super_resolution import Denoising
 from acuity.resources import config_file
 
@@ -86,7 +87,7 @@ def evaluate(
     OutputError : ``output`` cannot be written to
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    _require_folder(output)
+    make_folder(output)
     methods = interpolations(scale)
     methods += bundle_methods(models, scale, device) if models else []
     methods += [weights_method(name, path, scale, device) for name, path in weights]
@@ -206,12 +207,3 @@ def _mean(rows: Iterable[Row], metric: str) -> float:
     """Of what is there; NaN where nothing is."""
     values = [value for row in rows if not math.isnan(value := float(row[metric]))]
     return float(np.mean(values)) if values else math.nan
-
-
-def _require_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made a folder ({error.strerror}).",
-                          rule="Results go to a folder that exists or can be made.",
-                          remedy="Name another folder.") from error  # fmt: skip

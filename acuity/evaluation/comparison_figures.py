@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from acuity.evaluation.comparison_views import View
 
 _COLUMNS = 6  # of enlarged parts
-_ERROR_PERCENTILE = 99.0  # of all methods' errors: white; a few outliers would darken every map
+ERROR_PERCENTILE = 99.0  # of all methods' errors: white; a few outliers would darken every map
 _MARKERS = {"interpolation": ("s", "tab:gray"), "natural images": ("^", "tab:orange"), "weights": ("D", "tab:green"),
             "bundle": ("o", "tab:blue")}  # fmt: skip
 
@@ -72,7 +72,7 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     truth = np.clip(view.item.image, 0, 1)
     aspect = view.item.spacing[0] / view.item.spacing[1]
     errors = {name: np.abs(result - truth)[view.box] for name, result in results.items()}
-    limit = max(float(np.percentile(np.stack(list(errors.values())), _ERROR_PERCENTILE)), 1e-3)
+    limit = max(float(np.percentile(np.stack(list(errors.values())), ERROR_PERCENTILE)), 1e-3)
     bright = float(np.percentile(truth[truth > 0], 99.5)) if (truth > 0).any() else 1.0
     tiles = 1 + len(results)  # the truth is the first
     columns = min(_COLUMNS, tiles)
@@ -81,7 +81,7 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[3.6, 1.75 * columns], facecolor="black")[0]
     whole = left.subplots()
-    _show(whole, truth, "gray", bright, aspect, f"truth, {view.item.sequence or 'slice'} {view.item.index}")
+    show(whole, truth, "gray", bright, aspect, f"truth, {view.item.sequence or 'slice'} {view.item.index}")
     rectangle = Rectangle((view.box[1].start - 0.5, view.box[0].start - 0.5),
                           view.box[1].stop - view.box[1].start, view.box[0].stop - view.box[0].start,
                           fill=False, edgecolor="yellow", linewidth=1.2)  # fmt: skip
@@ -89,17 +89,14 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     grid = right.subplots(2 * rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    _show(grid[0, 0], truth[view.box], "gray", bright, aspect, "truth")
+    show(grid[0, 0], truth[view.box], "gray", bright, aspect, "truth")
     drawn = None
     for n, (name, result) in enumerate(results.items(), 1):
         row, column = divmod(n, columns)
-        _show(grid[2 * row, column], result[view.box], "gray", bright, aspect, f"{name}\n{psnr[name]:.2f} dB")
-        drawn = _show(grid[2 * row + 1, column], errors[name], "magma", limit, aspect, "")
+        show(grid[2 * row, column], result[view.box], "gray", bright, aspect, f"{name}\n{psnr[name]:.2f} dB")
+        drawn = show(grid[2 * row + 1, column], errors[name], "magma", limit, aspect, "")
     # The tile below the truth has no error to show.
-    bar = right.colorbar(drawn, ax=grid[1, 0], location="bottom", fraction=0.12, pad=-0.5)
-    bar.set_label("absolute error", color="white", fontsize=8)
-    bar.set_ticks([0, limit])
-    bar.set_ticklabels(["0", f"{limit:.2g}"], color="white", fontsize=8)
+    error_scale(right, drawn, grid[1, 0], f"{limit:.2g}")
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -109,7 +106,16 @@ def _point(axes: Any, x: float, y: float, number: int, source: str) -> None:
     axes.annotate(str(number), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
 
 
-def _show(axes: Any, image: NDArray, colors: str, limit: float, aspect: float, title: str) -> Any:
+def show(axes: Any, image: NDArray, colors: str, limit: float, aspect: float, title: str) -> Any:
+    """Draw an image (H, W), 0 to ``limit``, without axes; what a colour bar is made from."""
     axes.set_axis_off()
     axes.set_title(title, color="white", fontsize=8)
     return axes.imshow(image, cmap=colors, vmin=0, vmax=limit, aspect=aspect, interpolation="nearest")
+
+
+def error_scale(figure: Any, drawn: Any, axes: Any, limit: str) -> None:
+    """The colour bar of the maps of errors, from 0 to ``limit``, in the place of a tile that shows nothing."""
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", fraction=0.12, pad=-0.5)
+    bar.set_label("absolute error", color="white", fontsize=8)
+    bar.set_ticks([0, drawn.norm.vmax])
+    bar.set_ticklabels(["0", limit], color="white", fontsize=8)

@@ -12,7 +12,7 @@ import numpy as np
 
 from acuity.evaluation.bootstrap import FEWEST_CASES, Difference, paired_difference
 from acuity.evaluation.comparison_methods import BASELINE, Method
-from acuity.evaluation.tables import Row
+from acuity.evaluation.tables import Row, markdown_table, signed
 
 TRUTH = "truth"  # the method of the rows that hold what the original itself scores
 
@@ -62,7 +62,7 @@ def slice_means(scores: Scores, milliseconds: Mapping[str, float], denoising: Ma
     for row in published:
         values = [str(row[metric]) for metric in ("mse", "psnr", "ssim")]
         lines.append([str(row["method"]), "published, other data", *values, *[""] * 7, str(row["ms"]), ""])
-    return _table(header, lines)
+    return markdown_table(header, lines)
 
 
 def volume_means(scores: Scores) -> str:
@@ -83,7 +83,7 @@ def volume_means(scores: Scores) -> str:
                 psnr = float(np.mean(10 * np.log10(255.0**2 / mse)))
             lines.append([name, str(len(stacks)), _shown(float(mse.mean()), 2), _shown(psnr, 2),
                           _shown(float(ssim.mean()), 4)])  # fmt: skip
-    return _table(["method", "volumes", "MSE", "PSNR (dB)", "SSIM"], lines)
+    return markdown_table(["method", "volumes", "MSE", "PSNR (dB)", "SSIM"], lines)
 
 
 def baseline_differences(scores: Scores) -> str:
@@ -93,7 +93,7 @@ def baseline_differences(scores: Scores) -> str:
         if name not in (BASELINE, TRUTH):
             cells = [_difference(scores, name, BASELINE, metric) for metric in _COMPARED]
             lines.append([name, *cells])
-    return _table(["method", *(_NAMES[metric] for metric in _COMPARED)], lines)
+    return markdown_table(["method", *(_NAMES[metric] for metric in _COMPARED)], lines)
 
 
 def denoising_effects(scores: Scores, methods: Seq[Method]) -> str:
@@ -104,7 +104,7 @@ def denoising_effects(scores: Scores, methods: Seq[Method]) -> str:
         [method.name, *(_difference(scores, method.name, plain[method.upscale], metric) for metric in metrics)]
         for method in methods if method.denoising
     ]  # fmt: skip
-    return _table(["method", *(_NAMES[metric] for metric in metrics)], lines)
+    return markdown_table(["method", *(_NAMES[metric] for metric in metrics)], lines)
 
 
 def verdicts(scores: Scores, metric: str) -> list[str]:
@@ -119,7 +119,7 @@ def verdicts(scores: Scores, metric: str) -> list[str]:
     for better, worse in zip(ordered[:-1], ordered[1:], strict=True):
         difference = paired_difference(case_differences(scores, better, worse, metric))
         verdict = "real" if is_real(difference, digits) else "not shown to be real"
-        sentences.append(f"{better} over {worse}: {_interval(difference, digits)}, {verdict}.")
+        sentences.append(f"{better} over {worse}: {interval(difference, digits)}, {verdict}.")
     return sentences
 
 
@@ -182,13 +182,12 @@ def read_published(path: Path) -> list[Row]:
 def _difference(scores: Scores, first: str, second: str, metric: str) -> str:
     differences = case_differences(scores, first, second, metric)
     digits = _COMPARED[metric][0] if metric in _COMPARED else 5
-    return _interval(paired_difference(differences), digits) if differences else ""
+    return interval(paired_difference(differences), digits) if differences else ""
 
 
-def _interval(difference: Difference, digits: int) -> str:
-    # Adding 0 makes -0.0 a plain zero.
-    values = (difference.mean, difference.low, difference.high)
-    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in values)
+def interval(difference: Difference, digits: int) -> str:
+    """A mean and its confidence interval, or that there is none."""
+    mean, low, high = (signed(value, digits) for value in (difference.mean, difference.low, difference.high))
     return f"{mean} (one case)" if math.isnan(difference.low) else f"{mean} ({low} to {high})"
 
 
@@ -217,8 +216,3 @@ def _largest(rows: Mapping[tuple[str, str, str], Row], metric: str, digits: int)
 
 def _shown(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _table(header: Seq[str], lines: Seq[Seq[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

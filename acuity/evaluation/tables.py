@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,3 +31,14 @@ def mean_table(rows: Iterable[Row], *, by: Sequence[str], values: Sequence[str],
         means = [f"{np.mean([float(row[v]) for row in group]):.{digits}f}" for v in values]
         lines.append("| " + " | ".join([*map(str, key), str(len(group)), *means]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Markdown: a table of texts."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *lines]) + "\n"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign, "" where there is none."""
+    # Adding 0 makes -0.0 a plain zero.
+    return "" if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from acuity.dicom.overview import PLANES
+from acuity.evaluation.comparison_figures import ERROR_PERCENTILE, error_scale, show
 from acuity.volume import Volume
 
 _SHOWN = [plane for plane in PLANES if plane.name in ("Axial", "Coronal")]
 _MARGIN = 4  # pixels around the brain
-_ERROR_PERCENTILE = 99.0  # of all methods' errors: white; a few outliers would darken every map
 
 Slices = Mapping[str, NDArray[np.float32]]
 
@@ -67,7 +67,7 @@ def draw_volumes(
     errors = {method: {name: np.abs(image - truth[name])[boxes[name]] for name, image in slices.items()}
               for method, slices in results.items()}  # fmt: skip
     pooled = np.concatenate([image.ravel() for slices in errors.values() for image in slices.values()])
-    limit = float(np.percentile(pooled, _ERROR_PERCENTILE)) or 1.0  # all maps black where there is no error
+    limit = float(np.percentile(pooled, ERROR_PERCENTILE)) or 1.0  # all maps black where there is no error
     shapes = [truth[name][boxes[name]].shape for name in truth]
     heights = [rows / columns * aspects[name] for name, (rows, columns) in zip(truth, shapes, strict=True)]
     width = 2.2 * (1 + len(results))
@@ -82,16 +82,13 @@ def draw_volumes(
     for row, (name, whole) in enumerate(truth.items()):
         image = whole[boxes[name]]
         bright = float(np.percentile(image[image > 0], 99.5)) if (image > 0).any() else 1.0
-        _show(grid[2 * row, 0], image, "gray", bright, aspects[name], "truth" if row == 0 else "")
+        show(grid[2 * row, 0], image, "gray", bright, aspects[name], "truth" if row == 0 else "")
         for column, (method, slices) in enumerate(results.items(), 1):
             caption = f"{method}\n{captions[method]}" if row == 0 else ""
-            _show(grid[2 * row, column], slices[name][boxes[name]], "gray", bright, aspects[name], caption)
-            drawn = _show(grid[2 * row + 1, column], errors[method][name], "magma", limit, aspects[name], "")
+            show(grid[2 * row, column], slices[name][boxes[name]], "gray", bright, aspects[name], caption)
+            drawn = show(grid[2 * row + 1, column], errors[method][name], "magma", limit, aspects[name], "")
     # The tile below the truth has no error to show.
-    bar = figure.colorbar(drawn, ax=grid[1, 0], location="bottom", fraction=0.12, pad=-0.5)
-    bar.set_label("absolute error", color="white", fontsize=8)
-    bar.set_ticks([0, limit])
-    bar.set_ticklabels(["0", f"{limit:.3g}"], color="white", fontsize=8)
+    error_scale(figure, drawn, grid[1, 0], f"{limit:.3g}")
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -108,8 +105,3 @@ def _brain(image: NDArray) -> tuple[slice, slice]:
         start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, image.shape[axis])
         box.append(slice(max(0, start - _MARGIN), stop + _MARGIN))
     return box[0], box[1]
-
-
-def _show(axes: Any, image: NDArray, colors: str, limit: float, aspect: float, title: str) -> Any:
-    axes.set_title(title, color="white", fontsize=8)
-    return axes.imshow(image, cmap=colors, vmin=0, vmax=limit, aspect=aspect, interpolation="nearest")

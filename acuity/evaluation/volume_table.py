@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence as Seq
 
 import numpy as np
 
 from acuity.evaluation.bootstrap import FEWEST_CASES, paired_difference
-from acuity.evaluation.comparison_table import is_real
-from acuity.evaluation.tables import Row, mean_table
+from acuity.evaluation.comparison_table import interval, is_real
+from acuity.evaluation.tables import Row, markdown_table, mean_table, signed
 from acuity.evaluation.volume_methods import BASELINE
 
 _DIGITS = {"psnr": 2, "ssim": 4}
@@ -66,7 +65,7 @@ def means(rows: Seq[Row]) -> str:
         lines.append([degradation, method, str(len(by_case)), *averages[:2], *largest, averages[2]])
     header = ["degradation", "method", "cases", "PSNR (dB)", "SSIM", "residual before projection", "after", "known",
               "seconds"]  # fmt: skip
-    return _table(header, lines)
+    return markdown_table(header, lines)
 
 
 def gains(rows: Seq[Row]) -> str:
@@ -76,13 +75,12 @@ def gains(rows: Seq[Row]) -> str:
         cells = []
         for metric, digits in _DIGITS.items():
             difference = paired_difference(list(_case_gains(pairs, metric).values()))
-            interval = f" ({_signed(difference.low, digits)} to {_signed(difference.high, digits)})"
             smallest = min(_gain(pair, metric) for pair in pairs)
-            cells += [_signed(difference.mean, digits) + (" (one case)" if difference.cases == 1 else interval),
-                      "yes" if is_real(difference, digits) else "not shown", _signed(smallest, digits)]  # fmt: skip
+            cells += [interval(difference, digits),
+                      "yes" if is_real(difference, digits) else "not shown", signed(smallest, digits)]  # fmt: skip
         lines.append([degradation, method, *cells])
     header = ["degradation", "method", "PSNR gain (dB)", "real", "smallest", "SSIM gain", "real", "smallest"]
-    return _table(header, lines)
+    return markdown_table(header, lines)
 
 
 def gains_by_case(rows: Seq[Row]) -> str:
@@ -91,9 +89,9 @@ def gains_by_case(rows: Seq[Row]) -> str:
     for (degradation, method), pairs in _pairs(rows).items():
         by_metric = {metric: _case_gains(pairs, metric) for metric in _DIGITS}
         for case in by_metric["psnr"]:
-            cells = [_signed(by_metric[metric][case], digits) for metric, digits in _DIGITS.items()]
+            cells = [signed(by_metric[metric][case], digits) for metric, digits in _DIGITS.items()]
             lines.append([degradation, method, case, *cells])
-    return _table(["degradation", "method", "case", "PSNR gain (dB)", "SSIM gain"], lines)
+    return markdown_table(["degradation", "method", "case", "PSNR gain (dB)", "SSIM gain"], lines)
 
 
 def _pairs(rows: Seq[Row]) -> dict[tuple[str, ...], list[tuple[Row, Row]]]:
@@ -131,12 +129,3 @@ def _numbers(rows: Seq[Row], metric: str) -> list[float]:
 
 def _mean(rows: Seq[Row], metric: str) -> float:
     return float(np.mean(_numbers(rows, metric)))
-
-
-def _signed(value: float, digits: int) -> str:
-    # Adding 0 makes -0.0 a plain zero.
-    return "" if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
-
-
-def _table(header: Seq[str], lines: Seq[Seq[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *lines]) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from acuity.degradations.functional import SliceProfile
 from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import coarse_to_fine
-from acuity.inference.super_resolution import super_resolve
+from acuity.inference.super_resolution import Denoising, super_resolve
 from acuity.networks.equiunet import CoarseToFine
 from acuity.volume import RAS_LPS, Volume
 
@@ -41,7 +41,7 @@ class SuperResolutionInferer(Inferer):
     def __init__(
         self,
         spacing: Seq[float] = (1.0, 1.0, 1.0),
-        denoising: Literal["before", "after"] | None = None,
+        denoising: Denoising | None = None,
         fusion: bool = False,
         slice_profile: SliceProfile = "cubic",
     ) -> None:

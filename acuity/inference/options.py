@@ -154,7 +154,7 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
         "--fusion",
         action=argparse.BooleanOptionalAction,
         default=_SWITCH.get(environ.get("ACUITY_FUSION", "")),
-        help="super-resolve across the slices in two planes and take the mean: a little better, for 1.7 times the time "
+        help="super-resolve across the slices in two planes and take the mean: one pass more "
         "[ACUITY_FUSION, 0 or 1] (default: no)",
     )
     volume = parser.add_mutually_exclusive_group()

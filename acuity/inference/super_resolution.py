@@ -70,8 +70,8 @@ def super_resolve(
     denoising : by non-local means, in the slices across the axis of coarsest spacing (the last of those). "before":
         the volume is denoised first, and that is what counts as measured from there on. "after": what the network
         made is denoised before the projection, so that what was measured still holds, its noise included
-    fusion : across the slices, work in both planes that hold their axis, and take the mean: about 0.1 dB better for
-        1.7 times the time. Without effect where the axis of the slices does not change, or two axes do
+    fusion : across the slices, work in both planes that hold their axis, and take the mean: one pass
+        more. Without effect where the axis of the slices does not change, or two axes do
     slice_profile : what was measured along the axis of coarsest spacing (the last of those). "box": means over the
         spacing, as 2D acquisitions without gaps measure them, about. "cubic": antialiased cubic shrinking, as along
         the other axes

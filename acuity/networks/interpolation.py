@@ -1,8 +1,8 @@
 """A start for networks without pretrained weights: what they first give is the interpolated image.
 
-From random weights the generators below spend thousands of iterations on learning to copy; SRResCycGAN's, which
-interpolates first, does not. Begun as interpolation, all spend them on what interpolation leaves out. Only one path
-of features is set, the others keep their random weights.
+From random weights the generators below first have to learn to copy; SRResCycGAN's, which interpolates first, does
+not. Begun as interpolation, all spend their iterations on what interpolation leaves out. Only one path of features is
+set, the others keep their random weights.
 """
 
 from __future__ import annotations
