@@ -40,10 +40,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def arguments(data: Path, *more: object) -> list[str]:
+def arguments(data: Path, *more: object, patch: int = 32) -> list[str]:
     folder = data.parent
     return [
-        "--data", str(data), "--output", str(folder / "out"), "--patch", "32", "--batch", "2", "--device", "cpu",
+        "--data", str(data), "--output", str(folder / "out"), "--patch", str(patch), "--batch", "2", "--device", "cpu",
         *map(str, more),
     ]  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_a_ranker_is_trained_on_what_networks_make(data: Path) -> None:
         nn.init.normal_(network.conv_last.weight[:, 1:], std=0.1 * seed)  # the second adds a texture
         torch.save(network.state_dict(), networks[-1])
     words = ["train", "ranker", *networks, "--patches", "3", "--iterations", "2"]
-    assert main([*words, *[a.replace("32", "96") for a in arguments(data)]]) == 0
+    assert main([*words, *arguments(data, patch=96)]) == 0
     out = data.parent / "out"
     Ranker().load_state_dict(torch.load(out / "ranker" / "best.pt", weights_only=True))
     assert len(read_ranking_set(out / "ranking_train.pt")) > 0
