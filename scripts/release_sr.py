@@ -17,6 +17,7 @@ import shutil
 import sys
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -78,18 +79,25 @@ class Training:
 
     Parameters
     ----------
-    pixel, adversarial : their settings.json
+    rounds : settings.json of the pixel stage, first that of the round which started from no weights of ours
+    adversarial : settings.json of the adversarial stage
     weights : the file to release
     """
 
-    pixel: Config
+    rounds: tuple[Config, ...]
     adversarial: Config
     weights: Path
 
     @property
     def sha256(self) -> str:
         """Of the file of weights."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        return sha256_of(self.weights)
+
+    @property
+    def start(self) -> Config | None:
+        """What is recorded of the weights that training started from."""
+        start: Config | None = self.rounds[0]["initial_weights"]
+        return start
 
     @property
     def weights_license(self) -> str | None:
@@ -99,7 +107,7 @@ class Training:
         ------
         DataError : they are of a format whose licence is not known
         """
-        start = self.pixel["initial_weights"]
+        start = self.start
         if start is None:
             return None
         if start["format"] not in WEIGHTS_LICENSES:
@@ -109,6 +117,11 @@ class Training:
                 remedy=f"Add the licence of these weights to {TEMPLATE.relative_to(REPOSITORY)} and to this script.",
             )
         return WEIGHTS_LICENSES[start["format"]]
+
+
+def sha256_of(file: Path) -> str:
+    """Hexadecimal digest."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def read_method(path: Path) -> Method:
@@ -144,24 +157,28 @@ def compact(item: Any) -> Any:
     return item
 
 
-def read_training(runs: Path, method: str, recipe: Recipe) -> Training:
+def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = ()) -> Training:
     """The settings of both stages of a method, whose weights are those of ``recipe.generator``; it gets them.
+
+    Parameters
+    ----------
+    earlier : runs from whose pixel stages those of ``runs`` went on, in any order
 
     Raises
     ------
     DataError : a file is absent, a training has not ended, the stages do not belong together, or the weights do not
         fit or are too large
     """
-    folders = {"pixel": runs / pixel_stage_name(recipe), "adversarial": runs / method}
-    pixel, adversarial = (_settings(folder, stage) for stage, folder in folders.items())
-    weights = _file(folders["adversarial"] / BEST)
-    for key in ("batch", "patch", "processes", "seed", "ema"):
+    stage = pixel_stage_name(recipe)
+    adversarial, weights = _settings(runs / method, "adversarial"), _file(runs / method / BEST)
+    rounds = _pixel_rounds(runs / stage, [folder / stage for folder in earlier])
+    for pixel, key in product(rounds, ("batch", "patch", "processes", "seed", "ema")):
         if pixel[key] != adversarial[key]:
             raise _unfit(f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
-                         "Both stages share all settings but their iterations.")
+                         "All share their settings but the iterations.")
     start = adversarial["initial_weights"]
-    if start is not None and start["sha256"] != Training(pixel, adversarial, _file(folders["pixel"] / BEST)).sha256:
-        raise _unfit(f"{method} was trained from other weights than {folders['pixel'] / BEST} holds now.",
+    if start is not None and start["sha256"] != sha256_of(_file(runs / stage / BEST)):
+        raise _unfit(f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
                      "The second stage starts from the result of the first.")  # fmt: skip
     if weights.stat().st_size > LARGEST:
         raise _unfit(f"{weights} has {weights.stat().st_size} bytes.", f"A bundle's weights have at most {LARGEST}.")
@@ -173,7 +190,18 @@ def read_training(runs: Path, method: str, recipe: Recipe) -> Training:
     except RuntimeError as error:
         raise _unfit(f"{weights} does not fit the generator of {method}.",
                      "A bundle's network is the recipe's in its compact size.") from error  # fmt: skip
-    return Training(pixel, adversarial, weights)
+    return Training(rounds, adversarial, weights)
+
+
+def _pixel_rounds(folder: Path, earlier: Seq[Path]) -> tuple[Config, ...]:
+    """Settings of a pixel stage, after those of the stage from whose result it went on, if that is in ``earlier``."""
+    settings = _settings(folder, "pixel")
+    start = settings["initial_weights"]
+    for candidate in earlier:
+        if start is not None and (candidate / BEST).is_file() and sha256_of(candidate / BEST) == start["sha256"]:
+            rest = [other for other in earlier if other != candidate]
+            return (*_pixel_rounds(candidate, rest), settings)
+    return (settings,)
 
 
 def _settings(folder: Path, stage: str) -> Config:
@@ -216,14 +244,14 @@ def train_config(method: Method, training: Training) -> Config:
     config = _template("train")
     config["recipe"] = method.content | {"generator": "@network_def"}
     config["network_def"] = method.content["generator"]
-    config |= {key: training.pixel[key] for key in ("seed", "batch", "patch")}
-    for stage, settings in (("pixel", training.pixel), ("adversarial", training.adversarial)):
-        config[stage] |= {key: settings[key] for key in ("iterations", "ema")}
-    start = training.pixel["initial_weights"]
-    if start is None:
+    settings = training.adversarial
+    config |= {key: settings[key] for key in ("seed", "batch", "patch")}
+    config["pixel"] |= {"iterations": sum(item["iterations"] for item in training.rounds), "ema": settings["ema"]}
+    config["adversarial"] |= {"iterations": settings["iterations"], "ema": settings["ema"]}
+    if training.start is None:
         del config["weights_dir"]
     else:
-        config["initial_weights"] = f"$os.path.join(@weights_dir, {start['file']!r})"
+        config["initial_weights"] = f"$os.path.join(@weights_dir, {training.start['file']!r})"
     if "ranker" not in method.content:
         del config["ranker"], config["ranker_weights"]
     return config
@@ -238,7 +266,7 @@ def metadata(method: Method, training: Training, version: str, changelog: Config
     """configs/metadata.json; ``changelog`` is that of the versions before."""
     config = _template("metadata")
     before = {number: text for number, text in changelog.items() if number != version}
-    budget = f"{training.pixel['iterations']} + {training.adversarial['iterations']} iterations"
+    budget = f"{_iterations(*training.rounds, training.adversarial)} iterations"
     config |= {
         "version": version,
         "changelog": before | {version: f"weights of {budget} on the fine-grained BraTS training cases"},
@@ -253,7 +281,7 @@ def metadata(method: Method, training: Training, version: str, changelog: Config
 
 def card(method: Method, training: Training, recipe: Recipe, version: str, figures: str) -> str:
     """docs/README.md."""
-    pixel, start, license_name = training.pixel, training.pixel["initial_weights"], training.weights_license
+    settings, start, license_name = training.adversarial, training.start, training.weights_license
     target, sizes = method.content["generator"]["_target_"], dict(method.content["generator"])
     del sizes["_target_"]
     begun = "random weights, begun as interpolation where the network can be (`acuity.networks.interpolation`)"
@@ -265,6 +293,9 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
         licence += f" The weights that training started from are under the MIT licence: see `{license_name}`."
     if recipe.ranker is not None:
         needs += " Training needs the ranker's weights, of `acuity train ranker`: `--ranker_weights FILE`."
+    rounds = "" if len(training.rounds) == 1 else (
+        f" The pixel stage was trained in {len(training.rounds)} rounds, each from the weights of the one before and "
+        "with its rate falling along half a cosine; `configs/train.json` has their iterations in one.")  # fmt: skip
     weights = {name.replace("_", " "): weight for name, weight in vars(recipe.weights).items() if weight}
     return Template((TEMPLATE / "docs" / "README.md").read_text()).substitute(
         title=method.title, method=method.name, bundle=PREFIX + method.name, version=version,
@@ -273,12 +304,16 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
         parameters=f"{sum(p.numel() for p in recipe.generator.parameters()):,}",
         degradation=" ".join(str(inspect.getdoc(recipe.degradation)).replace("``", "`").split()),
         losses=", ".join(f"{name} {weight:g}" for name, weight in weights.items()),
-        gan=recipe.adversarial.replace("_", " "), perceptual=training.adversarial["perceptual"] or "none",
-        pixel_iterations=pixel["iterations"], adversarial_iterations=training.adversarial["iterations"],
-        pixel_rate=f"{recipe.pixel_learning_rate:g}", rate=f"{recipe.learning_rate:g}", patch=pixel["patch"],
-        batch=pixel["batch"] * pixel["processes"], ema=pixel["ema"], seed=pixel["seed"],
-        torch=training.adversarial["torch"],
+        gan=recipe.adversarial.replace("_", " "), perceptual=settings["perceptual"] or "none",
+        pixel_iterations=_iterations(*training.rounds), adversarial_iterations=settings["iterations"], rounds=rounds,
+        pixel_rate=f"{recipe.pixel_learning_rate:g}", rate=f"{recipe.learning_rate:g}", patch=settings["patch"],
+        batch=settings["batch"] * settings["processes"], ema=settings["ema"], seed=settings["seed"],
+        torch=settings["torch"],
     )  # fmt: skip
+
+
+def _iterations(*stages: Config) -> str:
+    return " + ".join(str(settings["iterations"]) for settings in stages)
 
 
 def read_figures(scores: Path | None, method: str, sha256: str) -> str:
@@ -345,7 +380,8 @@ def _count(number: int, word: str) -> str:
 
 
 def release(
-    name: str, *, runs: Path, scores: Path | None, bundles: Path, version: str, recipes: Path = RECIPES
+    name: str, *, runs: Path, scores: Path | None, bundles: Path, version: str, recipes: Path = RECIPES,
+    earlier: Seq[Path] = (),
 ) -> Path:
     """Make or remake the bundle of a method; all is checked before anything is written.
 
@@ -356,6 +392,7 @@ def release(
     scores : see ``read_figures``; None where nothing was measured
     bundles : folder of the bundles
     version : of this release, MAJOR.MINOR.PATCH
+    earlier : see ``read_training``
 
     Returns
     -------
@@ -371,7 +408,7 @@ def release(
     patch = json.loads(_file(settings).read_text()).get("patch", 96)
     recipe = read_recipe(path, compact=True, patch=patch, ranker=nn.Identity())
     method = read_method(path)
-    training = read_training(runs, name, recipe)
+    training = read_training(runs, name, recipe, earlier)
     folder = bundles / (PREFIX + name)
     old = folder / "configs" / "metadata.json"
     changelog = json.loads(old.read_text())["changelog"] if old.is_file() else {}
@@ -412,6 +449,8 @@ def main(arguments: Seq[str] | None = None) -> int:
     """Read the command line and release; the exit code is 0, or the error's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True, metavar="FOLDER", help="output of `acuity train sr`")
+    parser.add_argument("--earlier", type=Path, nargs="+", default=[], metavar="FOLDER",
+                        help="outputs from whose pixel stages those of --runs went on")
     parser.add_argument("--scores", type=Path, metavar="FOLDER",
                         help=f"of {' and '.join(DATASETS)}, each an output of `acuity evaluate sr`")
     parser.add_argument("--bundles", type=Path, required=True, metavar="FOLDER", help="where the bundles are")
@@ -422,7 +461,7 @@ def main(arguments: Seq[str] | None = None) -> int:
     try:
         for name in options.method or recipe_names(options.recipes):
             print(release(name, runs=options.runs, scores=options.scores, bundles=options.bundles,
-                          version=options.version, recipes=options.recipes))  # fmt: skip
+                          version=options.version, recipes=options.recipes, earlier=options.earlier))  # fmt: skip
     except AcuityError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -21,7 +21,7 @@ from acuity.errors import DataError
 from acuity.inference.bundle import load_bundle
 from acuity.resources import config_file
 from acuity.training.recipe import recipe_names
-from scripts.release_sr import NOT_MEASURED, compact, main, read_method, release
+from scripts.release_sr import NOT_MEASURED, compact, main, read_method, release, sha256_of
 from tests.phantom_slices import phantom_slices
 
 RECIPE = """# TinyGAN: Nobody, "Small: Networks", Journal 1 (arXiv:0000.00001). A second
@@ -196,6 +196,30 @@ def test_published_weights_bring_their_licence(
     change(file, initial_weights=None)
     make()
     assert not list(folder.glob("LICENSE-*"))
+
+
+def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
+    trained: Path, runs: Path, tmp_path: Path
+) -> None:
+    stage = "pixel_srresnet_bsrgan_mri"
+    earlier = Path(shutil.copytree(runs, tmp_path / "earlier"))
+    change(earlier / stage / "settings.json",
+           initial_weights={"file": "net.pth", "format": "SRGAN with tanh", "sha256": "0" * 64})  # fmt: skip
+    state = torch.load(earlier / stage / "best.pt", weights_only=True)
+    torch.save({key: value + 1 for key, value in state.items()}, earlier / stage / "best.pt")
+    digest = sha256_of(earlier / stage / "best.pt")
+    change(runs / stage / "settings.json", initial_weights={"file": "best.pt", "format": "Acuity", "sha256": digest})
+    common = {"runs": runs, "scores": None, "bundles": tmp_path / "bundles", "version": "0.2.0",
+              "recipes": trained / "recipes"}  # fmt: skip
+    with pytest.raises(DataError, match="in the format of Acuity"):
+        release("tiny", **common)
+    folder = release("tiny", **common, earlier=[tmp_path / "other", earlier])
+    card = (folder / "docs" / "README.md").read_text()
+    assert "`net.pth`" in card and "| pixel | 3 + 3 |" in card and "in 2 rounds" in card
+    config = read_json(folder, "train")
+    assert (config["pixel"]["iterations"], config["adversarial"]["iterations"]) == (6, 3)
+    assert config["initial_weights"] == "$os.path.join(@weights_dir, 'net.pth')"
+    assert "weights of 3 + 3 + 3 iterations" in read_json(folder, "metadata")["changelog"]["0.2.0"]
 
 
 def unfinished(runs: Path) -> None:
