@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,11 @@ def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
     torch.save({key: value + 1 for key, value in state.items()}, earlier / stage / "best.pt")
     digest = sha256_of(earlier / stage / "best.pt")
     change(runs / stage / "settings.json", initial_weights={"file": "best.pt", "format": "Acuity", "sha256": digest})
-    common = {"runs": runs, "scores": None, "bundles": tmp_path / "bundles", "version": "0.2.0",
-              "recipes": trained / "recipes"}  # fmt: skip
+    make = partial(release, "tiny", runs=runs, scores=None, bundles=tmp_path / "bundles", version="0.2.0",
+                   recipes=trained / "recipes")  # fmt: skip
     with pytest.raises(DataError, match="in the format of Acuity"):
-        release("tiny", **common)
-    folder = release("tiny", **common, earlier=[tmp_path / "other", earlier])
+        make()
+    folder = make(earlier=[tmp_path / "other", earlier])
     card = (folder / "docs" / "README.md").read_text()
     assert "`net.pth`" in card and "| pixel | 3 + 3 |" in card and "in 2 rounds" in card
     config = read_json(folder, "train")
