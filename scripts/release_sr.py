@@ -36,7 +36,7 @@ from acuity.evaluation.comparison_methods import BASELINE
 from acuity.evaluation.comparison_table import Scores, by_method, case_differences
 from acuity.training.loop import BEST, CHECKPOINT
 from acuity.training.recipe import Recipe, read_recipe, recipe_names
-from acuity.training.super_resolution import SETTINGS
+from acuity.training.super_resolution import INTERPOLATED, SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("templates") / "sr_x4"
@@ -47,7 +47,8 @@ LARGEST = 12_000_000  # bytes of a file of weights
 WEIGHTS_LICENSES = {"SRGAN with tanh": "LICENSE-SRGAN", "SRResCGAN or SRResCycGAN": "LICENSE-SRResCGAN"}
 METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 4), "perceptual": ("perceptual distance", 4)}
 DATASETS = ("brain", "knee")  # folders of scores
-RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights", "torch")
+RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights",
+            "adversarial_share", "torch")  # fmt: skip
 NOT_MEASURED = "Not yet measured."
 
 Config = dict[str, Any]
@@ -170,7 +171,7 @@ def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = 
         fit or are too large
     """
     stage = pixel_stage_name(recipe)
-    adversarial, weights = _settings(runs / method, "adversarial"), _file(runs / method / BEST)
+    adversarial, weights = _settings(runs / method, "adversarial"), _file(runs / method / INTERPOLATED)
     rounds = _pixel_rounds(runs / stage, [folder / stage for folder in earlier])
     for pixel, key in product(rounds, ("batch", "patch", "processes", "seed", "ema")):
         if pixel[key] != adversarial[key]:
@@ -226,7 +227,7 @@ def _settings(folder: Path, stage: str) -> Config:
 
 def _file(path: Path) -> Path:
     if not path.is_file():
-        raise _unfit(f"There is no {path}.", "A release needs settings.json and best.pt of both stages.")
+        raise _unfit(f"There is no {path}.", "A release needs settings.json and weights of both stages.")
     return path
 
 
@@ -306,6 +307,7 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
         losses=", ".join(f"{name} {weight:g}" for name, weight in weights.items()),
         gan=recipe.adversarial.replace("_", " "), perceptual=settings["perceptual"] or "none",
         pixel_iterations=_iterations(*training.rounds), adversarial_iterations=settings["iterations"], rounds=rounds,
+        share=f"{settings['adversarial_share']:g}", rest=f"{1 - settings['adversarial_share']:g}",
         pixel_rate=f"{recipe.pixel_learning_rate:g}", rate=f"{recipe.learning_rate:g}", patch=settings["patch"],
         batch=settings["batch"] * settings["processes"], ema=settings["ema"], seed=settings["seed"],
         torch=settings["torch"],

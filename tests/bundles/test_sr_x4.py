@@ -169,7 +169,7 @@ class TestX4Bundle:
         for stage, iterations in (("pixel", 1), ("adversarial", 2)):
             checkpoint = torch.load(tmp_path / stage / "checkpoint.pt", weights_only=True)
             assert checkpoint["iteration"] == iterations
-        trained = torch.load(tmp_path / "adversarial" / "best.pt", weights_only=True)
+        trained = torch.load(tmp_path / "adversarial" / "interpolated.pt", weights_only=True)
         read_config(bundle, "inference").get_parsed_content("network_def").load_state_dict(trained)
 
     def test_evaluation_is_of_its_own_weights(self, bundle: str) -> None:

@@ -52,12 +52,19 @@ def test_both_stages_are_trained_and_shared(data: Path, capsys: pytest.CaptureFi
     out = data.parent / "out"
     words = ["train", "sr", "--recipes", str(data.parent / "recipes"), "--recipe", "tiny", "--iterations", "4"]
     assert main([*words, *arguments(data)]) == 0
-    assert capsys.readouterr().out.strip() == str(out / "tiny" / "best.pt")
+    assert capsys.readouterr().out.strip() == str(out / "tiny" / "interpolated.pt")
     pixel = out / "pixel_srresnet_bicubic" / "best.pt"
     written = pixel.stat().st_mtime_ns
     (data.parent / "recipes" / "other.yaml").write_text(RECIPE.replace("0.01", "0.02"))
     assert main([*words[:-3], "other", "--iterations", "4", *arguments(data)]) == 0
     assert pixel.stat().st_mtime_ns == written
+    first, second, between = (
+        torch.load(file, weights_only=True)
+        for file in (pixel, out / "tiny" / "best.pt", out / "tiny" / "interpolated.pt")
+    )
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, value in between.items():
+        torch.testing.assert_close(value, 0.2 * first[name] + 0.8 * second[name])
     assert (out / "other" / "best.pt").is_file()
 
 
