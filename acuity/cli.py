@@ -14,10 +14,11 @@ from acuity.errors import AcuityError
 # A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
 COMMANDS = {
     "inspect": "show the series of a study and which would be T1, T1c, T2 and FLAIR",
-    "train": "train super-resolution networks by recipe",
+    "train": "train super-resolution and segmentation models by recipe",
     "demo": "make a study with a known tumour, run the application on it, show what it found",
     "weights": "import and describe weights of super-resolution networks",
-    "evaluate": "measure super-resolution methods on images whose truth is known",
+    "evaluate": "measure super-resolution and segmentation on images whose truth is known",
+    "dataset": "make BraTS cases at low resolution, brought back from it, or cropped",
 }
 
 

@@ -1,7 +1,8 @@
-"""``acuity evaluate``: measure methods on images whose truth is known: ``sr`` on slices, ``volumes`` on volumes.
+"""``acuity evaluate``: measure methods on images whose truth is known.
 
-Both degrade images, bring them back by interpolation and with released bundles (``sr`` also with files of weights),
-and write a table of scores, a summary with confidence intervals, figures and the settings.
+``sr`` (slices) and ``volumes`` degrade images and bring them back by interpolation and with released bundles (``sr``
+also with files of weights). ``seg`` finds tumours by several models on several kinds of input. Each writes a table of
+scores, a summary with confidence intervals, figures and the settings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import torch
 
+from acuity.anatomy import Sequence
+from acuity.commands import evaluate_segmentation
+from acuity.commands.arguments import named_file
 from acuity.evaluation import super_resolution
 from acuity.evaluation.comparison import DEGRADATIONS, evaluate
 
@@ -34,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sr.add_argument("--device", type=device, help="cpu, cuda or cuda:N (default: the GPU if there is one)")
     volumes = what.add_parser("volumes", help="super-resolve BraTS volumes, and compare with tricubic interpolation")
     _add_volumes(volumes)
-    for parser in (sr, volumes):
+    seg = what.add_parser("seg", help="find tumours in BraTS volumes by several models, on several kinds of input")
+    evaluate_segmentation.add_arguments(seg)
+    for parser in (sr, volumes, seg):
         # Also after the subcommand; SUPPRESS keeps what was given before it.
         parser.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS,
                             help="say more; twice for still more")  # fmt: skip
@@ -46,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     AcuityError
-        See ``acuity.evaluation.comparison.evaluate`` and ``acuity.evaluation.super_resolution.evaluate``.
+        See the ``evaluate`` of ``acuity.evaluation.comparison``, ``super_resolution`` and ``segmentation``.
     """
-    return _run_volumes(args) if args.what == "volumes" else _run_sr(args)
+    runs = {"sr": _run_sr, "volumes": _run_volumes, "seg": evaluate_segmentation.run}
+    return runs[args.what](args)
 
 
 def _add_volumes(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +66,8 @@ def _add_volumes(parser: argparse.ArgumentParser) -> None:
                         help="folder for table, figures and settings; what an earlier run measured there is kept")
     parser.add_argument("--bundle", nargs="+", metavar="NAME", help="default: all that super-resolve")
     parser.add_argument("--case", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--sequence", nargs="+", type=Sequence, choices=list(Sequence), default=list(Sequence),
+                        metavar="NAME", help="any of %(choices)s (default: all)")
     parser.add_argument("--degradation", nargs="+", choices=tuple(super_resolution.DEGRADATIONS),
                         default=list(super_resolution.DEGRADATIONS), metavar="NAME",
                         help="any of %(choices)s (default: all, which takes hours without a GPU)")
@@ -75,7 +84,7 @@ def _run_volumes(args: argparse.Namespace) -> int:
         data=args.data, models=args.models, output=args.output,
         cases=super_resolution.unseen_cases(args.data, args.case),
         bundles=None if args.bundle is None else {name: name for name in args.bundle},
-        degradations=args.degradation, fusion=args.fusion, denoising=args.denoise,
+        sequences=args.sequence, degradations=args.degradation, fusion=args.fusion, denoising=args.denoise,
         keep={name: args.output / "volumes" / name for name in args.degradation} if args.keep_volumes else None,
     )  # fmt: skip
     print(table.with_suffix(".md").read_text(encoding="utf-8"))
@@ -89,20 +98,6 @@ def _run_sr(args: argparse.Namespace) -> int:
     )  # fmt: skip
     print(table.read_text(encoding="utf-8"))
     return 0
-
-
-def named_file(text: str) -> tuple[str, Path]:
-    """Parse "NAME=FILE".
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        When the text has another form.
-    """
-    name, _, file = text.partition("=")
-    if not name or not file:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
-    return name, Path(file)
 
 
 def device(text: str) -> torch.device:

@@ -55,25 +55,44 @@ def fine_cases(names: Seq[str]) -> list[str]:
 
 def read_image(path: Path, dtype: type = np.float32) -> Volume:
     """A NIfTI file as a volume; its RAS affine becomes LPS, the array stays as it is."""
-    if not path.is_file():
-        raise DataError(
-            f"{path.name} is missing.",
-            rule="A BraTS case NAME holds NAME_t1, _t1ce, _t2, _flair and _seg, each .nii.gz.",
-            remedy="Complete the case or leave it out.",
-        )
+    _require_files(path)
     image = nib.load(path)
     assert isinstance(image, nib.Nifti1Image) and image.affine is not None
     return Volume(np.asarray(image.dataobj).astype(dtype), RAS_LPS @ image.affine)
 
 
+def image_files(folder: Path) -> dict[Sequence, Path]:
+    """The files of a case's four images.
+
+    Raises
+    ------
+    DataError : one is absent
+    """
+    files = {s: folder / f"{folder.name}_{suffix}.nii.gz" for s, suffix in FILE_SUFFIX.items()}
+    _require_files(*files.values())
+    return files
+
+
+def labels_file(folder: Path) -> Path:
+    """The file of a case's truth.
+
+    Raises
+    ------
+    DataError : it is absent
+    """
+    file = folder / f"{folder.name}_seg.nii.gz"
+    _require_files(file)
+    return file
+
+
 def read_case(folder: Path) -> dict[Sequence, Volume]:
     """The four images of a case, float32 in the file's own intensities."""
-    return {s: read_image(folder / f"{folder.name}_{suffix}.nii.gz") for s, suffix in FILE_SUFFIX.items()}
+    return {sequence: read_image(file) for sequence, file in image_files(folder).items()}
 
 
 def read_labels(folder: Path) -> Volume:
     """The truth of a case: uint8 with 0, 1, 2, 4."""
-    return read_image(folder / f"{folder.name}_seg.nii.gz", np.uint8)
+    return read_image(labels_file(folder), np.uint8)
 
 
 def brain_box(arrays: list[NDArray], margin: int = 2) -> tuple[slice, slice, slice]:
@@ -89,3 +108,13 @@ def brain_box(arrays: list[NDArray], margin: int = 2) -> tuple[slice, slice, sli
         stop = min(mask.shape[axis] // 2 * 2, (int(hits[-1]) + margin + 2) // 2 * 2)
         box.append(slice(start, stop))
     return box[0], box[1], box[2]
+
+
+def _require_files(*paths: Path) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise DataError(
+                f"{path.name} is missing.",
+                rule="A BraTS case NAME holds NAME_t1, _t1ce, _t2, _flair and _seg, each .nii.gz.",
+                remedy="Complete the case or leave it out.",
+            )

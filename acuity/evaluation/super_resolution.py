@@ -44,7 +44,7 @@ DEGRADATIONS: dict[DegradationName, Shrinking | ThickSlices] = {
     "slices-5mm": ThickSlices(5.0),
     "slices-6mm": ThickSlices(6.0),
 }
-PICTURED = Sequence.T1C  # of the first case
+PICTURED = Sequence.T1C  # of the first case, where it is measured
 
 _KEYS = ("case", "sequence", "degradation", "method")
 
@@ -55,6 +55,7 @@ def evaluate(
     models: str | Path,
     output: str | Path,
     cases: Seq[str],
+    sequences: Seq[Sequence] = tuple(Sequence),
     bundles: Mapping[str, str] | None = None,
     degradations: Seq[DegradationName] = tuple(DEGRADATIONS),
     fusion: bool = False,
@@ -74,6 +75,7 @@ def evaluate(
     ----------
     data : folder of BraTS cases; None takes the environment's
     models : folder of bundles
+    sequences : of each case
     bundles : of each method, by a name of choice, its bundle; None takes all that super-resolve
     fusion, denoising : of ``super_resolve``, for all bundles; the names of their methods then say so
     keep : degradations by name whose restored volumes are kept, and the folder of each: METHOD/CASE in the BraTS
@@ -91,20 +93,21 @@ def evaluate(
     """
     source, folder = brats.data_folder(data), Path(output)
     _require_degradations([*degradations, *(keep or {})])
+    pictured_sequence = PICTURED if PICTURED in sequences else sequences[0]
     methods = volume_methods(Path(models), bundles, fusion=fusion, denoising=denoising)
     volume_files.make_folder(folder)
     run = _Run(folder, methods, {name: Path(path) for name, path in (keep or {}).items()})
-    with tqdm(total=len(cases) * len(Sequence) * len(degradations) * len(methods), desc="super-resolution") as bar:
+    with tqdm(total=len(cases) * len(sequences) * len(degradations) * len(methods), desc="super-resolution") as bar:
         for n, case in enumerate(cases):
             images = brats.read_case(source / case)
             labels = brats.read_labels(source / case) if (source / case / f"{case}_seg.nii.gz").is_file() else None
-            for sequence, name in product(Sequence, degradations):
-                pictured = n == 0 and sequence is PICTURED
+            for sequence, name in product(sequences, degradations):
+                pictured = n == 0 and sequence is pictured_sequence
                 run.measure(_Task(case, sequence, name, images[sequence], labels, pictured), bar)
             run.write()
             if n == 0:
                 for name in degradations:
-                    run.draw(_Task(case, PICTURED, name, images[PICTURED], labels, True))
+                    run.draw(_Task(case, pictured_sequence, name, images[pictured_sequence], labels, True))
     return run.table
 
 

@@ -21,15 +21,20 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
+def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by the text of what they hold under ``keys``, in order of first appearance."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
+    return found
+
+
 def mean_table(rows: Iterable[Row], *, by: Sequence[str], values: Sequence[str], digits: int = 3) -> str:
     """Markdown: the means of ``values`` for each combination of ``by``, in order of first appearance."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in by), []).append(row)
     lines = ["| " + " | ".join([*by, "n", *values]) + " |", "|" + "---|" * (len(by) + 1 + len(values))]
-    for key, group in groups.items():
+    for key, group in grouped(rows, *by).items():
         means = [f"{np.mean([float(row[v]) for row in group]):.{digits}f}" for v in values]
-        lines.append("| " + " | ".join([*map(str, key), str(len(group)), *means]) + " |")
+        lines.append("| " + " | ".join([*key, str(len(group)), *means]) + " |")
     return "\n".join(lines) + "\n"
 
 

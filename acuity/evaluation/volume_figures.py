@@ -63,7 +63,7 @@ def draw_volumes(
     truth, results : by plane, as ``tumor_slices`` gives them, in any one intensity scale
     captions : a line under the name of each result
     """
-    boxes = {name: _brain(image) for name, image in truth.items()}
+    boxes = {name: brain_part(image) for name, image in truth.items()}
     errors = {method: {name: np.abs(image - truth[name])[boxes[name]] for name, image in slices.items()}
               for method, slices in results.items()}  # fmt: skip
     pooled = np.concatenate([image.ravel() for slices in errors.values() for image in slices.values()])
@@ -97,7 +97,7 @@ def _turned(volume: Volume) -> NDArray:
     return volume.from_sitk(sitk.DICOMOrient(volume.to_sitk(), "LPS")).array
 
 
-def _brain(image: NDArray) -> tuple[slice, slice]:
+def brain_part(image: NDArray) -> tuple[slice, slice]:
     """Rows and columns with signal, and a margin."""
     box = []
     for axis in range(2):

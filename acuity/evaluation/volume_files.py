@@ -30,6 +30,14 @@ def volume_sha256(volume: Volume) -> str:
     return digest.hexdigest()
 
 
+def files_sha256(paths: Iterable[Path]) -> str:
+    """Hash of the bytes of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, or raise OutputError."""
     try:
@@ -63,8 +71,9 @@ def write_text(text: str, path: Path) -> None:
 
 
 def save_volume(array: NDArray, affine_lps: NDArray, path: Path, mark: str) -> None:
-    """Write float32 NIfTI, ``mark`` in its header."""
-    image = nib.Nifti1Image(np.asarray(array, dtype=np.float32), RAS_LPS @ affine_lps)
+    """Write NIfTI, ``mark`` in its header: uint8 (labels) as it is, all else as float32."""
+    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
+    image = nib.Nifti1Image(np.asarray(array, dtype=dtype), RAS_LPS @ affine_lps)
     image.header["descrip"] = mark.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(image, _partial(path))

@@ -8,7 +8,7 @@ import numpy as np
 
 from acuity.evaluation.bootstrap import FEWEST_CASES, paired_difference
 from acuity.evaluation.comparison_table import interval, is_real
-from acuity.evaluation.tables import Row, markdown_table, mean_table, signed
+from acuity.evaluation.tables import Row, grouped, markdown_table, mean_table, signed
 from acuity.evaluation.volume_methods import BASELINE
 
 _DIGITS = {"psnr": 2, "ssim": 4}
@@ -57,8 +57,8 @@ def summary(rows: Seq[Row], *, degradations: dict[str, str], notes: Seq[str]) ->
 def means(rows: Seq[Row]) -> str:
     """Markdown: of each degradation and method the means over cases; of the residuals the largest."""
     lines = []
-    for (degradation, method), group in _groups(rows, "degradation", "method").items():
-        by_case = _groups(group, "case").values()
+    for (degradation, method), group in grouped(rows, "degradation", "method").items():
+        by_case = grouped(group, "case").values()
         averages = [f"{np.mean([_mean(case, metric) for case in by_case]):.{digits}f}"
                     for metric, digits in (*_DIGITS.items(), ("seconds", 1))]  # fmt: skip
         largest = [f"{max(found):.5f}" if (found := _numbers(group, metric)) else "" for metric in _RESIDUALS]
@@ -114,13 +114,6 @@ def _case_gains(pairs: Seq[tuple[Row, Row]], metric: str) -> dict[str, float]:
     for pair in pairs:
         found.setdefault(str(pair[0]["case"]), []).append(_gain(pair, metric))
     return {case: float(np.mean(values)) for case, values in found.items()}
-
-
-def _groups(rows: Seq[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
-    found: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
-    return found
 
 
 def _numbers(rows: Seq[Row], metric: str) -> list[float]:

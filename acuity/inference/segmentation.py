@@ -1,8 +1,8 @@
-"""Finding the tumour in four co-registered sequences."""
+"""Finding the tumour in four co-registered sequences, or in those of them that there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from acuity.anatomy import Region, Sequence, regions_to_labels
 from acuity.degradations.functional import resize_cubic
+from acuity.errors import MissingSequenceError
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import tidied
 from acuity.inference.bundle import Bundle
@@ -46,43 +47,74 @@ class SegmentationResult:
 
 
 def segment(
-    volumes: dict[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
+    volumes: Mapping[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
 ) -> SegmentationResult:
     """Segment the tumour: the coarse network over the brain, the fine one where that suspects a tumour.
 
-    Logits are averaged over mirrored views. The images are brought to the networks' 1 mm and patient axes inside,
-    and the probabilities back to the images' grid.
+    Logits are averaged over mirrored views; what is taken, given and raised is as in ``segment_by``.
+    """
+    report = progress or (lambda _: None)
+    network: CoarseToFine = bundle.network  # type: ignore[assignment]
+    return segment_by(lambda image: coarse_to_fine(image, network, report), volumes, brain, bundle.device)
+
+
+def segment_by(
+    logits_of: Callable[[Tensor], Tensor], volumes: Mapping[Sequence, Volume], brain: Volume, device: torch.device
+) -> SegmentationResult:
+    """Segment the tumour by any network of whole brains.
+
+    The images are brought to the networks' 1 mm and patient axes inside, and the probabilities back to the images'
+    grid.
 
     Parameters
     ----------
-    volumes : the four sequences on one grid, in any intensities
+    logits_of : takes a brain (4, I, J, K) at 1 mm on ``device``, z-scored, i to the left, j to the back, k to the
+        head; gives the logits (3, I, J, K) of ET, TC, WT
+    volumes : the sequences on one grid, in any intensities; one that is unknown is left out
     brain : uint8 mask on that grid
 
     Raises
     ------
+    MissingSequenceError : where no sequence is there
     PreparationError : where a sequence has no contrast inside the brain
     ValueError : where the grids differ
     """
-    report = progress or (lambda _: None)
     grid = brain.grid
-    for sequence in Sequence:
-        if not volumes[sequence].grid.same_as(grid):
-            raise ValueError(f"{sequence.value} is not on the grid of the brain mask")
-    normalised = [zscore(volumes[s], brain).array for s in Sequence]
+    normalised = network_channels(volumes, brain)
     box = _mask_box(brain.array > 0)
     to_canonical = _CanonicalAxes(grid)
-    image = to_canonical.forward(torch.from_numpy(np.stack([array[box] for array in normalised])))
+    image = to_canonical.forward(torch.from_numpy(normalised[(slice(None), *box)]))
     spacing = to_canonical.spacing
     size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(image.shape[1:], spacing, strict=True))
-    working = _resize(image, size).to(bundle.device)
+    working = _resize(image, size).to(device)
     with torch.inference_mode():
-        logits = coarse_to_fine(working, bundle.network, report)  # type: ignore[arg-type]
-        logits = _resize(logits.cpu(), tuple(image.shape[1:]))
+        logits = _resize(logits_of(working).cpu(), tuple(image.shape[1:]))
     cropped = torch.sigmoid(to_canonical.backward(logits)).numpy()
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
     labels = regions_to_labels(tidied(probabilities > 0.5))
     return SegmentationResult(brain.with_array(labels), probabilities)
+
+
+def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArray[np.float32]:
+    """What networks see: (4, I, J, K), each sequence z-scored over the brain.
+
+    A sequence that is left out of ``volumes`` is 0 everywhere, as training shows networks one that is missing.
+
+    Raises
+    ------
+    As ``segment_by``.
+    """
+    if not volumes:
+        raise MissingSequenceError("No sequence is given.", rule="A tumour is sought in one sequence at least.",
+                                   remedy=f"Give any of {', '.join(Sequence)}.")  # fmt: skip
+    channels = np.zeros((len(Sequence), *brain.shape), dtype=np.float32)
+    for channel, sequence in zip(channels, Sequence, strict=True):
+        if sequence in volumes:
+            if not volumes[sequence].grid.same_as(brain.grid):
+                raise ValueError(f"{sequence.value} is not on the grid of the brain mask")
+            channel[:] = zscore(volumes[sequence], brain).array
+    return channels
 
 
 def coarse_to_fine(

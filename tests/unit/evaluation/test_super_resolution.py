@@ -139,6 +139,16 @@ def test_the_command_writes_everything(data, models, tmp_path, capsys):
     assert not list(out.rglob("partial-*"))
 
 
+def test_of_some_sequences_the_first_is_pictured_without_t1c(data, models, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(super_resolution, "draw_volumes", lambda title, *_: titles.append(title))
+    assert main(["evaluate", "volumes", "--data", str(data), "--models", str(models), "--output", str(tmp_path / "out"),
+                 "--case", "first", "--degradation", "x2", "--sequence", "FLAIR", "T1"]) == 0  # fmt: skip
+    rows = read(tmp_path / "out" / "super_resolution.csv")
+    assert [row["sequence"] for row in rows] == ["FLAIR", "FLAIR", "T1", "T1"]
+    assert titles == ["x2: FLAIR, first"]
+
+
 def test_a_kept_volume_lies_where_the_case_does(data, models, tmp_path, calls):
     evaluate(data=data, models=models, output=tmp_path / "out", cases=["first"], degradations=["slices-3mm"],
              keep={"slices-3mm": tmp_path / "kept"})  # fmt: skip

@@ -6,9 +6,10 @@ import torch
 from scipy.ndimage import center_of_mass
 
 from acuity.anatomy import Label, Sequence
-from acuity.errors import PreparationError
+from acuity.errors import MissingSequenceError, PreparationError
+from acuity.imaging.intensity import zscore
 from acuity.inference.bundle import Bundle
-from acuity.inference.segmentation import coarse_to_fine, segment
+from acuity.inference.segmentation import coarse_to_fine, network_channels, segment
 from acuity.networks.equiunet import CoarseToFine
 from acuity.volume import Volume
 
@@ -128,6 +129,26 @@ def test_an_empty_brain_is_refused():
     volumes, brain, _ = images(np.eye(4))
     with pytest.raises(PreparationError, match="brain mask is empty"):
         segment(volumes, brain.with_array(np.zeros_like(brain.array)), threshold_bundle())
+
+
+def test_a_missing_sequence_is_zero_as_in_training():
+    volumes, brain, truth = images(np.eye(4))
+    del volumes[Sequence.T1C]
+    channels = network_channels(volumes, brain)
+    assert not channels[1].any()
+    for channel, sequence in zip(channels, Sequence, strict=True):
+        if sequence in volumes:
+            np.testing.assert_array_equal(channel, zscore(volumes[sequence], brain).array)
+    # Enhancement is seen in T1c alone: what is left is core.
+    labels = segment(volumes, brain, threshold_bundle()).labels.array
+    np.testing.assert_array_equal(labels == Label.NECROSIS, truth)
+    assert not (labels == Label.ENHANCING).any()
+
+
+def test_no_sequence_at_all_is_refused():
+    _, brain, _ = images(np.eye(4))
+    with pytest.raises(MissingSequenceError, match="No sequence is given"):
+        segment({}, brain, threshold_bundle())
 
 
 def test_different_grids_are_refused():
