@@ -34,8 +34,9 @@ from acuity.errors import AcuityError, DataError
 from acuity.evaluation.bootstrap import paired_difference
 from acuity.evaluation.comparison_methods import BASELINE
 from acuity.evaluation.comparison_table import Scores, by_method, case_differences
+from acuity.networks.recipe_file import recipe_names
 from acuity.training.loop import BEST, CHECKPOINT
-from acuity.training.recipe import Recipe, read_recipe, recipe_names
+from acuity.training.recipe import Recipe, read_recipe
 from acuity.training.super_resolution import INTERPOLATED, SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -1,8 +1,9 @@
-"""``acuity train``: train super-resolution networks by recipe.
+"""``acuity train``: train the networks of the recipes, and what else is compared with them.
 
 ``sr`` trains one method of configs/sr: by pixel loss, then adversarially. Methods that share a generator and a
-degradation share the first stage. ``ranker`` makes RankSRGAN's data from trained networks and trains its ranker. All
-resume where they were cut; torchrun gives each GPU a process.
+degradation share the first stage. ``ranker`` makes RankSRGAN's data from trained networks and trains its ranker.
+``seg`` trains one segmentation network of configs/seg, ``forest`` the random forest. The networks' trainings resume
+where they were cut; torchrun gives each GPU a process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from acuity.commands import train_forest, train_segmentation
 from acuity.data import brats
 from acuity.data.folders import ImageFormat, case_folders, image_format
 from acuity.data.ranking import make_ranking_set, read_ranking_set
@@ -25,10 +27,11 @@ from acuity.metrics.image import fit_niqe, niqe
 from acuity.networks.checkpoints import load_published
 from acuity.networks.interpolation import start_as_interpolation
 from acuity.networks.ranker import Ranker, read_ranker
+from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
 from acuity.training import ranker as ranker_training
 from acuity.training.pairs import InPlanePairs
-from acuity.training.recipe import Recipe, read_recipe, recipe_names
+from acuity.training.recipe import Recipe, read_recipe
 from acuity.training.super_resolution import train
 
 RECIPES = config_file("sr")
@@ -52,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="weights of a network whose images are ranked; name two or more")  # fmt: skip
     ranker.add_argument("--iterations", type=int, default=1000, help="(%(default)s)")
     ranker.add_argument("--patches", type=int, default=400, help="that each network super-resolves (%(default)s)")
+    train_segmentation.add_arguments(actions.add_parser("seg", help="train one segmentation network"))
+    train_forest.add_arguments(actions.add_parser("forest", help="train the random forest that segments"))
     for action in (sr, ranker):
         action.add_argument("--data", type=Path, metavar="FOLDER",
                             help="BraTS cases, DICOM, NIfTI or fastMRI; default: $ACUITY_DATA/brats")  # fmt: skip
@@ -70,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
     DataError
         When a recipe, the data or weights cannot be used.
     """
+    if args.action == "forest":
+        return train_forest.run(args)
     torch.manual_seed(args.seed)
-    path = _train_ranker(args) if args.action == "ranker" else _train_method(args)
-    print(path)
+    trainings = {"sr": _train_method, "ranker": _train_ranker, "seg": train_segmentation.run}
+    print(trainings[args.action](args))
     return 0
 
 

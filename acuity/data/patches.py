@@ -1,8 +1,10 @@
-"""Random crops of a brain: drawing them, and taking them from a volume, apart from each other."""
+"""Random crops of brains: drawing them, taking them from a volume, and batches of them, apart from each other."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from acuity.degradations.functional import resize_cubic
+from acuity.data.augmentation import STANDARD, Augmentation, perturb
 
 
 @dataclass(frozen=True)
@@ -70,55 +72,92 @@ def take(volume: Tensor, crop: Crop, size: tuple[int, int, int]) -> Tensor:
     return F.grid_sample(volume[None].float(), grid, align_corners=False)[0]
 
 
-def soften(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """What interpolation leaves of a crop (C, I, J, K) at half its resolution, or with slices of 3 to 6 voxels.
+@dataclass(frozen=True)
+class Batch:
+    """What one step of a segmentation's training sees.
 
-    Blended with the crop itself: super-resolved images lie between the two.
+    Parameters
+    ----------
+    image : float32 (N, 4, I, J, K)
+    target : float32 (N, 3, I, J, K), 0 or 1
+    twins : pairs of indices in the batch that show one place, degraded and as it was
     """
-    factors = [1.0, 1.0, 1.0]
-    if rng.random() < 0.6:
-        factors = [2.0, 2.0, 2.0]
-    else:
-        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
-    size = image.shape[1:]
-    low = tuple(int(np.ceil(n / f)) for n, f in zip(size, factors, strict=True))
-    blurred = resize_cubic(resize_cubic(image, low, tuple(factors)), tuple(size), tuple(1 / f for f in factors))
-    share = float(rng.uniform(0.2, 1.0))
-    return share * blurred + (1 - share) * image
+
+    image: Tensor
+    target: Tensor
+    twins: list[tuple[int, int]]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.image.to(device), self.target.to(device), self.twins)
 
 
-def change_contrast(channel: Tensor, gamma: float) -> Tensor:
-    """Gamma correction of z-scored values over their own range; their mean and deviation stay as they are.
+@dataclass(frozen=True)
+class Patches:
+    """A source of batches.
 
-    Scanners differ in how far grey and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
-    (Isensee et al., Nature Methods 18, 2021).
+    Parameters
+    ----------
+    cases : whole brains
+    size : voxels of a patch along i, j, k
+    variants : degraded versions of the tumour and what is round it, by the name of their case
+    variant_share : how often one stands in for its case
+    tumor_share : how many patches are centred on the tumour
+    augmentation : what each patch is perturbed by
+    spacing : of the voxels in mm
+    twins : each patch of a variant is joined by the same place in its case, perturbed alike
     """
-    low, high = channel.min(), channel.max()
-    if high - low < 1e-3 or channel.std() < 1e-3:
-        return channel
-    changed = ((channel - low) / (high - low)) ** gamma
-    return (changed - changed.mean()) / changed.std() * channel.std() + channel.mean()
+
+    cases: Seq[PreparedCase]
+    size: tuple[int, int, int]
+    variants: Mapping[str, Seq[PreparedCase]] = field(default_factory=dict)
+    variant_share: float = 0.5
+    tumor_share: float = 0.6
+    augmentation: Augmentation = STANDARD
+    spacing: float = 1.0
+    twins: bool = False
+
+    def draw(self, count: int, rng: np.random.Generator) -> Batch:
+        """``count`` patches, and their twins, that depend on ``rng`` alone."""
+        images: list[Tensor] = []
+        targets: list[Tensor] = []
+        twins: list[tuple[int, int]] = []
+        for _ in range(count):
+            whole = case = self.cases[int(rng.integers(len(self.cases)))]
+            if case.name in self.variants and rng.random() < self.variant_share:
+                variants = self.variants[case.name]
+                case = variants[int(rng.integers(len(variants)))]
+            crop = Crop(draw_centre(case, self.tumor_share, rng), draw_matrix(rng))
+            seed = int(rng.integers(2**31))
+            images.append(self._perturbed(take(case.image, crop, self.size), seed))
+            targets.append((take(case.regions, crop, self.size) >= 0.5).float())
+            if self.twins and case is not whole:
+                same = Crop(crop.centre + shift_to(whole, case), crop.matrix)
+                # A variant ends where its file does: its twin sees no further.
+                seen = take(torch.ones_like(case.regions[:1]), crop, self.size) >= 0.5
+                twins.append((len(images) - 1, len(images)))
+                images.append(self._perturbed(take(whole.image, same, self.size) * seen, seed))
+                targets.append(targets[-1])
+        return Batch(torch.stack(images), torch.stack(targets), twins)
+
+    def _perturbed(self, image: Tensor, seed: int) -> Tensor:
+        return perturb(image, np.random.default_rng(seed), self.augmentation, spacing=self.spacing)
 
 
-def perturb(image: Tensor, rng: np.random.Generator, *, drop: float = 0.1) -> Tensor:
-    """Lower resolution, contrast, gain, offset and noise inside the brain; with probability ``drop`` a channel is lost.
+def shift_to(whole: PreparedCase, part: PreparedCase) -> NDArray[np.float64]:
+    """Voxels to add to a place in ``part`` to get the same place in ``whole``: both hold the whole tumour.
 
-    image : float32 (4, ...), z-scored, 0 outside the brain; the background stays 0
+    Raises
+    ------
+    ValueError : where they do not hold the same tumour
     """
-    brain = (image != 0).any(dim=0)
-    if rng.random() < 0.3:
-        image = soften(image, rng)
-    image = image.clone()
-    for channel in image:
-        if rng.random() < 0.4 and brain.sum() > 1:
-            channel[brain] = change_contrast(channel[brain], float(np.exp(rng.uniform(-0.5, 0.5))))
-    shape = (image.shape[0], *[1] * (image.ndim - 1))
-    gain = torch.from_numpy(rng.uniform(0.8, 1.25, shape).astype(np.float32))
-    offset = torch.from_numpy(rng.uniform(-0.25, 0.25, shape).astype(np.float32))
-    image = image * gain + offset
-    if rng.random() < 0.3:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        image = image + torch.randn(image.shape, generator=generator) * float(rng.uniform(0, 0.15))
-    if rng.random() < drop:
-        image[int(rng.integers(image.shape[0]))] = 0
-    return image * brain
+    corners = []
+    for case in (whole, part):
+        tumor = torch.nonzero(case.regions[2])
+        if not len(tumor):
+            raise ValueError(f"{case.name} holds no tumour by which to align its versions")
+        corners.append((tumor.amin(dim=0), tumor.amax(dim=0)))
+    (first, last), (other_first, other_last) = corners
+    if not torch.equal(last - first, other_last - other_first):
+        raise ValueError(f"a version of {whole.name} holds a tumour of another size")
+    return (first - other_first).numpy().astype(np.float64)

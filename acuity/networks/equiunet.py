@@ -39,9 +39,12 @@ class EquiUnet(nn.Module):
     in_channels : sequences, in the order T1, T1c, T2, FLAIR
     out_channels : regions, in the order ET, TC, WT
     width : features of the first level; a multiple of 16
+    deep_supervision : in training, every level of the decoder is scored too, by a head of its own
     """
 
-    def __init__(self, in_channels: int = 4, out_channels: int = 3, width: int = 48) -> None:
+    def __init__(
+        self, in_channels: int = 4, out_channels: int = 3, width: int = 48, deep_supervision: bool = False
+    ) -> None:
         super().__init__()
         if width % 16:
             raise ValueError(f"width is {width}; GroupNorm of 16 groups needs a multiple of 16")
@@ -56,21 +59,33 @@ class EquiUnet(nn.Module):
         self.decoder2 = _DoubleConv(2 * f2, f2, f1)
         self.decoder1 = _DoubleConv(2 * f1, f1, f1)
         self.head = nn.Conv3d(f1, out_channels, 1)
+        # Of the bottom, of what it is merged to, and of the two upper levels of the decoder.
+        self.deep_heads = nn.ModuleList(
+            nn.Conv3d(n, out_channels, 1) for n in ((f4, f3, f2, f1) if deep_supervision else ())
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, D, H, W), each size a multiple of 8, to logits (N, out_channels, D, H, W)."""
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """(N, C, D, H, W), each size a multiple of 8, to logits (N, out_channels, D, H, W).
+
+        In training with deep supervision a list of them: the output's, then those of the bottom, of its merging and
+        of the decoder's levels 3 and 2, upsampled by 8, 8, 4 and 2; the loss is the plain mean of theirs.
+        """
         skip1 = self.encoder1(image)
         skip2 = self.encoder2(F.max_pool3d(skip1, 2))
         skip3 = self.encoder3(F.max_pool3d(skip2, 2))
         skip4 = self.encoder4(F.max_pool3d(skip3, 2))
-        x = self.bottom_merge(torch.cat([self.bottom(skip4), skip4], dim=1))
-        x = self.decoder3(torch.cat([skip3, _upsample(x)], dim=1))
-        x = self.decoder2(torch.cat([skip2, _upsample(x)], dim=1))
-        x = self.decoder1(torch.cat([skip1, _upsample(x)], dim=1))
-        return self.head(x)
+        bottom = self.bottom(skip4)
+        merged = self.bottom_merge(torch.cat([bottom, skip4], dim=1))
+        x3 = self.decoder3(torch.cat([skip3, _upsample(merged)], dim=1))
+        x2 = self.decoder2(torch.cat([skip2, _upsample(x3)], dim=1))
+        logits = self.head(self.decoder1(torch.cat([skip1, _upsample(x2)], dim=1)))
+        if not (self.training and self.deep_heads):
+            return logits
+        levels = zip(self.deep_heads, (bottom, merged, x3, x2), (8, 8, 4, 2), strict=True)
+        return [logits, *(_upsample(head(features), factor) for head, features, factor in levels)]
 
 
 class CoarseToFine(nn.Module):
@@ -122,5 +137,5 @@ def _crop_like(logits: Tensor, image: Tensor) -> Tensor:
     return logits[..., :d, :h, :w]
 
 
-def _upsample(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+def _upsample(x: Tensor, factor: int = 2) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="trilinear", align_corners=True)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from monai.bundle import ConfigParser
 from torch import nn
 
 from acuity.degradations.random import Draw, draw_bicubic
-from acuity.errors import DataError
 from acuity.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANILLA, AdversarialLoss
+from acuity.networks.recipe_file import read_entry
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     "vanilla": VANILLA, "relativistic": RELATIVISTIC, "least_squares": LEAST_SQUARES,
@@ -101,11 +100,6 @@ class Recipe:
         return self.learning_rate * self.decay**passed
 
 
-def recipe_names(folder: Path) -> list[str]:
-    """The recipes of a folder of YAML files."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
 def read_recipe(path: Path, *, compact: bool, patch: int, ranker: nn.Module | None = None) -> Recipe:
     """A recipe from its YAML file.
 
@@ -119,25 +113,6 @@ def read_recipe(path: Path, *, compact: bool, patch: int, ranker: nn.Module | No
     ------
     DataError : the file is absent or not a recipe
     """
-    if not path.is_file():
-        raise DataError(
-            f"There is no recipe {path.stem}.",
-            rule=f"Recipes are the YAML files of {path.parent}.",
-            remedy=f"Take one of {', '.join(recipe_names(path.parent)) or 'them'}.",
-        )
-    parser = ConfigParser()
-    parser.read_config(path)
-    parser.update({"compact": compact, "patch": patch, "ranker": ranker})
-    try:
-        recipe = parser.get_parsed_content("recipe")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise DataError(
-            f"The recipe {path.stem} cannot be used: {cause}.",
-            rule="Its entry `recipe` gives the arguments of acuity.training.recipe.Recipe.",
-            remedy="Compare it with another recipe; RankSRGAN's needs a ranker.",
-        ) from error
+    recipe = read_entry(path, compact=compact, patch=patch, ranker=ranker)
     assert isinstance(recipe, Recipe)
     return recipe

@@ -1,32 +1,42 @@
-"""Training the tumour segmentation: the coarse network first, then the fine one from its weights."""
+"""The one trainer of segmentation: 2D and 3D networks of any recipe, and the released pair's two stages."""
 
 from __future__ import annotations
 
-import copy
-import logging
+import hashlib
+import json
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from dataclasses import asdict
 from pathlib import Path
 
+import monai
 import numpy as np
 import torch
-from monai.losses import DiceLoss
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from acuity.anatomy import Region, Sequence, labels_to_regions
 from acuity.data import brats
-from acuity.data.patches import Crop, PreparedCase, draw_centre, draw_matrix, perturb, take
+from acuity.data.augmentation import STANDARD, Augmentation
+from acuity.data.patches import Batch, Patches, PreparedCase
+from acuity.errors import DataError
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import tidied
-from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
+from acuity.inference.segmentation import ONE_VIEW
+from acuity.inference.segmenter import whole_brain_logits
+from acuity.losses.segmentation import agreement_loss
 from acuity.metrics.overlap import dice
-from acuity.networks.equiunet import CoarseToFine
-from acuity.training import loop
+from acuity.training import loop, runtime
+from acuity.training.segmentation_recipe import SegmentationRecipe
 from acuity.volume import Volume
 
-logger = logging.getLogger(__name__)
+SETTINGS = "settings.json"
+MAX_GRADIENT = 5.0  # norm above which gradients are shrunk
+
+# From a module and a whole brain (4, I, J, K) to its logits (3, I, J, K).
+LogitsOf = Callable[[nn.Module, Tensor], Tensor]
 
 
 def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
@@ -48,132 +58,204 @@ def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
     ]
 
 
-def pooled(case: PreparedCase) -> PreparedCase:
-    """A case at half its resolution: averages of 2x2x2 voxels, as the coarse network sees it."""
-    image = F.avg_pool3d(case.image.float()[None], 2)[0]
-    regions = F.avg_pool3d(case.regions.float()[None], 2)[0] >= 0.5
-    return PreparedCase(case.name, image.half(), regions.to(torch.uint8))
-
-
-def region_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Dice with squared denominators (methods of Open BraTS) plus cross-entropy, mean over ET, TC, WT.
-
-    logits, target : (N, 3, D, H, W)
-    """
-    overlap = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target)
-    return overlap + F.binary_cross_entropy_with_logits(logits, target)
-
-
-@torch.no_grad()
-def validation_dice(network: CoarseToFine, cases: Seq[PreparedCase], device: torch.device) -> dict[str, float]:
-    """Mean Dice by region over whole brains, by both networks as they are released but for the mirrored views."""
-    scores = np.array([
-        [dice(p, t) for p, t in zip(_one_view(network, case, device), case.regions.numpy().astype(bool), strict=True)]
-        for case in cases
-    ])
-    by_region = dict(zip([f"dice_{r.value}" for r in Region], scores.mean(axis=0), strict=True))
-    return {**{k: float(v) for k, v in by_region.items()}, "dice": float(scores.mean())}
-
-
-def _one_view(network: CoarseToFine, case: PreparedCase, device: torch.device) -> NDArray[np.bool_]:
-    image = case.image.float().to(device)
-    logits = coarse_to_fine(image, network, coarse_views=ONE_VIEW, fine_views=ONE_VIEW)
-    return tidied((logits > 0).cpu().numpy())
-
-
-def train(
-    network: CoarseToFine,
-    *,
-    stage: str,
-    data: str | None = None,
-    folder: str,
-    iterations: int,
-    patch: Seq[int] = (48, 64, 48),
-    learning_rate: float = 2e-3,
-    tumor_share: float = 0.6,
-    initial_weights: str | None = None,
-    ema: float = 0.995,
-    seed: int = 0,
-    validate_every: int = 250,
-    degraded: Seq[str] = (),
-    degraded_share: float = 0.5,
-    train_cases: Seq[PreparedCase] | None = None,
-    validation_cases: Seq[PreparedCase] | None = None,
-    device: str | None = None,
-) -> Path:
-    """Train one stage, resuming where it was cut.
+def read_variants(sources: Seq[str | Path], names: Seq[str]) -> dict[str, list[PreparedCase]]:
+    """Degraded versions of the named cases, by name.
 
     Parameters
     ----------
-    network : holds both networks; the other stage's weights pass through unchanged
-    stage : "coarse" (images pooled by 2) or "fine" (full resolution)
-    data : folder of BraTS cases, see ``brats.data_folder``
-    folder : checkpoints, TensorBoard log and best.pt (a state_dict of ``network``)
-    patch : voxels of the stage's resolution, multiples of 8
-    tumor_share : how many patches are centred on the tumour
-    initial_weights : a state_dict of ``network`` to start from
-    ema : decay of the averaged weights, which are what validates and is released
-    degraded : files of prepared cases made by ``acuity.training.degraded`` that stand in for a case's own image
-        with probability ``degraded_share``: super-resolved and interpolated inputs, so that they are not foreign
-    train_cases, validation_cases : prepared already (tests); else the fixed split is read from ``data``
-    """
-    target_device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if train_cases is None or validation_cases is None:
-        split = brats.read_split()
-        source = brats.data_folder(data)
-        train_cases = prepare_cases(source, split["train"])
-        validation_cases = prepare_cases(source, split["validation"])
-    variants: dict[str, list[PreparedCase]] = {}
-    for path in degraded:
-        for item in torch.load(path, weights_only=True):
-            variants.setdefault(item["name"], []).append(PreparedCase(**item))
-    if stage == "coarse":
-        train_cases = [pooled(c) for c in train_cases]
-        variants = {name: [pooled(c) for c in cases] for name, cases in variants.items()}
-    size = (int(patch[0]), int(patch[1]), int(patch[2]))
+    sources : files that ``acuity.training.degraded`` made, and folders laid out as BraTS whose cases have its names
 
-    if initial_weights is not None:
-        network.load_state_dict(torch.load(initial_weights, map_location="cpu", weights_only=True))
+    Raises
+    ------
+    DataError : a file is absent or holds something else
+    """
+    variants: dict[str, list[PreparedCase]] = {}
+    for source in map(Path, sources):
+        if source.is_dir():
+            found = prepare_cases(source, [name for name in names if (source / name).is_dir()])
+        else:
+            found = [case for case in _read_prepared(source) if case.name in names]
+        for case in found:
+            variants.setdefault(case.name, []).append(case)
+    return variants
+
+
+def _read_prepared(path: Path) -> list[PreparedCase]:
+    try:
+        return [PreparedCase(**item) for item in torch.load(path, weights_only=True)]
+    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
+        raise DataError(
+            f"{path} cannot be read as degraded cases ({type(error).__name__}).",
+            rule="Each case is a dict of the fields of acuity.data.patches.PreparedCase.",
+            remedy="Make the file with the segmentation bundle's `degrade`, see its docs.",
+        ) from error
+
+
+def _whole_brain(network: nn.Module, image: Tensor) -> Tensor:
+    return whole_brain_logits(network, image, ONE_VIEW)
+
+
+def train(
+    recipe: SegmentationRecipe,
+    cases: Seq[PreparedCase],
+    validation_cases: Seq[PreparedCase],
+    *,
+    folder: str | Path,
+    iterations: int,
+    initial_weights: str | Path | None = None,
+    variants: dict[str, list[PreparedCase]] | None = None,
+    variant_share: float = 0.5,
+    consistency: float = 0.0,
+    augmentation: Augmentation = STANDARD,
+    tumor_share: float = 0.6,
+    spacing: float = 1.0,
+    ema: float = 0.995,
+    seed: int = 0,
+    validate_every: int = 250,
+    device: str | None = None,
+    release: Callable[[nn.Module], nn.Module] = lambda average: average,
+    logits_of: LogitsOf = _whole_brain,
+) -> Path:
+    """Train a recipe's network, resuming where it was cut; under torchrun in several processes.
+
+    Kept are the averaged weights of the highest mean Dice over whole validation brains, tidied as released.
+
+    Parameters
+    ----------
+    folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (a state_dict of what
+        ``release`` gives)
+    initial_weights : a state_dict of the recipe's network to start from
+    variants : degraded versions of cases by name, which stand in for their case with probability ``variant_share``:
+        super-resolved and interpolated inputs, so that they are not foreign
+    consistency : weight of the squared difference between the probabilities on a variant and on the same place of its
+        case, which then is trained on too; 0 leaves both out
+    augmentation : what patches are perturbed by
+    tumor_share : how many patches are centred on the tumour
+    spacing : of the training cases' voxels in mm
+    ema : decay of the averaged weights
+    release : from the averaged network to the module that is validated and kept
+    logits_of : how that module sees a whole brain of ``validation_cases``, which are at 1 mm
+
+    Raises
+    ------
+    DataError : initial weights that cannot be read or are not the network's
+    NonFiniteLossError : see ``acuity.training.loop.run``
+    """
+    run = runtime.start(device)
+    network = recipe.network
+    start = None if initial_weights is None else _start_from(network, Path(initial_weights))
     # 10% faster on a CPU; torch's type stubs do not know the argument.
-    network.to(target_device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    trained = network.coarse if stage == "coarse" else network.fine
-    average = loop.averaged(trained, ema)
-    released = _with_average(network, stage, average.module)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=learning_rate, weight_decay=1e-5)
+    layout = torch.channels_last_3d if any(p.ndim == 5 for p in network.parameters()) else torch.channels_last
+    network.to(run.device, memory_format=layout)  # type: ignore[call-overload]
+    average = loop.averaged(network, ema)
+    released = release(average.module).to(run.device)
+    steps = _Steps(recipe, run, consistency)
+    i, j, k = (int(n) for n in recipe.patch)
+    patches = Patches(cases, (i, j, k), variants or {}, variant_share, tumor_share, augmentation, spacing,
+                      twins=consistency > 0)  # fmt: skip
+    if run.rank == 0:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        settings = {"network": type(network).__name__, "parameters": sum(p.numel() for p in network.parameters()),
+                    "loss": recipe.loss.__name__, "optimizer": recipe.optimizer, "learning_rate": recipe.learning_rate,
+                    "constant_share": recipe.constant_share, "iterations": iterations, "batch": recipe.batch,
+                    "patch": [i, j, k], "spacing": spacing, "processes": run.processes, "seed": seed, "ema": ema,
+                    "tumor_share": tumor_share, "initial_weights": start, "variants": sorted(variants or ()),
+                    "variant_share": variant_share, "consistency": consistency, "augmentation": asdict(augmentation),
+                    "cases": [case.name for case in cases], "torch": torch.__version__,
+                    "monai": monai.__version__}  # fmt: skip
+        (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+    found: dict[str, NDArray[np.bool_]] = {}
 
     def step(n: int) -> dict[str, float]:
-        rng = np.random.default_rng([seed, n])
-        case = train_cases[int(rng.integers(len(train_cases)))]
-        if case.name in variants and rng.random() < degraded_share:
-            case = variants[case.name][int(rng.integers(len(variants[case.name])))]
-        crop = Crop(draw_centre(case, tumor_share, rng), draw_matrix(rng))
-        image = perturb(take(case.image, crop, size), rng)[None].to(target_device)
-        target = (take(case.regions, crop, size) >= 0.5).float()[None].to(target_device)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * loop.cosine(n, iterations)
-        optimizer.zero_grad(set_to_none=True)
-        loss = region_loss(trained(image), target)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained.parameters(), 5.0)
-        optimizer.step()
-        average.update_parameters(trained)
-        return {"region_loss": loss.item()}
+        rng = np.random.default_rng([seed, n, run.rank])
+        torch.manual_seed(int(rng.integers(2**31)))  # of dropout, so that a resumed run drops the same
+        losses = steps.run(patches.draw(recipe.batch, rng).to(run.device), recipe.rate(n, iterations))
+        average.update_parameters(network)
+        return losses
 
     def validate() -> dict[str, float]:
         released.eval()
-        return validation_dice(released, validation_cases, target_device)
+        found.update({case.name: _regions(released, case, logits_of, run.device) for case in validation_cases})
+        return dice_by_region([found[case.name] for case in validation_cases], validation_cases)
 
-    return loop.run(
+    def images(log: SummaryWriter, n: int) -> None:
+        for case in validation_cases:
+            log.add_image(f"{case.name}: T1c, FLAIR, truth, found", overview(case, found[case.name]), n)
+
+    path = loop.run(
         step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(released.state_dict()), metric="dice",
-        state={"network": network, "average": average, "optimizer": optimizer},
-    )
+        weights=lambda: dict(released.state_dict()), metric="dice", images=images, rank=run.rank,
+        state={"network": network, "average": average, "optimizer": steps.optimizer},
+    )  # fmt: skip
+    run.wait()
+    return path
 
 
-def _with_average(network: CoarseToFine, stage: str, average: nn.Module) -> CoarseToFine:
-    """A copy of ``network`` that runs ``average`` as its stage; before the fine stage is trained, the coarse alone."""
-    released = copy.deepcopy(network)
-    setattr(released, stage, average)
-    if stage == "coarse":
-        released.fine_weight = 0.0
-    return released
+class _Steps:
+    """The optimisation steps; holds the optimizer."""
+
+    def __init__(self, recipe: SegmentationRecipe, run: runtime.Runtime, consistency: float) -> None:
+        self.recipe, self.runtime, self.consistency = recipe, run, consistency
+        self.network = run.distribute(recipe.network)
+        self.optimizer = recipe.make_optimizer(recipe.network.parameters())
+
+    def run(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One step; the losses by name."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.runtime.autocast():
+            outputs = self.network.train()(batch.image)
+        logits = [output.float() for output in (outputs if isinstance(outputs, list) else [outputs])]
+        total = torch.stack([self.recipe.loss(one, batch.target) for one in logits]).mean()
+        losses = {"region": total}
+        if self.consistency and batch.twins:
+            first, second = (logits[0][list(indices)] for indices in zip(*batch.twins, strict=True))
+            losses["consistency"] = agreement_loss(first, second)
+            total = total + self.consistency * losses["consistency"]
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.recipe.network.parameters(), MAX_GRADIENT)
+        self.optimizer.step()
+        return {name: value.item() for name, value in losses.items()}
+
+
+def dice_by_region(preds: Seq[NDArray[np.bool_]], cases: Seq[PreparedCase]) -> dict[str, float]:
+    """Mean Dice over cases of each region, as "dice_ET", and of all, "dice"; preds : (3, I, J, K) each."""
+    scores = np.array([
+        [dice(p, t) for p, t in zip(pred, case.regions.numpy().astype(bool), strict=True)]
+        for pred, case in zip(preds, cases, strict=True)
+    ])  # fmt: skip
+    by_region = zip([f"dice_{r.value}" for r in Region], scores.mean(axis=0), strict=True)
+    return {**{name: float(value) for name, value in by_region}, "dice": float(scores.mean())}
+
+
+def overview(case: PreparedCase, preds: NDArray[np.bool_]) -> Tensor:
+    """(3, J, 4 I), 0 to 1: T1c, FLAIR, truth and ``preds`` (3, I, J, K) in the axial slice of the largest tumour.
+
+    Of regions, ET, TC and WT are the red, the green and the blue channel.
+    """
+    k = int(case.regions[2].sum(dim=(0, 1)).argmax())
+    channels = [list(Sequence).index(sequence) for sequence in (Sequence.T1C, Sequence.FLAIR)]
+    greys = [case.image[channel, :, :, k].float().expand(3, -1, -1) for channel in channels]
+    scaled = [((grey + 2) / 6).clamp(0, 1) * (grey != 0) for grey in greys]
+    masks = [case.regions[..., k].float(), torch.from_numpy(preds[..., k]).float()]
+    return torch.cat([*scaled, *masks], dim=1).transpose(1, 2)
+
+
+@torch.no_grad()
+def _regions(module: nn.Module, case: PreparedCase, logits_of: LogitsOf, device: torch.device) -> NDArray[np.bool_]:
+    logits = logits_of(module, case.image.float().to(device))
+    return tidied((logits > 0).cpu().numpy())
+
+
+def _start_from(network: nn.Module, path: Path) -> dict[str, str]:
+    """Load the weights; which they are, for the record."""
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way
+        raise DataError(
+            f"{path} does not hold weights of the recipe's {type(network).__name__} ({type(error).__name__}).",
+            rule="Initial weights must be of the recipe's network, in its size.",
+            remedy="Name the best.pt of the same recipe, and --paper-size as it was trained with.",
+        ) from error
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

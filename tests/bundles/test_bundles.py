@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 
 from acuity import __version__
 from acuity.inference.bundle import load_bundle
+from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
-from acuity.training.recipe import recipe_names
 from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
 
 SUPER_RESOLUTION = "brain_mri_super_resolution"
@@ -179,7 +179,8 @@ def test_segmentation_is_scored_by_region(bundle: str, tiny_brats: Path, checkpo
     assert [row["region"] for row in rows] == ["ET", "TC", "WT"]
     # 4x4x4 voxels of 1 mm are enhancing or necrotic, 2x2x2 of them necrotic; 7x7x6 are tumor
     assert [float(row["true_volume_ml"]) for row in rows] == pytest.approx([0.056, 0.064, 0.294])
-    assert all(0 <= float(row["dice"]) <= 1 for row in rows)
+    assert all(0 <= float(row["dsc"]) <= 1 for row in rows)
+    assert {row["input"] for row in rows} == {"HR"} and {row["model"] for row in rows} == {bundle}
 
 
 @pytest.mark.parametrize("bundle", [SEGMENTATION])

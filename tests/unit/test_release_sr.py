@@ -20,8 +20,8 @@ from acuity.cli import main as acuity
 from acuity.data.slice_sets import read_slices
 from acuity.errors import DataError
 from acuity.inference.bundle import load_bundle
+from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
-from acuity.training.recipe import recipe_names
 from scripts.release_sr import NOT_MEASURED, compact, main, read_method, release, sha256_of
 from tests.phantom_slices import phantom_slices
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from acuity.data.patches import Crop, PreparedCase, change_contrast, draw_centre, draw_matrix, perturb, soften, take
+from acuity.data.augmentation import Augmentation
+from acuity.data.patches import Crop, Patches, PreparedCase, draw_centre, draw_matrix, shift_to, take
 
 
 @pytest.fixture
@@ -55,37 +56,64 @@ def test_tumour_centres_lie_about_the_tumour(case):
     assert np.isfinite(draw_centre(nowhere, 1.0, rng)).all()
 
 
-def test_perturbing_leaves_the_background_and_drops_a_channel(case):
-    image = case.image.float()
-    result = perturb(image.clone(), np.random.default_rng(0), drop=1.0)
-    assert (result[:, 0] == 0).all()
-    assert sum(bool((channel == 0).all()) for channel in result) == 1
+NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)  # but for gain and offset
 
 
-def test_softening_keeps_the_mean_and_loses_detail(case):
-    image = torch.rand(4, 24, 24, 24, generator=torch.Generator().manual_seed(0))
-    for seed in range(6):
-        result = soften(image, np.random.default_rng(seed))
-        assert result.shape == image.shape
-        assert result.mean().item() == pytest.approx(image.mean().item(), abs=0.02)
-        assert result.std() < 0.95 * image.std()
+@pytest.fixture
+def whole():
+    """A brain with detail, and 0 all round a tumour off the middle, so that crops of parts lose nothing."""
+    rng = np.random.default_rng(0)
+    image = torch.zeros(4, 40, 44, 36)
+    image[:, 12:24, 14:28, 10:20] = torch.from_numpy(rng.uniform(0.5, 1, (4, 12, 14, 10)))
+    regions = torch.zeros(3, 40, 44, 36, dtype=torch.uint8)
+    regions[:, 15:20, 18:25, 13:17] = 1
+    return PreparedCase("phantom", image.half(), regions)
 
 
-def test_contrast_changes_between_the_ends_alone():
-    values = torch.linspace(-2, 3, 50)
-    changed = change_contrast(values, 1.6)
-    assert changed.mean().item() == pytest.approx(values.mean().item(), abs=1e-5)
-    assert changed.std().item() == pytest.approx(values.std().item(), rel=1e-5)
-    assert (changed.diff() > 0).all()  # order is kept
-    assert changed.diff()[0] < 0.2 * changed.diff()[-1]  # dark greys move together
-    torch.testing.assert_close(change_contrast(values, 1.0), values, atol=1e-5, rtol=0)
-    constant = torch.full((9,), 0.7)
-    assert change_contrast(constant, 2.0) is constant
+@pytest.fixture
+def part(whole):
+    """The same from voxel (8, 10, 6) on, as a degraded version is kept: here not degraded at all."""
+    where = (slice(None), slice(8, 28), slice(10, 32), slice(6, 24))
+    return PreparedCase("phantom", whole.image[where], whole.regions[where])
 
 
-def test_perturbing_leaves_its_input_as_it_was(case):
-    image = case.image.float()
-    before = image.clone()
-    for seed in range(5):
-        perturb(image, np.random.default_rng(seed))
-    torch.testing.assert_close(image, before)
+def test_versions_are_aligned_by_their_tumour(whole, part):
+    np.testing.assert_array_equal(shift_to(whole, part), [8, 10, 6])
+    smaller = PreparedCase("phantom", part.image, torch.zeros_like(part.regions))
+    with pytest.raises(ValueError, match="no tumour"):
+        shift_to(whole, smaller)
+    smaller.regions[:, 7:9, 8:10, 7:9] = 1
+    with pytest.raises(ValueError, match="another size"):
+        shift_to(whole, smaller)
+
+
+def test_twins_show_one_place_perturbed_alike(whole, part):
+    patches = Patches([whole], (16, 16, 16), {"phantom": [part]}, variant_share=1.0, tumor_share=1.0,
+                      augmentation=NOTHING, twins=True)
+    batch = patches.draw(3, np.random.default_rng(0))
+    assert batch.image.shape == (6, 4, 16, 16, 16)
+    assert batch.target.shape == (6, 3, 16, 16, 16)
+    assert batch.twins == [(0, 1), (2, 3), (4, 5)]
+    for first, second in batch.twins:
+        torch.testing.assert_close(batch.image[first], batch.image[second], atol=2e-3, rtol=0)
+        torch.testing.assert_close(batch.target[first], batch.target[second])
+    assert batch.target.any()
+    assert not torch.equal(batch.image[0], batch.image[2])
+
+
+def test_variants_stand_in_as_often_as_told(whole, part):
+    dark = PreparedCase("phantom", torch.zeros_like(part.image), part.regions)
+    patches = Patches([whole], (8, 8, 8), {"phantom": [dark]}, variant_share=0.25, tumor_share=1.0,
+                      augmentation=NOTHING)
+    batch = patches.draw(200, np.random.default_rng(0))
+    assert batch.twins == []
+    assert (batch.image == 0).all(dim=(1, 2, 3, 4)).float().mean().item() == pytest.approx(0.25, abs=0.07)
+
+
+def test_a_batch_depends_on_its_seed_alone(whole):
+    patches = Patches([whole], (8, 8, 1))
+    first, again, other = (patches.draw(2, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first.image.shape == (2, 4, 8, 8, 1)
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(first.image, other.image)

@@ -13,10 +13,11 @@ import yaml
 from acuity.errors import DataError
 from acuity.networks.discriminators import VGGDiscriminator
 from acuity.networks.ranker import Ranker
+from acuity.networks.recipe_file import recipe_names
 from acuity.networks.srresnet import SRResNet
 from acuity.resources import config_file
 from acuity.training.pairs import InPlanePairs
-from acuity.training.recipe import LossWeights, Recipe, read_recipe, recipe_names
+from acuity.training.recipe import LossWeights, Recipe, read_recipe
 from acuity.training.super_resolution import SETTINGS, train
 from tests.phantom_slices import phantom_slices
 

@@ -1,0 +1,50 @@
+"""Recipes: YAML files that say what makes a method, built by MONAI's config parser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from acuity.errors import DataError
+
+
+def recipe_names(folder: Path) -> list[str]:
+    """The recipes of a folder of YAML files."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read_entry(path: Path, entry: str = "recipe", **values: object) -> Any:
+    """What an entry of a recipe builds.
+
+    Parameters
+    ----------
+    path : the YAML file
+    entry : "recipe" for all of it, "recipe#network" for a part
+    values : what the file may refer to as @name
+
+    Raises
+    ------
+    DataError : the file is absent, or what it builds does not take its arguments
+    """
+    if not path.is_file():
+        raise DataError(
+            f"There is no recipe {path.stem}.",
+            rule=f"Recipes are the YAML files of {path.parent}.",
+            remedy=f"Take one of {', '.join(recipe_names(path.parent)) or 'them'}.",
+        )
+    parser = ConfigParser()
+    parser.read_config(path)
+    parser.update(values)
+    try:
+        return parser.get_parsed_content(entry)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise DataError(
+            f"The recipe {path.stem} cannot be used: {cause}.",
+            rule=f"Its entry `{entry}` gives the arguments of the class that it names.",
+            remedy="Compare it with another recipe of ours.",
+        ) from error

@@ -1,0 +1,183 @@
+"""The segmentation's trainer: it learns, resumes, uses degraded versions, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from acuity.data.augmentation import Augmentation
+from acuity.data.patches import PreparedCase
+from acuity.errors import DataError
+from acuity.networks.equiunet import CoarseToFine
+from acuity.training import cascade, segmentation
+from acuity.training.loop import CHECKPOINT, NonFiniteLossError
+from acuity.training.segmentation import dice_by_region, overview, read_variants, train
+from acuity.training.segmentation_recipe import SegmentationRecipe
+
+PLAIN = Augmentation(soften=0, contrast=0, noise=0, missing=0)
+
+
+def bright_case(name: str = "bright", seed: int = 0) -> PreparedCase:
+    """ET, TC and WT nested, each bright in a sequence of its own: T1c, T2 and FLAIR."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(-0.5, 0.1, (4, 24, 24, 24)).astype(np.float32)
+    regions = np.zeros((3, 24, 24, 24), np.uint8)
+    for region, margin in enumerate((9, 7, 5)):
+        regions[region, margin:-margin, margin:-margin, margin:-margin] = 1
+        image[region + 1] += 4 * regions[region]
+    return PreparedCase(name, torch.from_numpy(image).half(), torch.from_numpy(regions))
+
+
+def linear(**options: object) -> SegmentationRecipe:
+    torch.manual_seed(0)
+    network = nn.Conv3d(4, 3, 1)
+    nn.init.zeros_(network.weight)
+    return SegmentationRecipe(network, patch=(8, 8, 8), batch=2, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "ranger"])
+def test_it_learns_what_can_be_seen(optimizer: str, tmp_path: Path) -> None:
+    recipe = linear(optimizer=optimizer, learning_rate=0.3, constant_share=1.0)
+    case = bright_case()
+    path = train(recipe, [case], [case], folder=tmp_path, iterations=80, ema=0.5, augmentation=PLAIN,
+                 validate_every=40, device="cpu")  # fmt: skip
+    network = nn.Conv3d(4, 3, 1)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    found = (network(case.image.float()[None])[0] > 0).detach().numpy()
+    assert dice_by_region([found], [case])["dice"] > 0.9
+    # Each region is found by its own sequence.
+    assert network.weight.detach()[:, 1:, 0, 0, 0].argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_a_resumed_run_reaches_the_same_weights(tmp_path: Path) -> None:
+    def weights(folder: Path, *iterations: int) -> dict[str, torch.Tensor]:
+        for count in iterations:
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Conv3d(4, 8, 1), nn.Dropout(), nn.Conv3d(8, 3, 1))
+            recipe = SegmentationRecipe(network, patch=(8, 8, 8), optimizer="ranger")
+            train(recipe, [bright_case()], [bright_case()], folder=folder, iterations=count, device="cpu")
+        return torch.load(folder / CHECKPOINT, weights_only=True)["state"]["network"]
+
+    # Within the warm-up, so that the length of the run does not change the rates; past Ranger's sixth step.
+    whole, cut = weights(tmp_path / "whole", 10), weights(tmp_path / "cut", 4, 10)
+    for key, value in whole.items():
+        torch.testing.assert_close(cut[key], value, atol=1e-6, rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
+    recipe = linear(loss=lambda logits, target: logits.mean() * float("nan"))
+    with pytest.raises(NonFiniteLossError, match="iteration 0: {'region': nan}"):
+        train(recipe, [bright_case()], [bright_case()], folder=tmp_path, iterations=2, device="cpu")
+
+
+def test_consistency_is_computed_if_it_has_a_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And between each degraded version and its own place in the case."""
+    whole = bright_case()
+    where = (slice(None), *[slice(4, 22)] * 3)
+    part = PreparedCase(whole.name, (whole.image[where] * 0.5), whole.regions[where])
+    calls = []
+
+    def spy(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        calls.append((first.shape, second.shape))
+        return (first - second).square().mean()
+
+    monkeypatch.setattr(segmentation, "agreement_loss", spy)
+    for weight in (0.0, 1.0):
+        train(linear(), [whole], [whole], folder=tmp_path / str(weight), iterations=2, variants={whole.name: [part]},
+              variant_share=1.0, consistency=weight, device="cpu")  # fmt: skip
+        settings = json.loads((tmp_path / str(weight) / segmentation.SETTINGS).read_text())
+        assert settings["consistency"] == weight
+        assert settings["variants"] == [whole.name]
+        assert calls == ([] if weight == 0 else [(torch.Size([2, 3, 8, 8, 8]),) * 2] * 2)
+
+
+def test_agreement_grows_with_its_weight(tmp_path: Path) -> None:
+    """A version in which ET cannot be seen: with the term, its predictions come closer to those on the case."""
+    whole = bright_case()
+    image = whole.image.clone()
+    image[1] = -0.5
+    blind = PreparedCase(whole.name, image, whole.regions)
+    difference = {}
+    for weight in (0.0, 30.0):
+        recipe = linear(learning_rate=0.3, constant_share=1.0)
+        train(recipe, [whole], [whole], folder=tmp_path / str(weight), iterations=60, variants={whole.name: [blind]},
+              variant_share=1.0, consistency=weight, augmentation=PLAIN, device="cpu")  # fmt: skip
+        with torch.no_grad():
+            seen, unseen = (recipe.network(c.image.float()[None]).sigmoid() for c in (whole, blind))
+        difference[weight] = (seen - unseen).square().mean().item()
+    assert difference[30.0] < 0.5 * difference[0.0]
+
+
+def test_variants_are_read_from_files_and_refused(tmp_path: Path) -> None:
+    case = bright_case("a")
+    items = [{"name": name, "image": case.image, "regions": case.regions} for name in ("a", "a", "held_out")]
+    torch.save(items, tmp_path / "degraded.pt")
+    variants = read_variants([tmp_path / "degraded.pt"], ["a", "b"])
+    assert {name: len(cases) for name, cases in variants.items()} == {"a": 2}
+    (tmp_path / "other.pt").write_bytes(b"nothing of the kind")
+    for name in ("other.pt", "absent.pt"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as degraded cases"):
+            read_variants([tmp_path / name], ["a"])
+
+
+def test_initial_weights_are_taken_or_refused(tmp_path: Path) -> None:
+    recipe = linear()
+    state = {key: torch.full_like(value, 0.25) for key, value in recipe.network.state_dict().items()}
+    torch.save(state, tmp_path / "start.pt")
+    path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path / "run", iterations=1,
+                 initial_weights=tmp_path / "start.pt", device="cpu")  # fmt: skip
+    for value in torch.load(path, weights_only=True).values():
+        torch.testing.assert_close(value, torch.full_like(value, 0.25), atol=1e-3, rtol=0)
+    torch.save(nn.Conv3d(4, 5, 1).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(DataError, match="other.pt does not hold weights of the recipe's Conv3d"):
+        train(recipe, [], [], folder=tmp_path / "refused", iterations=1, initial_weights=tmp_path / "other.pt",
+              device="cpu")  # fmt: skip
+    assert not (tmp_path / "refused").exists()
+
+
+def test_the_overview_shows_the_slice_of_the_largest_tumour() -> None:
+    case = bright_case()
+    case.regions[2, 3:21, 3:20, 6] = 1
+    preds = np.zeros((3, 24, 24, 24), bool)
+    preds[2, 10, 11, 6] = True
+    picture = overview(case, preds)
+    assert picture.shape == (3, 24, 96)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    _, _, truth, found = picture.split(24, dim=2)
+    torch.testing.assert_close(truth[2], case.regions[2, :, :, 6].T.float())
+    assert torch.nonzero(found).tolist() == [[2, 11, 10]]
+
+
+def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = CoarseToFine(width=16)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    kept = {}
+    for stage in ("coarse", "fine"):
+        path = cascade.train(
+            network, stage=stage, folder=str(tmp_path / stage), iterations=1, patch=(8, 8, 8),
+            train_cases=[bright_case()], validation_cases=[bright_case()], device="cpu",
+        )  # fmt: skip
+        kept[stage] = torch.load(path, weights_only=True)
+        settings = json.loads((tmp_path / stage / segmentation.SETTINGS).read_text())
+        assert settings["spacing"] == {"coarse": 2.0, "fine": 1.0}[stage]
+        network.load_state_dict(kept[stage])
+    for key, value in before.items():
+        assert torch.equal(kept["coarse"][key], value) == key.startswith("fine."), key
+        assert torch.equal(kept["fine"][key], kept["coarse"][key]) == key.startswith("coarse."), key
+
+
+def test_pooling_halves_and_keeps_the_majority() -> None:
+    case = bright_case()
+    half = cascade.pooled(case)
+    assert half.image.shape == (4, 12, 12, 12)
+    torch.testing.assert_close(half.image.float().mean(), case.image.float().mean(), atol=1e-3, rtol=0)
+    # Voxels 5 to 18: six whole pairs along each axis, and half of one at both ends. Half a cell counts, at the faces;
+    # a quarter or an eighth does not, at edges and corners.
+    assert half.regions[2].sum() == 6**3 + 6 * 6**2
