@@ -48,8 +48,7 @@ LARGEST = 12_000_000  # bytes of a file of weights
 WEIGHTS_LICENSES = {"SRGAN with tanh": "LICENSE-SRGAN", "SRResCGAN or SRResCycGAN": "LICENSE-SRResCGAN"}
 METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 4), "perceptual": ("perceptual distance", 4)}
 DATASETS = ("brain", "knee")  # folders of scores
-RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights",
-            "adversarial_share", "torch")  # fmt: skip
+RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights", "torch")
 NOT_MEASURED = "Not yet measured."
 
 Config = dict[str, Any]
@@ -208,7 +207,8 @@ def _pixel_rounds(folder: Path, earlier: Seq[Path]) -> tuple[Config, ...]:
 
 def _settings(folder: Path, stage: str) -> Config:
     settings: Config = json.loads(_file(folder / SETTINGS).read_text())
-    absent = [key for key in RECORDED if key not in settings]
+    recorded = (*RECORDED, "adversarial_share") if stage == "adversarial" else RECORDED
+    absent = [key for key in recorded if key not in settings]
     if absent:
         raise DataError(
             f"{folder / SETTINGS} lacks {', '.join(absent)}.",
