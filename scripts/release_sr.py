@@ -7,51 +7,34 @@ changelog of those before it.
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
 import inspect
 import json
-import math
 import re
 import shutil
 import sys
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
-import torch
 import yaml
 from monai.bundle import ConfigParser
 from torch import nn
 
 from acuity import __version__
-from acuity.commands.train import RECIPES, pixel_stage_name
+from acuity.commands.train import RECIPES
 from acuity.errors import AcuityError, DataError
-from acuity.evaluation.bootstrap import paired_difference
-from acuity.evaluation.comparison_methods import BASELINE
-from acuity.evaluation.comparison_table import Scores, by_method, case_differences
 from acuity.networks.recipe_file import recipe_names
-from acuity.training.loop import BEST, CHECKPOINT
 from acuity.training.recipe import Recipe, read_recipe
-from acuity.training.super_resolution import INTERPOLATED, SETTINGS
+from acuity.training.super_resolution import SETTINGS
+from scripts.sr_figures import DATASETS, read_figures
+from scripts.sr_training import WEIGHTS_LICENSES, Config, Training, read_training, required_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("templates") / "sr_x4"
 DATA_LICENSE = REPOSITORY / "bundles" / "brain_mri_super_resolution" / "LICENSE"  # all were trained on the same data
 PREFIX = "brain_mri_sr_x4_"
-LARGEST = 12_000_000  # bytes of a file of weights
-# Licences of published weights by their format: what was trained from them must carry their text.
-WEIGHTS_LICENSES = {"SRGAN with tanh": "LICENSE-SRGAN", "SRResCGAN or SRResCycGAN": "LICENSE-SRResCGAN"}
-METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 4), "perceptual": ("perceptual distance", 4)}
-DATASETS = ("brain", "knee")  # folders of scores
-RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights", "torch")
-NOT_MEASURED = "Not yet measured."
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,57 +55,6 @@ class Method:
     citation: str
     notes: str
     content: Config
-
-
-@dataclass(frozen=True)
-class Training:
-    """What both stages left.
-
-    Parameters
-    ----------
-    rounds : settings.json of the pixel stage, first that of the round which started from no weights of ours
-    adversarial : settings.json of the adversarial stage
-    weights : the file to release
-    """
-
-    rounds: tuple[Config, ...]
-    adversarial: Config
-    weights: Path
-
-    @property
-    def sha256(self) -> str:
-        """Of the file of weights."""
-        return sha256_of(self.weights)
-
-    @property
-    def start(self) -> Config | None:
-        """What is recorded of the weights that training started from."""
-        start: Config | None = self.rounds[0]["initial_weights"]
-        return start
-
-    @property
-    def weights_license(self) -> str | None:
-        """Name of the licence of the weights that training started from.
-
-        Raises
-        ------
-        DataError : they are of a format whose licence is not known
-        """
-        start = self.start
-        if start is None:
-            return None
-        if start["format"] not in WEIGHTS_LICENSES:
-            raise DataError(
-                f"The training started from {start['file']}, in the format of {start['format']}.",
-                rule=f"Licences are at hand for {' and '.join(WEIGHTS_LICENSES)}.",
-                remedy=f"Add the licence of these weights to {TEMPLATE.relative_to(REPOSITORY)} and to this script.",
-            )
-        return WEIGHTS_LICENSES[start["format"]]
-
-
-def sha256_of(file: Path) -> str:
-    """Hexadecimal digest."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def read_method(path: Path) -> Method:
@@ -156,84 +88,6 @@ def compact(item: Any) -> Any:
     if isinstance(item, str) and "@compact" in item:
         return ConfigParser({"compact": True, "value": item}).get_parsed_content("value")
     return item
-
-
-def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = ()) -> Training:
-    """The settings of both stages of a method, whose weights are those of ``recipe.generator``; it gets them.
-
-    Parameters
-    ----------
-    earlier : runs from whose pixel stages those of ``runs`` went on, in any order
-
-    Raises
-    ------
-    DataError : a file is absent, a training has not ended, the stages do not belong together, or the weights do not
-        fit or are too large
-    """
-    stage = pixel_stage_name(recipe)
-    adversarial, weights = _settings(runs / method, "adversarial"), _file(runs / method / INTERPOLATED)
-    rounds = _pixel_rounds(runs / stage, [folder / stage for folder in earlier])
-    for pixel, key in product(rounds, ("batch", "patch", "processes", "seed", "ema")):
-        if pixel[key] != adversarial[key]:
-            raise _unfit(f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
-                         "All share their settings but the iterations.")
-    start = adversarial["initial_weights"]
-    if start is not None and start["sha256"] != sha256_of(_file(runs / stage / BEST)):
-        raise _unfit(f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
-                     "The second stage starts from the result of the first.")  # fmt: skip
-    if weights.stat().st_size > LARGEST:
-        raise _unfit(f"{weights} has {weights.stat().st_size} bytes.", f"A bundle's weights have at most {LARGEST}.")
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    if any(value.is_floating_point() and value.dtype != torch.float32 for value in state.values()):
-        raise _unfit(f"{weights} holds other numbers than float32.", "Weights are released in float32.")
-    try:
-        recipe.generator.load_state_dict(state)
-    except RuntimeError as error:
-        raise _unfit(f"{weights} does not fit the generator of {method}.",
-                     "A bundle's network is the recipe's in its compact size.") from error  # fmt: skip
-    return Training(rounds, adversarial, weights)
-
-
-def _pixel_rounds(folder: Path, earlier: Seq[Path]) -> tuple[Config, ...]:
-    """Settings of a pixel stage, after those of the stage from whose result it went on, if that is in ``earlier``."""
-    settings = _settings(folder, "pixel")
-    start = settings["initial_weights"]
-    for candidate in earlier:
-        if start is not None and (candidate / BEST).is_file() and sha256_of(candidate / BEST) == start["sha256"]:
-            rest = [other for other in earlier if other != candidate]
-            return (*_pixel_rounds(candidate, rest), settings)
-    return (settings,)
-
-
-def _settings(folder: Path, stage: str) -> Config:
-    settings: Config = json.loads(_file(folder / SETTINGS).read_text())
-    recorded = (*RECORDED, "adversarial_share") if stage == "adversarial" else RECORDED
-    absent = [key for key in recorded if key not in settings]
-    if absent:
-        raise DataError(
-            f"{folder / SETTINGS} lacks {', '.join(absent)}.",
-            rule="A release says how it was trained, and which published weights it started from, for their licence.",
-            remedy='Add them, such as "initial_weights": null or {"file": ..., "format": ..., "sha256": ...}, or train '
-            "again: `acuity train sr` records them.",
-        )
-    checkpoint = folder / CHECKPOINT
-    done = settings["iterations"]
-    if checkpoint.is_file():
-        done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["iteration"]
-    if settings["stage"] != stage or done != settings["iterations"]:
-        raise _unfit(f"{folder} holds {done} of {settings['iterations']} iterations of stage {settings['stage']}.",
-                     f"A release needs the whole {stage} stage.")  # fmt: skip
-    return settings
-
-
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise _unfit(f"There is no {path}.", "A release needs settings.json and weights of both stages.")
-    return path
-
-
-def _unfit(found: str, rule: str) -> DataError:
-    return DataError(found, rule=rule, remedy="Train the method with `acuity train sr`, or name the folder of its run.")
 
 
 def inference_config(method: Method) -> Config:
@@ -319,69 +173,6 @@ def _iterations(*stages: Config) -> str:
     return " + ".join(str(settings["iterations"]) for settings in stages)
 
 
-def read_figures(scores: Path | None, method: str, sha256: str) -> str:
-    """Markdown: the method beside bicubic interpolation, of each of DATASETS whose scores are there.
-
-    Parameters
-    ----------
-    scores : folder of results of ``acuity evaluate sr``, one folder for each of DATASETS
-    sha256 : of the weights that the scores must be of
-
-    Raises
-    ------
-    DataError : the scores lack the method, or are of other weights
-    """
-    folders = [scores / name for name in DATASETS if (scores / name / "scores.csv").is_file()] if scores else []
-    if not folders:
-        return NOT_MEASURED
-    names = [name for name, _ in METRICS.values()]
-    lines = [f"| data | method | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
-    sentences = []
-    for folder in folders:
-        with (folder / "scores.csv").open(newline="") as file:
-            rows = [{k: v or "nan" if k in METRICS else v for k, v in row.items()} for row in csv.DictReader(file)]
-        measured = by_method(rows)
-        settings = json.loads((folder / SETTINGS).read_text())
-        found = {item["name"]: item.get("sha256") for item in settings["methods"]}
-        if method not in measured or found.get(method) != sha256:
-            raise DataError(
-                f"{folder} has scores of {method} with the weights {found.get(method)}, not {sha256}.",
-                rule="A bundle states what was measured with its own weights.",
-                remedy="Release without --scores, run `acuity evaluate sr` on the bundles, and release again.",
-            )
-        for name in (BASELINE, method):
-            means = [_mean(measured, name, metric) for metric in METRICS]
-            lines.append(f"| {folder.name} | {name} | {' | '.join(means)} |")
-        cases = len(settings["data"]["cases"])
-        sentences.append(
-            f"{folder.name.capitalize()}: {settings['data']['slices']} slices of {_count(cases, 'case')}, made coarse "
-            f"by {settings['degradation']['name']} shrinking; difference to {BASELINE} (mean over the cases and its "
-            f"95 % interval): {', '.join(_difference(measured, method, metric) for metric in METRICS)}."
-        )
-    definition = ("Means over slices; the data range is the 99.9th percentile of a volume's positive values; of the "
-                  "perceptual distance less is better.")  # fmt: skip
-    return "\n".join([*lines, "", definition, *sentences])
-
-
-def _mean(scores: Scores, method: str, metric: str) -> str:
-    values = [value for row in scores[method].values() if math.isfinite(value := float(row[metric]))]
-    return f"{np.mean(values):.{METRICS[metric][1]}f}" if values else "not available"
-
-
-def _difference(scores: Scores, method: str, metric: str) -> str:
-    name, digits = METRICS[metric]
-    values = case_differences(scores, method, BASELINE, metric)
-    if not values:
-        return f"{name} not available"
-    found = paired_difference(values)
-    interval = "" if math.isnan(found.low) else f" ({found.low:+.{digits}f} to {found.high:+.{digits}f})"
-    return f"{name} {found.mean:+.{digits}f}{interval}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
-
-
 def release(
     name: str, *, runs: Path, scores: Path | None, bundles: Path, version: str, recipes: Path = RECIPES,
     earlier: Seq[Path] = (),
@@ -408,7 +199,7 @@ def release(
     path = recipes / f"{name}.yaml"
     settings = runs / name / SETTINGS
     # Discriminators know the patches' size; the ranker judges none here.
-    patch = json.loads(_file(settings).read_text()).get("patch", 96)
+    patch = json.loads(required_file(settings).read_text()).get("patch", 96)
     recipe = read_recipe(path, compact=True, patch=patch, ranker=nn.Identity())
     method = read_method(path)
     training = read_training(runs, name, recipe, earlier)

@@ -22,7 +22,9 @@ from acuity.errors import DataError
 from acuity.inference.bundle import load_bundle
 from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
-from scripts.release_sr import NOT_MEASURED, compact, main, read_method, release, sha256_of
+from scripts.release_sr import compact, main, read_method, release
+from scripts.sr_figures import NOT_MEASURED
+from scripts.sr_training import sha256_of
 from tests.phantom_slices import phantom_slices
 
 RECIPE = """# TinyGAN: Nobody, "Small: Networks", Journal 1 (arXiv:0000.00001). A second
