@@ -22,7 +22,8 @@ from acuity.inference.bundle import load_bundle
 from acuity.networks.ranker import Ranker
 from acuity.resources import config_file
 from acuity.training.recipe import read_recipe
-from scripts.release_sr import LARGEST, NOT_MEASURED
+from scripts.sr_figures import NOT_MEASURED
+from scripts.sr_training import LARGEST
 from tests.bundles.conftest import BRATS_AFFINE, REPOSITORY, X4, X4_PREFIX, config, metadata, run, write_case
 from tests.phantom_slices import phantom_slices
 
