@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from acuity.evaluation.comparison_views import View
 
 _COLUMNS = 6  # of enlarged parts
+_CHARACTERS = 26  # of a line above one
 ERROR_PERCENTILE = 99.0  # of all methods' errors: white; a few outliers would darken every map
 _MARKERS = {"interpolation": ("s", "tab:gray"), "natural images": ("^", "tab:orange"), "weights": ("D", "tab:green"),
             "bundle": ("o", "tab:blue")}  # fmt: skip
@@ -93,7 +95,8 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     drawn = None
     for n, (name, result) in enumerate(results.items(), 1):
         row, column = divmod(n, columns)
-        show(grid[2 * row, column], result[view.box], "gray", bright, aspect, f"{name}\n{psnr[name]:.2f} dB")
+        title = f"{fill(name, _CHARACTERS)}\n{psnr[name]:.2f} dB"
+        show(grid[2 * row, column], result[view.box], "gray", bright, aspect, title)
         drawn = show(grid[2 * row + 1, column], errors[name], "magma", limit, aspect, "")
     # The tile below the truth has no error to show.
     error_scale(right, drawn, grid[1, 0], f"{limit:.2g}")
