@@ -15,6 +15,8 @@ FEWEST_CASES = 6
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
+# For the settings of a comparison.
+DESCRIPTION = {"unit": "case", "confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from acuity.degradations.functional import resize_cubic
 from acuity.errors import BundleError, BundleNotFoundError, DataError
+from acuity.evaluation import tables
 from acuity.imaging.denoising import denoise
 from acuity.inference.bundle import load_bundle
 from acuity.inference.super_resolution import Denoising
@@ -129,11 +130,7 @@ def with_denoising(methods: Seq[Method], when: Denoising) -> list[Method]:
 
 def require_unique(methods: Seq[Method]) -> None:
     """Raise DataError where two methods share a name."""
-    names = [method.name for method in methods]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"Two methods are named {name}.", rule="A method's name tells its rows from all others.",
-                            remedy="Give the weights another name.")  # fmt: skip
+    tables.require_unique([method.name for method in methods], "method")
 
 
 def denoised(image: Tensor) -> Tensor:

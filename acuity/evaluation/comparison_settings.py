@@ -12,8 +12,8 @@ import torch
 from acuity.data.folders import ImageFormat
 from acuity.data.slice_sets import ImageSlice
 from acuity.degradations.steps import Steps
+from acuity.evaluation import bootstrap
 from acuity.evaluation import comparison_scores as scoring
-from acuity.evaluation.bootstrap import CONFIDENCE, RESAMPLES, SEED
 from acuity.evaluation.comparison_methods import Method
 from acuity.evaluation.comparison_timing import ROUNDS, SIZE
 from acuity.imaging import projection
@@ -48,7 +48,7 @@ def describe(
         "niqe": {"fitted_on": niqe_source, "patch_size": model.patch_size} if model else None,
         "projection": {"tolerance": projection.CONSISTENT, "most_steps": projection.MOST_STEPS,
                        "patience": projection.PATIENCE},
-        "bootstrap": {"unit": "case", "confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED},
+        "bootstrap": bootstrap.DESCRIPTION,
         "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],
         "software": software() | _libraries(),

@@ -294,15 +294,13 @@ class _Run:
 
     def _settings(self) -> dict[str, object]:
         """Those of this run, and the models and inputs of earlier ones."""
-        path = self.folder / "settings.json"
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        earlier = volume_files.read_settings(self.folder / "settings.json")
         inputs = {kind.name: {"made": made_as(kind.folder), "missing": list(kind.missing)} for kind in self.kinds}
         return {
             "models": earlier.get("models", {}) | {model.name: dict(model.origin) for model in self.models},
             "inputs": earlier.get("inputs", {}) | inputs,
             "definitions": list(NOTES),
-            "bootstrap": {"unit": "case", "confidence": bootstrap.CONFIDENCE, "resamples": bootstrap.RESAMPLES,
-                          "seed": bootstrap.SEED},
+            "bootstrap": bootstrap.DESCRIPTION,
             "timing": {"threads": torch.get_num_threads(), "gpu": torch.cuda.is_available()},
             "software": software(),
         }  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acuity.errors import BundleError, BundleNotFoundError, DataError
+from acuity.evaluation.tables import require_unique
 from acuity.evaluation.volume_files import files_sha256
 from acuity.inference.bundle import Bundle, load_bundle
 from acuity.inference.forest import load_forest
@@ -93,11 +94,7 @@ def require_models(models: Seq[SegmentationModel]) -> None:
     if not models:
         raise DataError("No model is given.", rule="A tumour is sought by a model.",
                         remedy="Name a bundle, weights or a forest.")  # fmt: skip
-    names = [model.name for model in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"Two models are named {name}.", rule="A model's name tells its rows from all others.",
-                            remedy="Give the weights another name.")  # fmt: skip
+    require_unique([model.name for model in models], "model")
 
 
 def _of_bundle(bundle: Bundle) -> SegmentationModel:

@@ -252,16 +252,14 @@ class _Run:
 
     def _settings(self) -> dict[str, dict]:
         """Those of this run, and the methods and degradations of earlier ones."""
-        path = self.folder / "settings.json"
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        earlier = volume_files.read_settings(self.folder / "settings.json")
         used = {name: f"{degradation}; slice profile in super-resolution: {degradation.slice_profile}"
                 for name, degradation in DEGRADATIONS.items() if name in self.used}  # fmt: skip
         return {
             "degradations": earlier.get("degradations", {}) | used,
             "methods": earlier.get("methods", {}) | {method.name: method.origin for method in self.methods},
             "definitions": list(NOTES),
-            "bootstrap": {"unit": "case", "confidence": bootstrap.CONFIDENCE, "resamples": bootstrap.RESAMPLES,
-                          "seed": bootstrap.SEED},
+            "bootstrap": bootstrap.DESCRIPTION,
             "timing": {"threads": torch.get_num_threads(), "gpu": torch.cuda.is_available()},
             "software": software(),
         }  # fmt: skip

@@ -56,6 +56,11 @@ def read_rows(path: Path) -> list[Row]:
         return [dict(row) for row in csv.DictReader(file)]
 
 
+def read_settings(path: Path) -> dict:
+    """The settings of an earlier run; empty where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def write_rows(rows: Iterable[Row], path: Path) -> None:
     """Write a CSV that a cut cannot leave half-written."""
     partial = _partial(path)
