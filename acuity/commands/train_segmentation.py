@@ -8,13 +8,17 @@ from pathlib import Path
 
 from acuity.data import brats
 from acuity.data.augmentation import NAMED
+from acuity.data.preparation import prepare_cases
+from acuity.data.transplant import OtherBrains, grafts_of
+from acuity.data.tumor_free import tumor_free_brains
 from acuity.errors import DataError
 from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
-from acuity.training.segmentation import prepare_cases, read_variants, train
+from acuity.training.segmentation import read_variants, train
 from acuity.training.segmentation_recipe import read_segmentation_recipe
 
 RECIPES = config_file("seg")
+PHANTOMS = 8  # tumour-free brains beside the mirrored halves of the cases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "laid out as BraTS")  # fmt: skip
     parser.add_argument("--consistency", type=float, default=0.0, metavar="WEIGHT",
                         help="of agreement between degraded and original (%(default)s)")  # fmt: skip
-    parser.add_argument("--augmentation", choices=list(NAMED), default="standard", help="(%(default)s)")
+    parser.add_argument("--augmentation", choices=list(NAMED), default="standard",
+                        help="plain keeps resolution, hospital loses it and sequences (%(default)s)")  # fmt: skip
+    parser.add_argument("--other-share", type=float, default=0.0, metavar="SHARE",
+                        help="of patches: brains without or with another's tumour (%(default)s)")  # fmt: skip
     parser.add_argument("--validate-every", type=int, default=250, metavar="N", help="iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
@@ -56,11 +63,13 @@ def run(args: argparse.Namespace) -> Path:
     recipe = replace(recipe, patch=args.patch or recipe.patch, batch=args.batch or recipe.batch)
     folder = brats.data_folder(args.data)
     names, held_out = _split(folder)
+    cases = prepare_cases(folder, names)
+    other = OtherBrains(tumor_free_brains(cases, PHANTOMS), grafts_of(cases, 1.0)) if args.other_share else None
     return train(
-        recipe, prepare_cases(folder, names), prepare_cases(folder, held_out), folder=args.output / args.recipe,
+        recipe, cases, prepare_cases(folder, held_out), folder=args.output / args.recipe,
         iterations=args.iterations, initial_weights=args.initial_weights, variants=read_variants(args.degraded, names),
         consistency=args.consistency, augmentation=NAMED[args.augmentation], seed=args.seed, device=args.device,
-        validate_every=args.validate_every,
+        validate_every=args.validate_every, other=other, other_share=args.other_share,
     )  # fmt: skip
 
 

@@ -63,12 +63,13 @@ class Augmentation:
                 raise ValueError(f"{', '.join(names)} exclude each other, but sum to {total:g}")
 
 
+PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network knows of that, it learned elsewhere
 STANDARD = Augmentation()
 HOSPITAL = Augmentation(
     soften=0.15, coarse=0.2, thick=0.25, blur=0.1, contrast=0.5, noise=0.2, rician=0.15, bias=0.3, missing=0.25,
     two_missing=0.1, rim=0.2,
 )  # fmt: skip
-NAMED = {"standard": STANDARD, "hospital": HOSPITAL}
+NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
 def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:

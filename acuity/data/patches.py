@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
@@ -106,6 +106,7 @@ class Patches:
     augmentation : what each patch is perturbed by
     spacing : of the voxels in mm
     twins : each patch of a variant is joined by the same place in its case, perturbed alike
+    other, other_share : draws brains beside the cases, see ``acuity.data.transplant``, and how many patches are theirs
     """
 
     cases: Seq[PreparedCase]
@@ -116,6 +117,8 @@ class Patches:
     augmentation: Augmentation = STANDARD
     spacing: float = 1.0
     twins: bool = False
+    other: Callable[[np.random.Generator], PreparedCase] | None = None
+    other_share: float = 0.2
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
         """``count`` patches, and their twins, that depend on ``rng`` alone."""
@@ -123,7 +126,10 @@ class Patches:
         targets: list[Tensor] = []
         twins: list[tuple[int, int]] = []
         for _ in range(count):
-            whole = case = self.cases[int(rng.integers(len(self.cases)))]
+            if self.other is not None and rng.random() < self.other_share:
+                whole = case = self.other(rng)
+            else:
+                whole = case = self.cases[int(rng.integers(len(self.cases)))]
             if case.name in self.variants and rng.random() < self.variant_share:
                 variants = self.variants[case.name]
                 case = variants[int(rng.integers(len(variants)))]

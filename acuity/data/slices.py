@@ -59,11 +59,16 @@ def interpolate_back(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def draw_patches(
-    volume: NDArray[np.float16], count: int, size: int, rng: np.random.Generator
+    volume: NDArray[np.float16], count: int, size: int, rng: np.random.Generator,
+    tumor: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """Axial, coronal or sagittal patches of one brain: float32 (count, 1, size + 2 MARGIN, size + 2 MARGIN).
 
     Half of the time two neighbouring slices are averaged, as the slices of a low-resolution stack are.
+
+    Parameters
+    ----------
+    tumor : (I, J, K); each patch then shows one of its voxels, if it has any
     """
     axis = int(rng.integers(3))
     stack = np.moveaxis(volume, axis, 0)
@@ -71,10 +76,20 @@ def draw_patches(
     grow = [(0, 0), *[(0, max(0, full - n)) for n in stack.shape[1:]]]
     stack = np.pad(stack, grow) if any(b for _, b in grow) else stack
     thick = int(rng.integers(1, 3))
+    shown = np.argwhere(np.moveaxis(tumor, axis, 0)) if tumor is not None else np.empty((0, 3))
     patches: list[NDArray[np.float32]] = []
     while len(patches) < count:
-        k = int(rng.integers(stack.shape[0] - thick + 1))
-        i, j = (int(rng.integers(n - full + 1)) for n in stack.shape[1:])
+        if len(shown):
+            voxel = shown[rng.integers(len(shown))]
+            k, i, j = (
+                int(np.clip(at - margin - rng.integers(inner), 0, n - inner - 2 * margin))
+                for at, margin, inner, n in zip(
+                    voxel, (0, MARGIN, MARGIN), (thick, size, size), stack.shape, strict=True
+                )
+            )
+        else:
+            k = int(rng.integers(stack.shape[0] - thick + 1))
+            i, j = (int(rng.integers(n - full + 1)) for n in stack.shape[1:])
         patch = stack[k : k + thick, i : i + full, j : j + full].astype(np.float32).mean(axis=0)
         if (patch > 0).mean() > 0.25 or rng.random() < 0.1:
             turned = np.rot90(patch, int(rng.integers(4)))

@@ -6,7 +6,7 @@ prepares its images exactly as the application does.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from monai.utils import convert_to_dst_type
 
 from acuity.anatomy import regions_to_labels
 from acuity.imaging.intensity import zscore
-from acuity.imaging.regions import tidied
+from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, tidied
 from acuity.volume import Volume
 
 
@@ -36,13 +36,25 @@ class BrainZScored(MapTransform):
 
 
 class RegionsToLabelsd(MapTransform):
-    """Masks of ET, TC and WT, tidied as the application does, to the labels 0, 1, 2, 4."""
+    """Logits of ET, TC and WT to the labels 0, 1, 2, 4, as the application makes them.
+
+    Parameters
+    ----------
+    keys : of the logits
+    postprocessing : as the bundle has it
+    """
+
+    def __init__(self, keys: str | Collection[Hashable], postprocessing: Postprocessing = DEFAULT) -> None:
+        super().__init__(keys)
+        self.postprocessing = postprocessing
 
     def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
-        """Masks (3, D, H, W), set above 0.5, to uint8 labels (1, D, H, W)."""
+        """Logits (3, D, H, W) with their affine (mm) to uint8 labels (1, D, H, W)."""
         result = dict(data)
         for key in self.key_iterator(result):
-            regions = result[key]
-            labels = regions_to_labels(tidied(regions.numpy(force=True) > 0.5))
-            result[key] = convert_to_dst_type(labels[None], regions, dtype=torch.uint8)[0]
+            logits = result[key]
+            probabilities = calibrated(logits.numpy(force=True), self.postprocessing.temperatures)
+            voxel_ml = float(np.abs(np.linalg.det(logits.affine.numpy(force=True)[:3, :3]))) / 1000
+            labels = regions_to_labels(tidied(probabilities, self.postprocessing, voxel_ml=voxel_ml))
+            result[key] = convert_to_dst_type(labels[None], logits, dtype=torch.uint8)[0]
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from acuity.errors import BundleError, BundleNotFoundError, DataError
@@ -102,7 +102,8 @@ def _of_bundle(bundle: Bundle) -> SegmentationModel:
         raise BundleError(f"The bundle {bundle.name} does not segment.",
                           rule="A network that does has a coarse and a fine stage.",
                           remedy="Name a bundle for segmentation.")  # fmt: skip
-    origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256}
+    origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256,
+              "fine_weight": bundle.network.fine_weight, "choices": asdict(bundle.postprocessing)}  # fmt: skip
     return SegmentationModel(bundle.name, bundle_segmenter(bundle), origin)
 
 

@@ -1,4 +1,4 @@
-"""Loading a released model: a MONAI bundle's network and weights."""
+"""Loading a released model: a MONAI bundle's network, weights and postprocessing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from torch import nn
 
 from acuity._allocator import keep_freed_memory
 from acuity.errors import BundleError, BundleNotFoundError
+from acuity.imaging.regions import DEFAULT, Postprocessing
+
+CHOICES = "choices"  # the section of configs/inference.json with the postprocessing
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Bundle:
     network : in eval mode, on the CPU or the GPU if there is one
     weights_sha256 : hash of the file of weights
     metadata : configs/metadata.json
+    postprocessing : of a network that segments, as configs/inference.json has it under CHOICES
     """
 
     name: str
@@ -33,6 +37,7 @@ class Bundle:
     network: nn.Module = field(repr=False)
     weights_sha256: str
     metadata: dict = field(repr=False)
+    postprocessing: Postprocessing = DEFAULT
 
     @property
     def device(self) -> torch.device:
@@ -43,7 +48,8 @@ class Bundle:
 def load_bundle(models: Path, name: str) -> Bundle:
     """Load ``models``/``name``: its network as configs/inference.json defines it, weights from models/model.pt.
 
-    Weights are read with ``weights_only=True``: a file of weights cannot run code.
+    Weights are read with ``weights_only=True``: a file of weights cannot run code. Those stored in half precision run
+    in single as all others.
 
     Raises
     ------
@@ -66,10 +72,13 @@ def load_bundle(models: Path, name: str) -> Bundle:
         parser.read_config(folder / "configs" / "inference.json")
         network = parser.get_parsed_content("network_def")
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        postprocessing = parser.get_parsed_content(CHOICES) if CHOICES in parser else DEFAULT
+        if not isinstance(postprocessing, Postprocessing):
+            raise ValueError(f"{CHOICES} of configs/inference.json is no {Postprocessing.__name__}")
     except (ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise BundleError(
             f"The bundle {name} cannot be used: {error}",
-            rule="Its weights must be a state_dict that fits the network of configs/inference.json.",
+            rule="Its weights must be a state_dict that fits the network of configs/inference.json, its choices valid.",
             remedy="Take the released bundle, whole.",
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -79,4 +88,5 @@ def load_bundle(models: Path, name: str) -> Bundle:
         network=network.eval().requires_grad_(False).to(device),
         weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         metadata=metadata,
+        postprocessing=postprocessing,
     )

@@ -16,7 +16,7 @@ from acuity.degradations.functional import SliceProfile
 from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import coarse_to_fine
 from acuity.inference.super_resolution import Denoising, super_resolve
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
 from acuity.volume import RAS_LPS, Volume
 
 

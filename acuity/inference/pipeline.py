@@ -27,6 +27,7 @@ from acuity.inference.preparation import REFERENCE, Prepared, mask_on_grid
 from acuity.inference.segmentation import SegmentationResult, segment
 from acuity.inference.source_grid import labels_on_grid
 from acuity.inference.super_resolution import Denoising, SuperResolution, super_resolve
+from acuity.inference.uncertainty import Uncertainty, uncertainty
 from acuity.volume import Grid, Volume
 
 SUPER_RESOLUTION_BUNDLE = "brain_mri_super_resolution"
@@ -241,15 +242,17 @@ class Segmented:
     labels : uint8 of 0, 1, 2 and 4 on the super-resolved grid
     source_labels : the same on the grid that the reference was measured on
     model : the network
+    uncertainty : of each region on the super-resolved grid
     """
 
     labels: Volume
     source_labels: Volume
     model: ModelInfo
+    uncertainty: Mapping[Region, Uncertainty]
 
     def describe(self) -> dict[str, Any]:
-        """Nothing yet: the report measures."""
-        return {}
+        """The ``uncertainty`` section of ``result.json``; the report measures."""
+        return {"uncertainty": {region.value: found.describe() for region, found in self.uncertainty.items()}}
 
     def summary(self) -> str:
         """One line for people."""
@@ -271,7 +274,7 @@ def segment_study(
     result = segmenter(dict(images.volumes), images.brain, bundle, progress=progress)
     # The reference's fine volume says where labels lie and which images they come from.
     labels = images.volumes[REFERENCE].with_array(result.labels.array)
-    return Segmented(labels, labels_on_grid(labels, images.source.grid), model_info(bundle))
+    return Segmented(labels, labels_on_grid(labels, images.source.grid), model_info(bundle), uncertainty(result))
 
 
 def _target(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, float, float]:

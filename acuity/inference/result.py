@@ -68,6 +68,7 @@ class Manifest:
             "selection": self.sections.get("selection"),
             "preparation": self.sections.get("preparation"),
             "super_resolution": self.sections.get("super_resolution"),
+            "uncertainty": self.sections.get("uncertainty"),
             "measurements": self.sections.get("measurements"),
             "models": self.sections.get("models", []),
             "outputs": outputs,

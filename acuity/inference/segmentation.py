@@ -16,9 +16,9 @@ from acuity.anatomy import Region, Sequence, regions_to_labels
 from acuity.degradations.functional import resize_cubic
 from acuity.errors import MissingSequenceError
 from acuity.imaging.intensity import zscore
-from acuity.imaging.regions import tidied
+from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
 from acuity.inference.bundle import Bundle
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Grid, Volume
 
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
@@ -39,7 +39,7 @@ class SegmentationResult:
     Parameters
     ----------
     labels : uint8 0, 1, 2, 4
-    probabilities : float32 (3, I, J, K), ET, TC, WT
+    probabilities : float32 (3, I, J, K), ET, TC, WT, calibrated, 0 outside the brain; before the masks are tidied
     """
 
     labels: Volume
@@ -55,11 +55,17 @@ def segment(
     """
     report = progress or (lambda _: None)
     network: CoarseToFine = bundle.network  # type: ignore[assignment]
-    return segment_by(lambda image: coarse_to_fine(image, network, report), volumes, brain, bundle.device)
+    return segment_by(
+        lambda image: coarse_to_fine(image, network, report), volumes, brain, bundle.device, bundle.postprocessing
+    )
 
 
 def segment_by(
-    logits_of: Callable[[Tensor], Tensor], volumes: Mapping[Sequence, Volume], brain: Volume, device: torch.device
+    logits_of: Callable[[Tensor], Tensor],
+    volumes: Mapping[Sequence, Volume],
+    brain: Volume,
+    device: torch.device,
+    postprocessing: Postprocessing = DEFAULT,
 ) -> SegmentationResult:
     """Segment the tumour by any network of whole brains.
 
@@ -72,6 +78,7 @@ def segment_by(
         head; gives the logits (3, I, J, K) of ET, TC, WT
     volumes : the sequences on one grid, in any intensities; one that is unknown is left out
     brain : uint8 mask on that grid
+    postprocessing : what the logits are made masks by
 
     Raises
     ------
@@ -81,7 +88,8 @@ def segment_by(
     """
     grid = brain.grid
     normalised = network_channels(volumes, brain)
-    box = _mask_box(brain.array > 0)
+    box = mask_box(brain.array > 0)
+    assert box is not None  # an empty brain has no contrast
     to_canonical = _CanonicalAxes(grid)
     image = to_canonical.forward(torch.from_numpy(normalised[(slice(None), *box)]))
     spacing = to_canonical.spacing
@@ -89,10 +97,10 @@ def segment_by(
     working = _resize(image, size).to(device)
     with torch.inference_mode():
         logits = _resize(logits_of(working).cpu(), tuple(image.shape[1:]))
-    cropped = torch.sigmoid(to_canonical.backward(logits)).numpy()
+    cropped = calibrated(to_canonical.backward(logits).numpy(), postprocessing.temperatures)
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
-    labels = regions_to_labels(tidied(probabilities > 0.5))
+    labels = regions_to_labels(tidied(probabilities, postprocessing, voxel_ml=grid.voxel_volume))
     return SegmentationResult(brain.with_array(labels), probabilities)
 
 
@@ -129,27 +137,38 @@ def coarse_to_fine(
 
     The fine network sees only the box of what the coarse one finds suspicious: borders matter there alone.
     """
-    logits = torch.zeros_like(image[:3])
-    for number, axes in enumerate(coarse_views):
-        logits += network.coarse_logits(image.flip(axes)[None])[0].flip(axes) / len(coarse_views)
-        progress(0.3 * (number + 1) / len(coarse_views))
-    if network.fine_weight == 0:
+    logits = mean_of_views(network.coarse_logits, image, coarse_views, lambda done: progress(0.3 * done))
+    box = suspicious_box(logits)
+    if network.fine_weight == 0 or box is None:
         return logits
-    suspicious = torch.sigmoid(logits[list(Region).index(Region.WT)]) > SUSPICIOUS
-    if not suspicious.any():
-        return logits
-    box = tuple(
-        slice(max(0, s.start - CONTEXT), min(n, s.stop + CONTEXT))
-        for s, n in zip(_mask_box(suspicious.cpu().numpy()), image.shape[1:], strict=True)
-    )
-    where = (slice(None), *box)
-    part = image[where]
-    fine = torch.zeros_like(part[:3])
-    for number, axes in enumerate(fine_views):
-        fine += network.fine_logits(part.flip(axes)[None])[0].flip(axes) / len(fine_views)
-        progress(0.3 + 0.7 * (number + 1) / len(fine_views))
-    logits[where] = network.fine_weight * fine + (1 - network.fine_weight) * logits[where]
+    fine = mean_of_views(network.fine_logits, image[box], fine_views, lambda done: progress(0.3 + 0.7 * done))
+    logits[box] = network.fine_weight * fine + (1 - network.fine_weight) * logits[box]
     return logits
+
+
+def mean_of_views(
+    logits_of: Callable[[Tensor], Tensor], image: Tensor, views: Views, progress: Progress = lambda _: None
+) -> Tensor:
+    """Logits (3, I, J, K) of an image (4, I, J, K), each view mirrored back before the mean.
+
+    logits_of : takes and gives batches
+    """
+    total = torch.zeros_like(image[:3])
+    for number, axes in enumerate(views, start=1):
+        total += logits_of(image.flip(axes)[None])[0].flip(axes) / len(views)
+        progress(number / len(views))
+    return total
+
+
+def suspicious_box(coarse_logits: Tensor) -> tuple[slice, ...] | None:
+    """Of (3, I, J, K), where the fine network looks: all channels of a box; None where nothing is suspicious."""
+    suspicious = torch.sigmoid(coarse_logits[list(Region).index(Region.WT)]) > SUSPICIOUS
+    box = mask_box(suspicious.cpu().numpy())
+    if box is None:
+        return None
+    sizes = coarse_logits.shape[1:]
+    near = (slice(max(0, s.start - CONTEXT), min(n, s.stop + CONTEXT)) for s, n in zip(box, sizes, strict=True))
+    return (slice(None), *near)
 
 
 class _CanonicalAxes:
@@ -176,8 +195,3 @@ class _CanonicalAxes:
 def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:
     ratios = tuple(n / m for n, m in zip(image.shape[1:], size, strict=True))
     return resize_cubic(image, size, ratios)
-
-
-def _mask_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    hits = np.argwhere(mask)
-    return tuple(slice(int(a), int(b) + 1) for a, b in zip(hits.min(axis=0), hits.max(axis=0), strict=True))

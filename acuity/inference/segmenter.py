@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.inference.bundle import Bundle
-from acuity.inference.segmentation import LEFT_RIGHT, SegmentationResult, Views, segment, segment_by
-from acuity.networks.equiunet import pad_to_multiple
+from acuity.inference.segmentation import LEFT_RIGHT, SegmentationResult, Views, mean_of_views, segment, segment_by
+from acuity.networks.cascade import STRIDE, pad_to_multiple
 from acuity.networks.recipe_file import read_entry
 from acuity.volume import Volume
-
-MULTIPLE = 16  # voxels; every network of ours can halve it four times
 
 
 class Segmenter(Protocol):
@@ -56,11 +54,9 @@ def network_segmenter(network: nn.Module, *, views: Views = LEFT_RIGHT) -> Segme
 def whole_brain_logits(network: nn.Module, image: Tensor, views: Views) -> Tensor:
     """Logits (3, I, J, K) for a brain (4, I, J, K) of any size, each view mirrored back before the mean."""
     i, j, k = image.shape[1:]
-    total = torch.zeros_like(image[:3])
-    for axes in views:
-        logits = network(pad_to_multiple(image.flip(axes)[None], MULTIPLE))[0, :, :i, :j, :k]
-        total += logits.float().flip(axes) / len(views)
-    return total
+    return mean_of_views(
+        lambda batch: network(pad_to_multiple(batch, STRIDE))[..., :i, :j, :k].float(), image, views
+    )  # fmt: skip
 
 
 def load_segmenter(recipe: Path, weights: Path, *, device: str | None = None) -> Segmenter:

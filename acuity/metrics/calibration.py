@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say: how often a region is there where it was given some probability."""
+"""Whether probabilities are what they say, what makes them so, and what they say of a mask."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 BINS = 10
 LOWEST = 0.01  # voxels below are left out: of the millions that are surely healthy, none would be seen beside them
+TEMPERATURES = (0.1, 10.0)  # between which one is sought; a network that needs another is no use
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,41 @@ def reliability(probabilities: NDArray[np.floating], target: NDArray[np.bool_]) 
         np.bincount(bins[target[chosen]], minlength=BINS),
         np.asarray(np.bincount(bins, weights=values, minlength=BINS), dtype=np.float64),
     )
+
+
+def fitted_temperature(logits: NDArray[np.floating], target: NDArray[np.bool_]) -> float:
+    """The number that logits are divided by for probabilities of the highest likelihood, within TEMPERATURES.
+
+    Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, for one region against the
+    rest. The likelihood has a single maximum.
+
+    Parameters
+    ----------
+    logits : of one region, of any shape; not of what the network was trained on
+    target : of the same shape, where the region is
+    """
+    values, inside = logits.astype(np.float32).ravel(), logits[target].astype(np.float64).sum()
+
+    def cost(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        return float((np.logaddexp(0, values * np.float32(scale)).sum(dtype=np.float64) - scale * inside) / values.size)
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-3}).x))
+
+
+def expected_dice(probabilities: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """Dice that a mask is to expect of a truth that has these probabilities: 2 sum pm / (sum p + sum m).
+
+    The expectation of the quotient is taken for the quotient of the expectations, which differ little in regions of
+    many voxels. NaN for an empty mask: its Dice is 0 or 1, and voxels do not say how likely none is in the region.
+
+    Parameters
+    ----------
+    probabilities : calibrated, 0 to 1, of any shape
+    mask : of the same shape
+    """
+    if not mask.any():
+        return float("nan")
+    total = probabilities.sum(dtype=np.float64) + mask.sum()
+    return float(2 * probabilities[mask].sum(dtype=np.float64) / total)

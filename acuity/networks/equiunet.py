@@ -1,4 +1,4 @@
-"""EquiUnet, the 3D U-Net of Open BraTS, and the coarse-to-fine pair that Acuity releases.
+"""EquiUnet, the 3D U-Net of Open BraTS.
 
 Henry et al., "Brain tumor segmentation with self-ensembled, deeply-supervised 3D U-net neural networks:
 a BraTS 2020 challenge solution", BrainLes 2020 (arXiv:2011.01045). Written from the paper's description.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-STRIDE = 8  # three poolings of 2
 
 
 class _ConvBlock(nn.Sequential):
@@ -86,55 +84,6 @@ class EquiUnet(nn.Module):
             return logits
         levels = zip(self.deep_heads, (bottom, merged, x3, x2), (8, 8, 4, 2), strict=True)
         return [logits, *(_upsample(head(features), factor) for head, features, factor in levels)]
-
-
-class CoarseToFine(nn.Module):
-    """Two EquiUnets: one sees the image pooled to half its resolution, the other as it is; their logits are averaged.
-
-    The coarse one sees the whole brain at once and finds the tumour; the fine one draws its border. Trained one
-    after the other, the fine one starting from the coarse weights.
-
-    Parameters
-    ----------
-    fine_weight : share of the fine network's logits in the mean, 0 to 1
-    """
-
-    def __init__(
-        self, in_channels: int = 4, out_channels: int = 3, width: int = 16, fine_weight: float = 0.7
-    ) -> None:
-        super().__init__()
-        self.coarse = EquiUnet(in_channels, out_channels, width)
-        self.fine = EquiUnet(in_channels, out_channels, width)
-        self.fine_weight = fine_weight
-
-    def coarse_logits(self, image: Tensor) -> Tensor:
-        """(N, C, D, H, W) of any size to the coarse network's logits (N, out_channels, D, H, W)."""
-        padded = pad_to_multiple(image, 2 * STRIDE)
-        logits = F.interpolate(
-            self.coarse(F.avg_pool3d(padded, 2)), scale_factor=2, mode="trilinear", align_corners=False
-        )
-        return _crop_like(logits, image)
-
-    def fine_logits(self, image: Tensor) -> Tensor:
-        """(N, C, D, H, W) of any size to the fine network's logits (N, out_channels, D, H, W)."""
-        return _crop_like(self.fine(pad_to_multiple(image, STRIDE)), image)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, D, H, W) z-scored over the brain, 0 outside it, of any size, to logits (N, out_channels, D, H, W)."""
-        return self.fine_weight * self.fine_logits(image) + (1 - self.fine_weight) * self.coarse_logits(image)
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Zero-pad the last three axes at their far end to a multiple."""
-    padding: list[int] = []
-    for size in reversed(image.shape[-3:]):
-        padding += [0, -size % multiple]
-    return F.pad(image, padding)
-
-
-def _crop_like(logits: Tensor, image: Tensor) -> Tensor:
-    d, h, w = image.shape[-3:]
-    return logits[..., :d, :h, :w]
 
 
 def _upsample(x: Tensor, factor: int = 2) -> Tensor:

@@ -14,8 +14,11 @@ from torch.nn import functional as F
 from acuity.data import brats
 from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import PreparedCase
+from acuity.data.preparation import prepare_cases
+from acuity.data.transplant import OtherBrains, grafts_of
+from acuity.data.tumor_free import tumor_free_brains
 from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
 from acuity.training import segmentation
 from acuity.training.segmentation_recipe import SegmentationRecipe
 
@@ -37,6 +40,8 @@ def train(
     patch: Seq[int] = (48, 64, 48),
     learning_rate: float = 2e-3,
     tumor_share: float = 0.6,
+    other_share: float = 0.4,
+    phantoms: int = 8,
     initial_weights: str | None = None,
     ema: float = 0.995,
     seed: int = 0,
@@ -61,6 +66,8 @@ def train(
     patch : voxels of the stage's resolution, multiples of 8
     initial_weights : a state_dict of ``network`` to start from
     degraded, degraded_share : files of ``acuity.training.degraded``, and how often their cases stand in
+    other_share : patches of brains that are no cases: the healthy halves of cases, mirrored, and ``phantoms`` phantoms,
+        each with the tumour of some case or without any
     train_cases, validation_cases : prepared already (tests); else the fixed split is read from ``data``
 
     The others, and what is raised, are as in ``acuity.training.segmentation.train``.
@@ -68,12 +75,16 @@ def train(
     if train_cases is None or validation_cases is None:
         split = brats.read_split()
         source = brats.data_folder(data)
-        train_cases = segmentation.prepare_cases(source, split["train"])
-        validation_cases = segmentation.prepare_cases(source, split["validation"])
+        train_cases = prepare_cases(source, split["train"])
+        validation_cases = prepare_cases(source, split["validation"])
     variants = segmentation.read_variants(degraded, [case.name for case in train_cases])
+    tumor_free = tumor_free_brains(train_cases, phantoms) if other_share else []
     if stage == "coarse":
+        tumor_free = [pooled(c) for c in tumor_free]
         train_cases = [pooled(c) for c in train_cases]
         variants = {name: [pooled(c) for c in cases] for name, cases in variants.items()}
+    spacing = 2.0 if stage == "coarse" else 1.0
+    other = OtherBrains(tumor_free, grafts_of(train_cases, spacing)) if tumor_free else None
     if initial_weights is not None:
         network.load_state_dict(torch.load(initial_weights, map_location="cpu", weights_only=True))
     trained = network.coarse if stage == "coarse" else network.fine
@@ -88,8 +99,8 @@ def train(
     return segmentation.train(
         SegmentationRecipe(trained, learning_rate=learning_rate, patch=patch), train_cases, validation_cases,
         folder=folder, iterations=iterations, variants=variants, variant_share=degraded_share, consistency=consistency,
-        augmentation=augmentation, tumor_share=tumor_share, spacing=2.0 if stage == "coarse" else 1.0, ema=ema,
-        seed=seed, validate_every=validate_every, device=device, release=release, logits_of=_one_view,
+        augmentation=augmentation, tumor_share=tumor_share, other=other, other_share=other_share, spacing=spacing,
+        ema=ema, seed=seed, validate_every=validate_every, device=device, release=release, logits_of=_one_view,
     )  # fmt: skip
 
 

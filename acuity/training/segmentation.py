@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from acuity.anatomy import Region, Sequence, labels_to_regions
-from acuity.data import brats
+from acuity.anatomy import Region, Sequence
 from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import Batch, Patches, PreparedCase
+from acuity.data.preparation import prepare_cases
+from acuity.data.transplant import OtherBrains
 from acuity.errors import DataError
-from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import tidied
 from acuity.inference.segmentation import ONE_VIEW
 from acuity.inference.segmenter import whole_brain_logits
@@ -30,32 +29,12 @@ from acuity.losses.segmentation import agreement_loss
 from acuity.metrics.overlap import dice
 from acuity.training import loop, runtime
 from acuity.training.segmentation_recipe import SegmentationRecipe
-from acuity.volume import Volume
 
 SETTINGS = "settings.json"
 MAX_GRADIENT = 5.0  # norm above which gradients are shrunk
 
 # From a module and a whole brain (4, I, J, K) to its logits (3, I, J, K).
 LogitsOf = Callable[[nn.Module, Tensor], Tensor]
-
-
-def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
-    """Z-score the four images of a stripped brain over it and cut them to its box."""
-    box = brats.brain_box([images[s].array for s in Sequence])
-    brain = np.any([images[s].array > 0 for s in Sequence], axis=0)
-    mask = labels.with_array(brain.astype(np.uint8))
-    image = np.stack([zscore(images[s], mask).array[box] for s in Sequence]).astype(np.float16)
-    return PreparedCase(
-        name, torch.from_numpy(image), torch.from_numpy(labels_to_regions(labels.array[box]).astype(np.uint8))
-    )
-
-
-def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
-    """The named BraTS cases, prepared."""
-    return [
-        prepare(name, brats.read_case(folder / name), brats.read_labels(folder / name))
-        for name in tqdm(names, desc="reading cases", mininterval=10)
-    ]
 
 
 def read_variants(sources: Seq[str | Path], names: Seq[str]) -> dict[str, list[PreparedCase]]:
@@ -108,6 +87,8 @@ def train(
     consistency: float = 0.0,
     augmentation: Augmentation = STANDARD,
     tumor_share: float = 0.6,
+    other: OtherBrains | None = None,
+    other_share: float = 0.2,
     spacing: float = 1.0,
     ema: float = 0.995,
     seed: int = 0,
@@ -131,6 +112,7 @@ def train(
         case, which then is trained on too; 0 leaves both out
     augmentation : what patches are perturbed by
     tumor_share : how many patches are centred on the tumour
+    other, other_share : brains beside the cases, and how many patches are theirs
     spacing : of the training cases' voxels in mm
     ema : decay of the averaged weights
     release : from the averaged network to the module that is validated and kept
@@ -152,7 +134,7 @@ def train(
     steps = _Steps(recipe, run, consistency)
     i, j, k = (int(n) for n in recipe.patch)
     patches = Patches(cases, (i, j, k), variants or {}, variant_share, tumor_share, augmentation, spacing,
-                      twins=consistency > 0)  # fmt: skip
+                      twins=consistency > 0, other=other.draw if other else None, other_share=other_share)  # fmt: skip
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings = {"network": type(network).__name__, "parameters": sum(p.numel() for p in network.parameters()),
@@ -161,6 +143,8 @@ def train(
                     "patch": [i, j, k], "spacing": spacing, "processes": run.processes, "seed": seed, "ema": ema,
                     "tumor_share": tumor_share, "initial_weights": start, "variants": sorted(variants or ()),
                     "variant_share": variant_share, "consistency": consistency, "augmentation": asdict(augmentation),
+                    "tumor_free": [brain.name for brain in other.tumor_free] if other else [],
+                    "grafts": [graft.name for graft in other.grafts] if other else [], "other_share": other_share,
                     "cases": [case.name for case in cases], "torch": torch.__version__,
                     "monai": monai.__version__}  # fmt: skip
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")

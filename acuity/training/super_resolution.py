@@ -55,6 +55,16 @@ def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16
     return volumes
 
 
+def read_tumors(folder: str | Path, names: Seq[str]) -> list[NDArray[np.bool_]]:
+    """The tumour in each volume that ``read_volumes`` gives for the same cases; a case's four share an array."""
+    folder = brats.data_folder(folder)
+    tumors: list[NDArray[np.bool_]] = []
+    for name in tqdm(names, desc="reading labels", mininterval=10):
+        box = brats.brain_box([image.array for image in brats.read_case(folder / name).values()])
+        tumors += [brats.read_labels(folder / name).array[box] > 0] * len(Sequence)
+    return tumors
+
+
 def train(
     recipe: Recipe,
     pairs: Pairs,
@@ -95,7 +105,7 @@ def train(
     NonFiniteLossError : see ``acuity.training.loop.run``
     """
     run = runtime.start(device)
-    start = None if initial_weights is None else _start_from(recipe.generator, Path(initial_weights))
+    start = None if initial_weights is None else start_from(recipe.generator, Path(initial_weights))
     started_from = {name: value.clone() for name, value in recipe.generator.state_dict().items()}
     adversarial = stage == "adversarial"
     # 10% faster on a CPU; torch's type stubs do not know the argument.
@@ -159,11 +169,15 @@ def interpolated(
     }
 
 
-def _start_from(generator: nn.Module, path: Path) -> dict[str, str]:
+def start_from(generator: nn.Module, path: Path) -> dict[str, str]:
     """Load the weights; which they are, for the record.
 
     Batch norm keeps the statistics that come with them: those of a few patches are so far from a whole image's that
     some slices would come out worse than interpolated.
+
+    Raises
+    ------
+    DataError : they cannot be read or are not the generator's
     """
     network, description = load_published(path)
     try:
@@ -240,10 +254,10 @@ class _Steps:
 
     def _set_rates(self, n: int, iterations: int) -> None:
         if not self.adversarial:
-            _set_rate(self.generator_optimizer, self.recipe.pixel_learning_rate * loop.cosine(n, iterations))
+            set_rate(self.generator_optimizer, self.recipe.pixel_learning_rate * loop.cosine(n, iterations))
             return
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
-            _set_rate(optimizer, self.recipe.adversarial_rate(n / iterations))
+            set_rate(optimizer, self.recipe.adversarial_rate(n / iterations))
 
     def _generator_losses(self, batch: Batch, sr: Tensor) -> dict[str, Tensor]:
         """Every loss that has a weight."""
@@ -295,7 +309,8 @@ class _Steps:
                 return image
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give all parameters this learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 

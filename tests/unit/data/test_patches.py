@@ -117,3 +117,10 @@ def test_a_batch_depends_on_its_seed_alone(whole):
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.target, again.target)
     assert not torch.equal(first.image, other.image)
+
+
+def test_other_brains_are_drawn_as_often_as_told(case):
+    other = PreparedCase("other", torch.full_like(case.image, 5), torch.zeros_like(case.regions))
+    patches = Patches([case], (8, 8, 8), augmentation=NOTHING, other=lambda rng: other, other_share=0.25)
+    drawn = [patches.draw(1, np.random.default_rng(n)).image.max() > 3 for n in range(200)]
+    assert np.mean(drawn) == pytest.approx(0.25, abs=0.08)

@@ -46,3 +46,25 @@ def test_patches_come_from_the_brain_and_repeat():
     assert first.shape == (6, 1, 16 + 2 * MARGIN, 16 + 2 * MARGIN)
     torch.testing.assert_close(first, again)
     assert ((first > 0).float().mean(dim=(1, 2, 3)) > 0.25).sum() >= 5
+
+
+@pytest.mark.parametrize("corner", [(20, 25, 15), (0, 0, 0), (39, 49, 29)])
+def test_patches_show_the_tumour_where_it_is_given(corner):
+    volume = np.full((40, 50, 30), 0.5, dtype=np.float16)
+    tumor = np.zeros(volume.shape, dtype=bool)
+    tumor[corner] = True
+    volume[corner] = 1
+    for seed in range(12):
+        patches = draw_patches(volume, 3, 12, np.random.default_rng(seed), tumor)
+        # half of the voxel's contrast is left where two slices are averaged
+        assert (patches.amax(dim=(1, 2, 3)) >= 0.75).all()
+        if corner == (20, 25, 15):
+            inner = patches[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+            assert (inner.amax(dim=(1, 2, 3)) >= 0.75).all()
+
+
+def test_a_case_without_a_tumour_gives_patches_from_anywhere():
+    volume = np.random.default_rng(0).uniform(0.1, 1, (40, 50, 30)).astype(np.float16)
+    none = np.zeros(volume.shape, dtype=bool)
+    first, again = (draw_patches(volume, 6, 16, np.random.default_rng(3), tumor) for tumor in (None, none))
+    torch.testing.assert_close(first, again)

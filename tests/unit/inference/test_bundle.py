@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import pickle
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from acuity.errors import BundleError, BundleNotFoundError
+from acuity.imaging.regions import Postprocessing
 from acuity.inference.bundle import load_bundle
 from acuity.networks.srrescycgan import SRResCycGAN
 
@@ -62,3 +64,41 @@ def test_weights_cannot_run_code(models, save, tmp_path, monkeypatch):
     with pytest.raises(BundleError):
         load_bundle(models, "small")
     assert not (tmp_path / "pwned").exists()
+
+
+def test_half_precision_is_for_storage_alone(models):
+    weights = models / "small" / "models" / "model.pt"
+    state = {name: value.half() for name, value in torch.load(weights, weights_only=True).items()}
+    torch.save(state, weights)
+    network = load_bundle(models, "small").network
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, state[name].float())
+
+
+def add_choices(models, choices):
+    path = models / "small" / "configs" / "inference.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"choices": choices}))
+
+
+def test_the_postprocessing_is_the_bundle_s_own(models):
+    assert load_bundle(models, "small").postprocessing == Postprocessing()
+    wanted = Postprocessing(temperatures=(1, 2, 1.5), thresholds=(0.4, 0.5, 0.5), smallest_part=0.2,
+                            smallest_part_ml=0.1, least_peak=0.8, least_enhancing_ml=0.05,
+                            enclosed_core=False)  # fmt: skip
+    add_choices(models, {"_target_": "acuity.imaging.regions.Postprocessing", **asdict(wanted)})
+    assert load_bundle(models, "small").postprocessing == wanted
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"_target_": "acuity.imaging.regions.Postprocessing", "thresholds": [0.5, 2, 0.5]}, "thresholds"),
+        ({"_target_": "acuity.imaging.regions.Postprocessing", "least_size": 1}, "least_size"),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "choices of configs/inference.json is no Postprocessing"),
+    ],
+)
+def test_choices_that_make_no_sense_are_refused(models, choices, message):
+    add_choices(models, choices)
+    with pytest.raises(BundleError, match=message):
+        load_bundle(models, "small")

@@ -78,6 +78,10 @@ def points_of(path: Path) -> tuple[NDArray[np.float64], float]:
 def test_an_asymmetric_lesion_comes_back_where_it_is(prepared: Prepared, models: Models, tmp_path: Path) -> None:
     images = super_resolve_study(prepared, models.super_resolution, spacing=(1.5, 1.5, 1.5))
     tumor = segment_study(images, models.segmentation, segmenter=flair_above_650)
+    schema = json.loads((Path(__file__).parents[3] / "configs" / "result.schema.json").read_text())
+    section = tumor.describe()["uncertainty"]
+    jsonschema.validate(section, {"$defs": schema["$defs"], **schema["properties"]["uncertainty"]})
+    assert section["WT"]["expected_dice"] == 1 and section["ET"]["expected_dice"] is None  # 0 and 1 alone
     write_segmentations(tumor, write_all_series(images, tmp_path), tmp_path)
     for name in ("segmentation_sr", "segmentation_source"):
         points, voxel = points_of(tmp_path / "seg" / f"{name}.dcm")

@@ -1,16 +1,21 @@
 """Segmenting: axes, grids and stages, with networks whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import center_of_mass
+from scipy.special import logit
 
 from acuity.anatomy import Label, Sequence
 from acuity.errors import MissingSequenceError, PreparationError
 from acuity.imaging.intensity import zscore
+from acuity.imaging.regions import Postprocessing
 from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import coarse_to_fine, network_channels, segment
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
+from acuity.networks.equiunet import EquiUnet
 from acuity.volume import Volume
 
 
@@ -106,6 +111,25 @@ def test_nothing_suspicious_is_no_tumour():
     assert bundle.network.fine_sizes == []
 
 
+def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
+    """A lesion of 210 voxels of 0.5 mm3."""
+    volumes, brain, truth = images(np.diag([1.0, 1, 0.5, 1]))
+    plain = segment(volumes, brain, threshold_bundle())
+    found_ml = (plain.labels.array > 0).sum() * 0.5e-3
+    assert 0.08 < found_ml < 0.13
+    for least_ml, kept in ((found_ml - 1e-3, True), (found_ml + 1e-3, False)):
+        bundle = replace(threshold_bundle(), postprocessing=Postprocessing(smallest_part_ml=least_ml))
+        assert segment(volumes, brain, bundle).labels.array.any() == kept
+    warm = replace(threshold_bundle(), postprocessing=Postprocessing(temperatures=(1, 1, 4)))
+    result = segment(volumes, brain, warm)
+    np.testing.assert_array_equal(result.labels.array, plain.labels.array)
+    clear = (plain.probabilities[2] > 0.01) & (plain.probabilities[2] < 0.99)
+    np.testing.assert_allclose(
+        logit(result.probabilities[2][clear]), logit(plain.probabilities[2][clear]) / 4, atol=1e-3
+    )
+    np.testing.assert_array_equal(result.probabilities[:2], plain.probabilities[:2])
+
+
 def test_nothing_is_found_outside_the_brain():
     volumes, brain, truth = images(np.eye(4))
     half = brain.array.copy()
@@ -117,7 +141,7 @@ def test_nothing_is_found_outside_the_brain():
 
 def test_mirrored_views_are_turned_back():
     torch.manual_seed(0)
-    network = CoarseToFine(width=16).eval()
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
     image = torch.randn(4, 16, 16, 16)
     with torch.inference_mode():
         logits = coarse_to_fine(image, network)

@@ -13,7 +13,8 @@ from torch import nn
 from acuity.data.augmentation import Augmentation
 from acuity.data.patches import PreparedCase
 from acuity.errors import DataError
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
+from acuity.networks.equiunet import EquiUnet
 from acuity.training import cascade, segmentation
 from acuity.training.loop import CHECKPOINT, NonFiniteLossError
 from acuity.training.segmentation import dice_by_region, overview, read_variants, train
@@ -156,13 +157,13 @@ def test_the_overview_shows_the_slice_of_the_largest_tumour() -> None:
 
 def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = CoarseToFine(width=16)
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     kept = {}
     for stage in ("coarse", "fine"):
         path = cascade.train(
             network, stage=stage, folder=str(tmp_path / stage), iterations=1, patch=(8, 8, 8),
-            train_cases=[bright_case()], validation_cases=[bright_case()], device="cpu",
+            train_cases=[bright_case()], validation_cases=[bright_case()], phantoms=0, device="cpu",
         )  # fmt: skip
         kept[stage] = torch.load(path, weights_only=True)
         settings = json.loads((tmp_path / stage / segmentation.SETTINGS).read_text())

@@ -13,11 +13,12 @@ import yaml
 
 from acuity.data.patches import PreparedCase
 from acuity.data.phantom import Phantom, make_phantom
+from acuity.data.preparation import prepare
 from acuity.errors import DataError
 from acuity.inference.segmenter import load_segmenter
 from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
-from acuity.training.segmentation import SETTINGS, prepare, train
+from acuity.training.segmentation import SETTINGS, train
 from acuity.training.segmentation_recipe import SegmentationRecipe, read_segmentation_recipe
 from acuity.volume import Volume
 

@@ -1,0 +1,35 @@
+"""Preparing stripped brains for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from acuity.anatomy import Sequence, labels_to_regions
+from acuity.data import brats
+from acuity.data.patches import PreparedCase
+from acuity.imaging.intensity import zscore
+from acuity.volume import Volume
+
+
+def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
+    """Z-score the four images of a stripped brain over it and cut them to its box."""
+    box = brats.brain_box([images[s].array for s in Sequence])
+    brain = np.any([images[s].array > 0 for s in Sequence], axis=0)
+    mask = labels.with_array(brain.astype(np.uint8))
+    image = np.stack([zscore(images[s], mask).array[box] for s in Sequence]).astype(np.float16)
+    return PreparedCase(
+        name, torch.from_numpy(image), torch.from_numpy(labels_to_regions(labels.array[box]).astype(np.uint8))
+    )
+
+
+def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
+    """The named BraTS cases, prepared."""
+    return [
+        prepare(name, brats.read_case(folder / name), brats.read_labels(folder / name))
+        for name in tqdm(names, desc="reading cases", mininterval=10)
+    ]

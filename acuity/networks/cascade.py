@@ -1,0 +1,97 @@
+"""The coarse-to-fine pair that Acuity releases, of any two 3D networks, and ensembles of networks for its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE = 16  # voxels; EquiUnet and MONAI's SegResNet halve it three times, deeper ones four
+
+
+class CoarseToFine(nn.Module):
+    """Two networks: one sees the image pooled to half its resolution, the other as it is; their logits are averaged.
+
+    The coarse one sees the whole brain at once and finds the tumour; the fine one draws its border. They are trained
+    one after the other, the fine one starting from the coarse weights where both are of one kind.
+
+    Parameters
+    ----------
+    coarse, fine : (N, C, D, H, W), each size a multiple of 16, to logits (N, R, D, H, W) in eval mode
+    fine_weight : share of the fine network's logits in the mean, 0 to 1
+    """
+
+    def __init__(self, coarse: nn.Module, fine: nn.Module, fine_weight: float = 0.5) -> None:
+        super().__init__()
+        self.coarse = coarse
+        self.fine = fine
+        self.fine_weight = fine_weight
+
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) of any size to the coarse network's logits (N, R, D, H, W)."""
+        padded = pad_to_multiple(image, 2 * STRIDE)
+        logits = F.interpolate(
+            self.coarse(F.avg_pool3d(padded, 2)), scale_factor=2, mode="trilinear", align_corners=False
+        )
+        return _crop_like(logits, image)
+
+    def fine_logits(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) of any size to the fine network's logits (N, R, D, H, W)."""
+        return _crop_like(self.fine(pad_to_multiple(image, STRIDE)), image)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, D, H, W) z-scored over the brain, 0 outside it, of any size, to logits (N, R, D, H, W)."""
+        return self.fine_weight * self.fine_logits(image) + (1 - self.fine_weight) * self.coarse_logits(image)
+
+
+class Ensemble(nn.Module):
+    """Several networks for one task, each trained for itself; what they give is averaged.
+
+    Parameters
+    ----------
+    networks : from the same images to logits of the same shape, in eval mode
+    """
+
+    def __init__(self, networks: Seq[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The images of the members to the mean of their logits."""
+        total: Tensor = self.networks[0](image)
+        for network in self.networks[1:]:
+            total = total + network(image)
+        return total / len(self.networks)
+
+
+def ensemble_state(pairs: Seq[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """One state_dict of several trained pairs, for a ``CoarseToFine`` whose stages are ``Ensemble``s of theirs.
+
+    What scores the levels of deep supervision is left out: it serves training alone.
+
+    Parameters
+    ----------
+    pairs : state_dicts of ``CoarseToFine``, in the order of the ensembles' members; a single one keeps its names
+    """
+    state = {}
+    for number, pair in enumerate(pairs):
+        for name, value in pair.items():
+            stage, rest = name.split(".", maxsplit=1)
+            if not rest.startswith("deep_heads."):
+                state[name if len(pairs) == 1 else f"{stage}.networks.{number}.{rest}"] = value
+    return state
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Zero-pad the last three axes at their far end to a multiple."""
+    padding: list[int] = []
+    for size in reversed(image.shape[-3:]):
+        padding += [0, -size % multiple]
+    return F.pad(image, padding)
+
+
+def _crop_like(logits: Tensor, image: Tensor) -> Tensor:
+    d, h, w = image.shape[-3:]
+    return logits[..., :d, :h, :w]

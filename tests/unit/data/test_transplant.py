@@ -1,0 +1,86 @@
+"""Tumours set into other brains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from acuity.data.patches import PreparedCase
+from acuity.data.transplant import OtherBrains, carve, grafts_of, transplanted
+
+
+def brain(size: tuple[int, int, int], value: float) -> PreparedCase:
+    image = torch.full((4, *size), value, dtype=torch.float16)
+    return PreparedCase(f"brain {value:g}", image, torch.zeros((3, *size), dtype=torch.uint8))
+
+
+@pytest.fixture
+def donor() -> PreparedCase:
+    case = brain((32, 40, 24), 1.0)
+    case.regions[2, 8:16, 10:20, 6:12] = 1
+    case.regions[0, 10:12, 12:14, 8:10] = 1
+    case.image[:, 8:16, 10:20, 6:12] = 3.0
+    return case
+
+
+def test_a_tumor_keeps_its_place_relative_to_the_middle_and_its_values(donor: PreparedCase) -> None:
+    graft = carve(donor, 3)
+    assert graft is not None
+    result = transplanted(graft, brain((36, 40, 24), -1.0))
+    assert result is not None
+    # Two voxels further along i, as the host is four longer.
+    assert torch.nonzero(result.regions[2]).amin(dim=0).tolist() == [10, 10, 6]
+    assert torch.equal(result.regions[:, 10:18, 10:20, 6:12], donor.regions[:, 8:16, 10:20, 6:12])
+    assert (result.image[:, 10:18, 10:20, 6:12] == 3).all()
+    assert result.regions.sum() == donor.regions.sum()
+
+
+def test_it_fades_into_the_host(donor: PreparedCase) -> None:
+    graft = carve(donor, 3)
+    assert graft is not None
+    result = transplanted(graft, brain((32, 40, 24), -1.0))
+    assert result is not None
+    # One voxel off the tumour three quarters are the donor's tissue (1), one is the host's (-1), and so on.
+    assert result.image[0, 16:20, 14, 8].tolist() == [0.5, 0.0, -0.5, -1.0]
+
+
+def test_the_host_is_left_as_it_is(donor: PreparedCase) -> None:
+    host = brain((32, 40, 24), -1.0)
+    graft = carve(donor, 3)
+    assert graft is not None
+    transplanted(graft, host)
+    assert (host.image == -1).all()
+    assert not host.regions.any()
+
+
+def test_nothing_is_set_outside_the_hosts_brain(donor: PreparedCase) -> None:
+    host = brain((32, 40, 24), -1.0)
+    host.image[:, :, :, 11:] = 0  # outside the brain; the tumour's last slice is there
+    graft = carve(donor, 3)
+    assert graft is not None
+    assert transplanted(graft, host) is None
+    host.image[:, :, :, 11:] = -1
+    host.image[:, :, 19, 11] = 0  # a row of it alone
+    result = transplanted(graft, host)
+    assert result is not None
+    assert not result.image[:, :, 19, 11].any()
+    assert not result.regions[:, :, 19, 11].any()
+
+
+def test_a_brain_without_tumor_gives_no_graft() -> None:
+    assert carve(brain((16, 16, 16), 1.0), 3) is None
+
+
+def test_brains_are_drawn_with_and_without_a_tumor(donor: PreparedCase) -> None:
+    host = brain((32, 40, 24), -1.0)
+    others = OtherBrains([host], grafts_of([donor, host], spacing=2.0), graft_share=0.6)
+    drawn = [bool(others.draw(np.random.default_rng(n)).regions.any()) for n in range(200)]
+    assert np.mean(drawn) == pytest.approx(0.6, abs=0.1)
+    assert not OtherBrains([host]).draw(np.random.default_rng(0)).regions.any()
+
+
+def test_a_tumor_that_does_not_fit_leaves_the_host_free(donor: PreparedCase) -> None:
+    host = brain((32, 40, 24), -1.0)
+    host.image[:, :, :, 8:] = 0
+    assert OtherBrains([host], grafts_of([donor], spacing=1.0), 1.0).draw(np.random.default_rng(0)) is host

@@ -1,0 +1,92 @@
+"""The coarse-to-fine pair of any networks, and ensembles of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from monai.networks.nets import SegResNet
+from torch import nn
+from torch.nn import functional as F
+
+from acuity.networks.cascade import CoarseToFine, Ensemble, ensemble_state
+from acuity.networks.equiunet import EquiUnet
+
+
+def segresnet() -> nn.Module:
+    return SegResNet(in_channels=4, out_channels=3, init_filters=8)
+
+
+def equiunet() -> nn.Module:
+    return EquiUnet(width=16)
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [(equiunet, segresnet), (segresnet, equiunet)])
+@torch.inference_mode()
+def test_any_two_networks_take_any_size_and_give_it_back(
+    coarse: Callable[[], nn.Module], fine: Callable[[], nn.Module]
+) -> None:
+    network = CoarseToFine(coarse(), fine()).eval()
+    assert network(torch.randn(1, 4, 19, 33, 24)).shape == (1, 3, 19, 33, 24)
+
+
+@torch.inference_mode()
+def test_the_two_stages_are_weighted() -> None:
+    torch.manual_seed(0)
+    network = CoarseToFine(equiunet(), segresnet(), fine_weight=0.7).eval()
+    image = torch.randn(1, 4, 16, 32, 16)
+    expected = 0.7 * network.fine_logits(image) + 0.3 * network.coarse_logits(image)
+    torch.testing.assert_close(network(image), expected)
+
+
+@torch.inference_mode()
+def test_the_coarse_network_sees_means_of_eight_voxels_and_the_fine_one_all() -> None:
+    image = torch.randn(1, 3, 64, 32, 32)
+    network = CoarseToFine(nn.Identity(), nn.Identity())
+    torch.testing.assert_close(network.fine_logits(image), image)
+    # Means of 2x2x2 voxels survive being upsampled and averaged once more only where the image is that smooth.
+    smooth = torch.ones_like(image) * torch.tensor([1.0, -2, 3]).reshape(1, 3, 1, 1, 1)
+    torch.testing.assert_close(network.coarse_logits(smooth), smooth)
+    halved = F.interpolate(image, scale_factor=0.5, mode="trilinear", align_corners=False)
+    expected = F.interpolate(halved, scale_factor=2, mode="trilinear", align_corners=False)
+    torch.testing.assert_close(network.coarse_logits(image), expected)
+
+
+def test_a_pair_keeps_the_names_of_the_released_weights() -> None:
+    names = set(CoarseToFine(equiunet(), equiunet()).state_dict())
+    own = set(equiunet().state_dict())
+    assert names == {f"{stage}.{name}" for stage in ("coarse", "fine") for name in own}
+
+
+@torch.inference_mode()
+def test_an_ensemble_is_the_mean_of_its_members() -> None:
+    torch.manual_seed(0)
+    members = [equiunet().eval(), segresnet().eval(), equiunet().eval()]
+    image = torch.randn(1, 4, 16, 16, 16)
+    expected = torch.stack([member(image) for member in members]).mean(dim=0)
+    torch.testing.assert_close(Ensemble(members)(image), expected)
+
+
+def pair_of(make: Callable[[], nn.Module]) -> CoarseToFine:
+    return CoarseToFine(make(), make(), fine_weight=0.3).eval()
+
+
+@torch.inference_mode()
+def test_trained_pairs_become_a_pair_of_ensembles() -> None:
+    """The logits are linear in the stages': the mean of the pairs' own."""
+    torch.manual_seed(0)
+    pairs = [pair_of(equiunet), pair_of(segresnet)]
+    together = CoarseToFine(Ensemble([equiunet(), segresnet()]), Ensemble([equiunet(), segresnet()]), 0.3).eval()
+    together.load_state_dict(ensemble_state([pair.state_dict() for pair in pairs]))
+    image = torch.randn(1, 4, 32, 16, 16)
+    expected = torch.stack([pair(image) for pair in pairs]).mean(dim=0)
+    torch.testing.assert_close(together(image), expected)
+
+
+def test_one_pair_stays_as_it_is_but_for_deep_supervision() -> None:
+    trained = CoarseToFine(EquiUnet(width=16, deep_supervision=True), EquiUnet(width=16, deep_supervision=True))
+    released = CoarseToFine(equiunet(), equiunet())
+    released.load_state_dict(ensemble_state([trained.state_dict()]))
+    for name, value in released.state_dict().items():
+        torch.testing.assert_close(value, trained.state_dict()[name])

@@ -1,0 +1,85 @@
+"""The script that puts trained pairs into the segmentation's bundle, with networks of one convolution."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from acuity.data.patches import PreparedCase
+from acuity.errors import DataError
+from acuity.inference.bundle import load_bundle
+from acuity.networks.cascade import CoarseToFine
+from scripts.release_segmentation import main, release
+
+STAGE = {"_target_": "torch.nn.Conv3d", "in_channels": 4, "out_channels": 3, "kernel_size": 1}
+ENSEMBLE = {"_target_": "acuity.networks.cascade.Ensemble", "networks": [STAGE, STAGE]}
+
+
+def threshold(value: float) -> CoarseToFine:
+    """Finds each region where its sequence is above a value."""
+    pair = CoarseToFine(torch.nn.Conv3d(4, 3, 1), torch.nn.Conv3d(4, 3, 1))
+    for stage in (pair.coarse, pair.fine):
+        assert isinstance(stage, torch.nn.Conv3d) and stage.bias is not None
+        with torch.no_grad():
+            stage.weight.copy_(torch.eye(4)[1:].reshape(3, 4, 1, 1, 1))
+            stage.bias.fill_(-value)
+    return pair
+
+
+def write_pairs(folder: Path, *values: float) -> list[Path]:
+    files = [folder / f"{number}.pt" for number in range(len(values))]
+    for file, value in zip(files, values, strict=True):
+        torch.save(threshold(value).state_dict(), file)
+    return files
+
+
+def write_bundle(folder: Path, stage: dict) -> Path:
+    (folder / "configs").mkdir(parents=True)
+    network = {"_target_": "acuity.networks.cascade.CoarseToFine", "coarse": stage, "fine": stage}
+    (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": network}))
+    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1.0.0"}))
+    return folder
+
+
+def block(value: float) -> PreparedCase:
+    """A tumour of one intensity."""
+    image = torch.zeros(4, 32, 32, 32)
+    image[:, 8:24, 8:24, 8:24] = value
+    return PreparedCase("block", image.half(), torch.zeros(3, 32, 32, 32, dtype=torch.uint8))
+
+
+def test_pairs_become_the_ensemble_that_the_bundle_defines(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", ENSEMBLE)
+    release(bundle, write_pairs(tmp_path, 1.0, 2.5), [])
+    network = load_bundle(tmp_path, "bundle").network
+    image = torch.full((1, 4, 32, 32, 32), 3.0)
+    torch.testing.assert_close(network(image), torch.full((1, 3, 32, 32, 32), 3 - 1.75))
+
+
+@pytest.mark.parametrize(("intensity", "precision"), [(3.0, "half"), (1.0, "single")])
+def test_half_precision_only_where_it_changes_no_label(tmp_path: Path, intensity: float, precision: str) -> None:
+    """0.9999 is 1 in half precision: then 1 is no longer above it."""
+    bundle = write_bundle(tmp_path / "bundle", STAGE)
+    case = block(intensity)
+    said = release(bundle, write_pairs(tmp_path, 0.9999), [case])
+    assert f"{precision} precision" in said
+    dtypes = {value.dtype for value in torch.load(bundle / "models" / "model.pt", weights_only=True).values()}
+    assert dtypes == {torch.float16 if precision == "half" else torch.float32}
+    bias = load_bundle(tmp_path, "bundle").network.state_dict()["fine.bias"]
+    assert bias.dtype == torch.float32
+    assert (bias[0] == torch.tensor(-0.9999).half().float()) == (precision == "half")
+
+
+def test_what_does_not_fit_is_refused_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_bundle(tmp_path / "bundle", STAGE)
+    with pytest.raises(DataError, match="do not fit the bundle's network"):
+        release(bundle, write_pairs(tmp_path, 1.0, 2.0), [])
+    (tmp_path / "other.pt").write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="other.pt cannot be read as weights"):
+        release(bundle, [tmp_path / "other.pt"], [])
+    assert not (bundle / "models").exists()
+    code = main(["--pair", "a.pt", "--bundle", str(bundle), "--data", str(tmp_path / "nowhere")])
+    assert code == DataError.exit_code and "nowhere" in capsys.readouterr().err
