@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": "make a study with a known tumour, run the application on it, show what it found",
     "weights": "import and describe weights of super-resolution networks",
     "evaluate": "measure super-resolution and segmentation on images whose truth is known",
-    "dataset": "make BraTS cases at low resolution, brought back from it, or cropped",
+    "dataset": "make BraTS cases at low resolution, brought back from it, cropped, altered, or without a tumour",
 }
 
 

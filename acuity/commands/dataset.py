@@ -1,7 +1,9 @@
-"""``acuity dataset``: make the paper's data sets from BraTS cases, laid out as they are, so that any tool reads them.
+"""``acuity dataset``: make data sets from BraTS cases, laid out as they are, so that any tool reads them.
 
-``lr`` shrinks images and labels (LRBraTS); ``interpolated`` and ``sr`` bring the low resolution back to the original
-grid; ``crop`` takes the centre. A run that was cut goes on where it ended; dataset.json says how the set was made.
+``lr`` shrinks images and labels (LRBraTS) or averages them to thick slices; ``interpolated`` and ``sr`` bring that back
+to the original grid; ``crop`` takes the centre. ``altered`` changes the images as hospitals differ; ``mirrored`` and
+``phantoms`` are brains without a tumour. A run that was cut goes on where it ended; dataset.json says how the set was
+made.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ import argparse
 import shlex
 from pathlib import Path
 
-from acuity.evaluation.brats_sets import BroughtBack, Cropped, LowResolution, Making, chosen_cases, make_set
+from acuity.evaluation.brats_altered import CHANGES, Altered
+from acuity.evaluation.brats_low_resolution import BroughtBack, Lowering, LowResolution, ThickSliced
+from acuity.evaluation.brats_sets import Cropped, Making, chosen_cases, make_set
+from acuity.evaluation.brats_tumor_free import Mirrored, make_phantoms
 from acuity.evaluation.volume_methods import BASELINE, VolumeMethod, volume_methods
 
 
@@ -24,16 +29,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sr.add_argument("--models", type=Path, required=True, metavar="BUNDLES", help="folder of bundles")
     crop = kinds.add_parser("crop", help="the central voxels")
     crop.add_argument("--size", type=_at_least_one, default=128, help="voxels along each axis (default: %(default)s)")
+    altered = kinds.add_parser("altered", help="as other scanners or preparations would have made the images")
+    altered.add_argument("--change", required=True, choices=tuple(CHANGES), help="one at a time")
+    mirrored = kinds.add_parser("mirrored", help="without a tumour: the half that it leaves free, mirrored")
+    phantoms = kinds.add_parser("phantoms", help="painted brains, no patient's; needs no data")
+    phantoms.add_argument("--count", type=_at_least_one, required=True, metavar="N", help="how many")
+    phantoms.add_argument("--no-tumor", action="store_true", help="grow no tumour in them")
     for kind in (lr, interpolated, sr):
-        kind.add_argument("--scale", type=_factor, default=2.0, help="of all axes (default: 2)")
-    for kind in (lr, interpolated, sr, crop):
+        lowering = kind.add_mutually_exclusive_group()
+        lowering.add_argument("--scale", type=_factor, default=2.0, help="of all axes (default: 2)")
+        lowering.add_argument("--slice-thickness", type=_thickness, metavar="MM",
+                              help="instead: means over axial slices so thick, without gap")
+    for kind in (lr, interpolated, sr, crop, altered, mirrored):
         kind.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder of BraTS cases")
-        kind.add_argument("--output", type=Path, required=True, metavar="FOLDER",
-                          help="of the data set; cases that are there and current are kept")
         cases = kind.add_mutually_exclusive_group()
         cases.add_argument("--split", choices=("test", "validation", "train", "all"), default="all",
                            help="cases of the fixed split; all: those that are in no part of it, too (the default)")
         cases.add_argument("--case", nargs="+", metavar="NAME", help="these cases alone")
+    for kind in (lr, interpolated, sr, crop, altered, mirrored, phantoms):
+        kind.add_argument("--output", type=Path, required=True, metavar="FOLDER",
+                          help="of the data set; cases that are there and current are kept")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,15 +59,23 @@ def run(args: argparse.Namespace) -> int:
     DataError, ModelError, OutputError
         See ``acuity.evaluation.brats_sets.make_set`` and ``acuity.evaluation.volume_methods.volume_methods``.
     """
-    cases = chosen_cases(args.data, split=args.split, names=args.case)
-    print(make_set(args.data, args.output, cases, _making(args), command=_command(args)))
+    if args.kind == "phantoms":
+        path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))
+    else:
+        cases = chosen_cases(args.data, split=args.split, names=args.case)
+        path = make_set(args.data, args.output, cases, _making(args), command=_command(args))
+    print(path)
     return 0
 
 
 def _making(args: argparse.Namespace) -> Making:
     if args.kind == "crop":
         return Cropped(args.size)
-    low = LowResolution(args.scale)
+    if args.kind == "altered":
+        return Altered(args.change)
+    if args.kind == "mirrored":
+        return Mirrored()
+    low: Lowering = ThickSliced(args.slice_thickness) if args.slice_thickness else LowResolution(args.scale)
     if args.kind == "lr":
         return low
     if args.kind == "interpolated":
@@ -63,11 +86,16 @@ def _making(args: argparse.Namespace) -> Making:
 
 def _command(args: argparse.Namespace) -> str:
     """The command line, paths as they were given."""
-    words = ["acuity", "dataset", args.kind, "--data", str(args.data), "--output", str(args.output)]
-    for name in ("scale", "size", "bundle", "models"):
+    words = ["acuity", "dataset", args.kind]
+    lowering = "slice_thickness" if getattr(args, "slice_thickness", None) else "scale"
+    for name in ("data", "output", lowering, "size", "change", "count", "bundle", "models"):
         if name in args:
-            words += [f"--{name}", f"{getattr(args, name):g}" if name == "scale" else str(getattr(args, name))]
-    words += ["--split", args.split] if args.case is None else ["--case", *args.case]
+            value = getattr(args, name)
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    if args.kind == "phantoms":
+        words += ["--no-tumor"] if args.no_tumor else []
+    else:
+        words += ["--split", args.split] if args.case is None else ["--case", *args.case]
     return shlex.join(words)
 
 
@@ -78,8 +106,15 @@ def _factor(text: str) -> float:
     return value
 
 
+def _thickness(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no thickness; write millimetres")
+    return value
+
+
 def _at_least_one(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no size; write a number of voxels")
+        raise argparse.ArgumentTypeError(f"{text} is too few; write 1 or more")
     return value

@@ -1,4 +1,4 @@
-"""The paper's data sets, made from BraTS cases and laid out as they are: LRBraTS, what is made of it, and a crop.
+"""Data sets made from BraTS cases and laid out as they are, so that any tool reads them; the central crop is one.
 
 Each file is marked with what it was made from, so that a run that was cut goes on where it ended.
 """
@@ -6,25 +6,21 @@ Each file is marked with what it was made from, so that a run that was cut goes 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from acuity.anatomy import Label, Sequence, labels_to_regions, regions_to_labels
+from acuity.anatomy import Label, Sequence
 from acuity.data import brats
 from acuity.data.folders import case_folders
-from acuity.degradations.functional import box_matrix, resize_axes
-from acuity.degradations.volumes import low_resolution
 from acuity.errors import DataError, OutputError
 from acuity.evaluation import volume_files
-from acuity.evaluation.volume_methods import VolumeMethod
 from acuity.inference.result import software
 from acuity.volume import Volume
 
@@ -41,8 +37,14 @@ class Case:
     labels : uint8 0, 1, 2, 4; None where nothing is known
     """
 
+    name: str
     images: Mapping[Sequence, Volume]
     labels: Volume | None
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """(I, J, K): where any sequence of the stripped images has signal."""
+        return np.any([volume.array > 0 for volume in self.images.values()], axis=0)
 
 
 class Making(Protocol):
@@ -52,67 +54,8 @@ class Making(Protocol):
     def description(self) -> dict[str, object]:
         """What it does, for ``dataset.json``: all on which its result depends."""
 
-    def __call__(self, case: Case) -> Case:
-        """The case of the data set."""
-
-
-@dataclass(frozen=True)
-class LowResolution:
-    """Images and labels at 1/``scale`` of the resolution along each axis: the paper's LRBraTS."""
-
-    scale: float = 2.0
-
-    @property
-    def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
-        return {
-            "kind": "lr", "scale": self.scale,
-            "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
-                      "faces of the first ones where they were",
-            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }  # fmt: skip
-
-    def __call__(self, case: Case) -> Case:
-        """See the class."""
-        low = {sequence: self.shrunk(volume) for sequence, volume in case.images.items()}
-        if case.labels is None:
-            return Case(low, None)
-        affine = low[Sequence.T1].affine
-        return Case(low, Volume(shrunk_labels(case.labels.array, self.scale), affine))
-
-    def shrunk(self, volume: Volume) -> Volume:
-        """One image."""
-        return low_resolution(volume, (self.scale, self.scale, self.scale))
-
-
-@dataclass(frozen=True)
-class BroughtBack:
-    """The low resolution brought back to the case's own grid by ``method``; the labels are the case's own.
-
-    What was 0 in all sequences of the case is 0 again: the brain was extracted, and stays so.
-    """
-
-    low: LowResolution
-    method: VolumeMethod
-
-    @property
-    def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
-        return {
-            "kind": "interpolated" if self.method.bundle is None else "sr", "scale": self.low.scale,
-            "images": "shrunk as LRBraTS is, brought back to the case's own grid; 0 where all its sequences are",
-            "labels": "the case's own",
-            "method": self.method.origin,
-        }  # fmt: skip
-
-    def __call__(self, case: Case) -> Case:
-        """See the class."""
-        brain = np.any([volume.array > 0 for volume in case.images.values()], axis=0)
-        images = {}
-        for sequence, volume in case.images.items():
-            restored = self.method(volume, self.low.shrunk(volume), slice_profile="cubic")
-            images[sequence] = volume.with_array(np.where(brain, restored.array, np.float32(0)))
-        return Case(images, case.labels)
+    def __call__(self, case: Case) -> Case | None:
+        """The case of the data set; None where it has none of this one."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +81,24 @@ class Cropped:
         DataError : the case has fewer voxels
         """
         labels = None if case.labels is None else central_crop(case.labels, self.size)
-        return Case({s: central_crop(volume, self.size) for s, volume in case.images.items()}, labels)
+        return Case(case.name, {s: central_crop(volume, self.size) for s, volume in case.images.items()}, labels)
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a case of a data set is made from, read when it is needed.
+
+    Parameters
+    ----------
+    name : of the case, and of its folder in the data set
+    labelled : whether it has labels
+    identity : tells one content from another
+    """
+
+    name: str
+    labelled: bool
+    identity: Callable[[], str]
+    read: Callable[[], Case]
 
 
 def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, command: str) -> Path:
@@ -159,23 +119,43 @@ def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, comma
     DataError : a case or a file of one is absent, or cannot be made
     OutputError : ``output`` cannot be written to, is ``data``, or holds a set that was made in another way
     """
-    path = output / DESCRIPTION
     recipe = making.description | {"source": made_as(data), "acuity": software()["acuity"]}
-    _require_room(data, output, recipe)
+    if output.resolve() == data.resolve():
+        raise OutputError(f"{output} holds the cases that the data set is made from.",
+                          rule="A data set has a folder of its own.", remedy="Name another folder.")  # fmt: skip
+    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], making, command=command)
+
+
+def complete_set(
+    output: Path, recipe: Mapping[str, object], originals: Seq[Original], making: Making, *, command: str
+) -> Path:
+    """Make of each original the case that is not there yet, or was made from something else.
+
+    Parameters
+    ----------
+    recipe : all on which the cases depend, beside the originals
+    command, and what is returned and raised : as ``make_set`` has them
+    """
+    path = output / DESCRIPTION
+    _require_room(output, recipe)
     volume_files.make_folder(output)
     done = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
-    for name in tqdm(cases, desc=str(recipe["kind"])):
-        files = brats.image_files(data / name)
-        labelled = (data / name / f"{name}_seg.nii.gz").is_file()
-        sources = [*files.values(), *([brats.labels_file(data / name)] if labelled else [])]
-        mark = volume_files.fingerprint(recipe, volume_files.files_sha256(sources))
-        targets = [output / name / source.name for source in sources]
+    for original in tqdm(originals, desc=str(recipe["kind"])):
+        name = original.name
+        mark = volume_files.fingerprint(recipe, original.identity())
+        suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labelled else [])]
+        targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
         if name not in done or any(volume_files.volume_mark(target) != mark for target in targets):
-            labels = brats.read_labels(data / name) if labelled else None
-            made = making(Case(brats.read_case(data / name), labels))
-            for target, volume in zip(targets, _volumes(made), strict=True):
-                volume_files.save_volume(volume.array, volume.affine, target, mark)
-            done[name] = {"tumor_ml": _tumor(labels), "tumor_ml_here": _tumor(made.labels)}
+            case = original.read()
+            made = making(case)
+            if made is not None:
+                for target, volume in zip(targets, _volumes(made), strict=True):
+                    volume_files.save_volume(volume.array, volume.affine, target, mark)
+                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
+            else:  # what there may be was made from something else
+                done.pop(name, None)
+                for target in targets:
+                    target.unlink(missing_ok=True)
         text = json.dumps({"made": recipe, "command": command, "software": software(), "cases": done}, indent=2)
         volume_files.write_text(text + "\n", path)
     return path
@@ -209,23 +189,6 @@ def chosen_cases(data: Path, *, split: str = "all", names: Seq[str] | None = Non
     return found
 
 
-def shrunk_labels(labels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Labels on the grid of ``low_resolution``: a voxel belongs to a region that fills half of it or more.
-
-    Regions, not labels, are what fills it: a voxel of half edema and half core is tumour. Where the grid ends beyond
-    the labels', the last voxels go on (edge replication), as those of images do.
-
-    Parameters
-    ----------
-    labels : (I, J, K) of 0, 1, 2, 4
-    """
-    size = tuple(int(np.ceil(n / scale)) for n in labels.shape)
-    regions = torch.from_numpy(labels_to_regions(labels).astype(np.float32))
-    filled = resize_axes(regions, size, (scale,) * 3, [box_matrix] * 3).numpy()
-    # Half is half in spite of rounding.
-    return regions_to_labels(filled >= 0.5 - 1e-4)
-
-
 def central_crop(volume: Volume, size: int) -> Volume:
     """The voxels from (n - size) // 2 on along each axis, where they lay.
 
@@ -244,6 +207,19 @@ def central_crop(volume: Volume, size: int) -> Volume:
     return Volume(np.ascontiguousarray(volume.array[i, j, k]), affine)
 
 
+def _brats_original(folder: Path) -> Original:
+    labelled = (folder / f"{folder.name}_seg.nii.gz").is_file()
+
+    def identity() -> str:
+        files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labelled else [])]
+        return volume_files.files_sha256(files)
+
+    def read() -> Case:
+        return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labelled else None)
+
+    return Original(folder.name, labelled, identity, read)
+
+
 def _volumes(case: Case) -> list[Volume]:
     """In the order of a case's files."""
     return [*(case.images[sequence] for sequence in Sequence), *([] if case.labels is None else [case.labels])]
@@ -256,11 +232,8 @@ def _tumor(labels: Volume | None) -> float | None:
     return round(float((labels.array != Label.BACKGROUND).sum()) * labels.grid.voxel_volume, 3)
 
 
-def _require_room(data: Path, output: Path, recipe: dict[str, object]) -> None:
-    """Raise OutputError where the set would be written over its source, or over another one."""
-    if output.resolve() == data.resolve():
-        raise OutputError(f"{output} holds the cases that the data set is made from.",
-                          rule="A data set has a folder of its own.", remedy="Name another folder.")  # fmt: skip
+def _require_room(output: Path, recipe: Mapping[str, object]) -> None:
+    """Raise OutputError where the set would be written over another one."""
     found = made_as(output)
     if found is not None:
         other = [key for key in {**recipe, **found} if json.loads(json.dumps(recipe)).get(key) != found.get(key)]

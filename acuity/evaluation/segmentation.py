@@ -28,7 +28,7 @@ from acuity.evaluation.tables import Row, grouped
 from acuity.evaluation.volume_figures import pixel_aspects, tumor_slices
 from acuity.inference.result import software
 from acuity.inference.segmentation import SegmentationResult
-from acuity.metrics.calibration import reliability
+from acuity.metrics.calibration import expected_dice, reliability
 from acuity.metrics.overlap import brats_overlap, present_overlap
 from acuity.resources import config_file
 from acuity.volume import Volume
@@ -48,7 +48,7 @@ def evaluate(
 ) -> Path:
     """Segment each case on each kind of input by each model, and score ET, TC and WT against the truth.
 
-    Every model is given the brain of the original images, so that the kinds of input differ in the images alone.
+    Every model is given the brain of the input's images, all four of them: wherever any has signal.
     ``segmentation.csv`` has a row for each case, model, input and region, ``segmentation.md`` the means, the
     differences to the original images with their confidence intervals and what the columns are, ``calibration.csv``
     the voxels by their probability, ``settings.json`` what is needed to repeat it; ``dice.png``, ``reliability.png``
@@ -117,11 +117,13 @@ def score(
     for region, p, t, probabilities in zip(Region, preds, target, result.probabilities, strict=True):
         overlap = brats_overlap(p, t, spacing=tuple(truth.spacing))
         present = present_overlap(overlap, p, t)
+        expected = expected_dice(probabilities, p)
         scores[region] = {
             **asdict(overlap),
             **{f"{name}_paper": "" if math.isnan(value) else value for name, value in asdict(present).items()},
             "volume_ml": float(p.sum()) * truth.grid.voxel_volume,
             "true_volume_ml": float(t.sum()) * truth.grid.voxel_volume,
+            "expected_dsc": "" if math.isnan(expected) else expected,
         }
         found = reliability(probabilities[inside], t[inside])
         bins[region] = [
@@ -169,10 +171,6 @@ class _Case:
         return brats.read_labels(self.folder)
 
     @cached_property
-    def brain(self) -> Volume:
-        return brain_of(self.images)
-
-    @cached_property
     def sha256(self) -> str:
         files = [*brats.image_files(self.folder).values(), brats.labels_file(self.folder)]
         return volume_files.files_sha256(files)
@@ -200,6 +198,11 @@ class _Task:
                     remedy="Bring it there, as `acuity dataset interpolated` and `sr` do; crop both or neither.",
                 )
         return images
+
+    @cached_property
+    def brain(self) -> Volume:
+        """As these images were stripped, well or badly."""
+        return brain_of(self.images)
 
     @property
     def given(self) -> dict[Sequence, Volume]:
@@ -234,7 +237,7 @@ class _Run:
             mark = volume_files.fingerprint(key, task.made_from, dict(model.origin))
             if not self._current(key, mark):
                 start = time.perf_counter()
-                result = model.segmenter(task.given, task.case.brain)
+                result = model.segmenter(task.given, task.brain)
                 seconds = time.perf_counter() - start
                 self._keep(key, mark, result, task, seconds)
             bar.update()
@@ -277,7 +280,7 @@ class _Run:
     def _keep(self, key: _Key, mark: str, result: SegmentationResult, task: _Task, seconds: float) -> None:
         names = dict(zip(_KEYS, key, strict=True))
         grade = {"grade": grade_of(key[0])}
-        scores, bins = score(result, task.case.truth, task.case.brain)
+        scores, bins = score(result, task.case.truth, task.brain)
         made = {"made_from": mark}
         self.rows[key] = [
             {**names, **grade, "region": region.value, **row, "seconds": seconds, **made}

@@ -20,6 +20,7 @@ from acuity.metrics.overlap import ABSENT_MM
 HR = "HR"  # the input of the original images
 Rule = Literal["brats", "paper"]
 MEAN = "mean"  # over the regions, in the place of one
+TOLERATED_ML = 0.1  # of tumour found where there is none
 
 _DIGITS = {"dsc": 3, "iou": 3, "hd95_mm": 2}
 _NAMES = {"dsc": "DSC", "iou": "IoU", "hd95_mm": "HD95 (mm)"}
@@ -32,7 +33,7 @@ NOTES = (
     "The thesis's apparent rule, which is our reading of it: DSC and IoU are averaged over the regions that are there "
     "in the truth; HD95 leaves out what is not found, too. Columns of the CSV that end in _paper; left out is empty.",
     "HD95: the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
-    "Every model is given the brain of the original images, whatever the input.",
+    "Every model is given the brain of the input's images: wherever any of the four sequences has signal.",
     "low: cases with hardly any enhancing part, as the fixed split names them; unknown: cases that it does not hold.",
     f"Calibration: expected calibration error over {BINS} bins, of all cases' voxels in the brain that were given a "
     f"probability of {LOWEST:g} or more, before results are tidied. A model that suspects nothing has none.",
@@ -55,6 +56,7 @@ def summary(rows: Seq[Row], bins: Seq[Row], *, published: Seq[Row], notes: Seq[s
     parts = ["# Segmentation", "\n".join(f"- {note}" for note in (*notes, *NOTES))]
     for rule, title in _TITLES.items():
         parts += [f"## Means over cases, {title}", means(rows, rule, published=published)]
+    free = false_volumes(rows)
     sources = dict.fromkeys(f"- {row['method']}: {row['source']}." for row in published)
     parts += ["Published values are of other data:\n\n" + "\n".join(sources)] if published else []
     parts += [
@@ -62,6 +64,7 @@ def summary(rows: Seq[Row], bins: Seq[Row], *, published: Seq[Row], notes: Seq[s
         f"Mean over the cases and its 95 % interval, by paired bootstrap of the cases; BraTS's rule.{few} Higher is "
         "better of DSC and IoU, lower of HD95.",
         differences(rows),
+        *(["## Cases without a tumour", "What was found in them, all regions together.", free] if free else []),
         "## By grade", means(rows, "brats", by=("grade", "model", "input")),
         "## By case", means(rows, "brats", by=("case", "model", "input")),
         "## Calibration", calibration(pooled(bins)),
@@ -105,6 +108,18 @@ def differences(rows: Seq[Row]) -> str:
             lines.append([model, kind, *cells])
     columns = [*(f"DSC {region}" for region in _COLUMNS), "real", f"IoU {MEAN}", f"HD95 (mm) {MEAN}"]
     return markdown_table(["model", "input", *columns], lines)
+
+
+def false_volumes(rows: Seq[Row]) -> str:
+    """Markdown: of each model and input the volume found in cases whose truth has no tumour; "" without such cases."""
+    free = [row for row in rows if row["region"] == Region.WT and float(row["true_volume_ml"]) == 0]
+    lines = []
+    for key, group in grouped(free, "model", "input").items():
+        found = [float(row["volume_ml"]) for row in group]
+        above = sum(volume > TOLERATED_ML for volume in found)
+        lines.append([*key, str(len(found)), f"{np.mean(found):.3f}", f"{max(found):.3f}", str(above)])
+    columns = ["model", "input", "cases", "mean (ml)", "largest (ml)", f"cases above {TOLERATED_ML:g} ml"]
+    return markdown_table(columns, lines) if lines else ""
 
 
 def case_values(rows: Seq[Row], metric: str, rule: Rule, region: str) -> dict[str, float]:

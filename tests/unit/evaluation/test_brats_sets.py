@@ -1,4 +1,4 @@
-"""The paper's data sets: that nothing moves, which labels low resolution has, and that a cut run goes on."""
+"""Data sets of BraTS cases: that nothing moves, which labels low resolution has, and that a cut run goes on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from nibabel.affines import apply_affine
 from scipy import ndimage
 from skimage.measure import block_reduce
@@ -18,7 +19,9 @@ from acuity.data import brats
 from acuity.data.brats import FILE_SUFFIX
 from acuity.degradations.volumes import low_resolution
 from acuity.errors import DataError
-from acuity.evaluation.brats_sets import chosen_cases, shrunk_labels
+from acuity.evaluation.brats_low_resolution import shrunk_labels
+from acuity.evaluation.brats_sets import chosen_cases
+from acuity.volume import sitk_affine
 from tests.unit.evaluation.test_super_resolution import add_bundle
 
 SHAPE = (27, 30, 20)
@@ -95,6 +98,69 @@ def test_low_resolution_keeps_every_place(data, tmp_path, capsys):
     assert brats.read_case(tmp_path / "lr" / "second").keys() == FILE_SUFFIX.keys()
 
 
+@pytest.mark.parametrize(("thickness", "count"), [("4.5", 3), ("6", 4), ("9", 6)])
+def test_thick_slices_are_means_that_lie_where_simpleitk_puts_them(thickness, count, data, tmp_path):
+    """20 slices of 1.5 mm: no multiple of 3 and of 6, so that the last is repeated."""
+    assert make("lr", data, tmp_path / "lr", "--slice-thickness", thickness, "--case", "first") == 0
+    case = brats.read_case(data / "first")
+    thick = brats.read_case(tmp_path / "lr" / "first")
+    for sequence in Sequence:
+        padded = sitk.ZeroFluxNeumannPad(case[sequence].to_sitk(), [0, 0, 0], [0, 0, -20 % count])
+        expected = sitk.BinShrink(padded, [1, 1, count])
+        found = thick[sequence]
+        assert found.shape == expected.GetSize() == (27, 30, -(-20 // count))
+        np.testing.assert_allclose(found.array.transpose(2, 1, 0), sitk.GetArrayFromImage(expected), rtol=1e-5)
+        np.testing.assert_allclose(found.affine, sitk_affine(expected), atol=1e-4)
+    labels = load(tmp_path / "lr", "seg")
+    np.testing.assert_allclose(labels.affine, load(tmp_path / "lr", "t1").affine)
+    np.testing.assert_allclose(tumor(labels), tumor(load(data, "seg")), atol=0.4 * float(thickness))
+    described = json.loads((tmp_path / "lr" / "dataset.json").read_text())
+    assert described["made"]["kind"] == "lr" and described["made"]["slice_thickness_mm"] == float(thickness)
+    assert f"axial slices of {thickness} mm" in described["made"]["images"] and "scale" not in described["made"]
+    assert described["command"].endswith(f"--slice-thickness {thickness} --case first")
+
+
+@pytest.mark.parametrize("kind", ["interpolated", "sr"])
+def test_thick_slices_are_brought_back_to_where_the_case_lies(kind, data, tmp_path):
+    add_bundle(tmp_path / "models", "ours")
+    options = ["--bundle", "ours", "--models", str(tmp_path / "models")] if kind == "sr" else []
+    assert make(kind, data, tmp_path / "out", "--case", "first", "--slice-thickness", "4.5", *options) == 0
+    before, after = load(data, "t1ce"), load(tmp_path / "out", "t1ce")
+    assert after.shape == SHAPE
+    np.testing.assert_allclose(after.affine, before.affine, atol=1e-5)
+    truth, found = before.get_fdata(), after.get_fdata()
+    assert not found[truth == 0].any()
+    errors = {shift: np.abs(np.roll(found, shift, axis=2) - truth).mean() for shift in (-1, 0, 1)}
+    assert min(errors, key=lambda shift: errors[shift]) == 0 and errors[0] > 0
+    if kind == "sr":
+        # What was measured still holds within the brain: the means over the slices, not cubic shrinking.
+        inside = truth[:, :, 9:12].min(axis=2) > 0
+        ours, measured = (image[:, :, 9:12].mean(axis=2)[inside] for image in (found, truth))
+        np.testing.assert_allclose(ours, measured, atol=2e-3 * truth.max())
+    np.testing.assert_array_equal(load(tmp_path / "out", "seg").dataobj, load(data, "seg").dataobj)
+    made = json.loads((tmp_path / "out" / "dataset.json").read_text())["made"]
+    assert made["kind"] == kind and "4.5 mm" in made["images"] and "own grid" in made["images"]
+
+
+def test_how_sets_by_scale_are_described_does_not_change(data, tmp_path):
+    """Else those that are there would no longer be current."""
+    for kind in ("lr", "interpolated"):
+        assert make(kind, data, tmp_path / kind, "--case", "first") == 0
+    made = {kind: json.loads((tmp_path / kind / "dataset.json").read_text())["made"] for kind in ("lr", "interpolated")}
+    for recipe in made.values():
+        recipe.pop("acuity")
+    assert made == {
+        "lr": {"kind": "lr", "scale": 2.0,
+               "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
+                         "faces of the first ones where they were",
+               "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more", "source": None},
+        "interpolated": {"kind": "interpolated", "scale": 2.0,
+                         "images": "shrunk as LRBraTS is, brought back to the case's own grid; 0 where all its "
+                                   "sequences are",
+                         "labels": "the case's own", "method": {"interpolation": "cubic, a = -0.5"}, "source": None},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["interpolated", "sr"])
 def test_what_is_brought_back_lies_where_the_case_does(kind, data, tmp_path):
     add_bundle(tmp_path / "models", "ours")
@@ -139,17 +205,23 @@ def test_a_crop_is_the_middle_and_keeps_every_place(data, tmp_path):
 def test_low_labels_are_of_regions_that_fill_half():
     """scikit-image's block means are the judge."""
     labels = np.random.default_rng(0).choice(np.array([0, 1, 2, 4], np.uint8), (8, 12, 10), p=[0.4, 0.2, 0.2, 0.2])
-    low = shrunk_labels(labels, 2)
+    low = shrunk_labels(labels, (2, 2, 2))
     means = [block_reduce(region.astype(float), (2, 2, 2), np.mean) for region in labels_to_regions(labels)]
     np.testing.assert_array_equal(labels_to_regions(low), np.stack(means) >= 0.5)
     # Three healthy voxels, two necrotic and three enhancing: core, since five of the eight are.
-    assert shrunk_labels(np.array([0, 0, 0, 1, 1, 4, 4, 4], np.uint8).reshape(2, 2, 2), 2).item() == 1
+    assert shrunk_labels(np.array([0, 0, 0, 1, 1, 4, 4, 4], np.uint8).reshape(2, 2, 2), (2, 2, 2)).item() == 1
     # A sheet of one voxel fills half, and stays.
     sheet = np.zeros((8, 8, 8), np.uint8)
     sheet[3] = 4
-    assert (shrunk_labels(sheet, 2)[1] == 4).all() and not shrunk_labels(sheet, 2)[[0, 2, 3]].any()
+    low = shrunk_labels(sheet, (2, 2, 2))
+    assert (low[1] == 4).all() and not low[[0, 2, 3]].any()
+    # Along one axis alone a sheet of a third of a slice is lost, one of two thirds fills it.
+    assert not shrunk_labels(sheet, (3, 1, 1)).any()
+    sheet[4] = 2
+    thick = shrunk_labels(sheet, (3, 1, 1))
+    assert thick.shape == (3, 8, 8) and (thick[1] == 2).all() and not thick[[0, 2]].any()
     # The rest beyond an odd end is as the last voxel.
-    assert shrunk_labels(np.full((3, 3, 3), 2, np.uint8), 2).tolist() == np.full((2, 2, 2), 2).tolist()
+    assert shrunk_labels(np.full((3, 3, 3), 2, np.uint8), (2, 2, 2)).tolist() == np.full((2, 2, 2), 2).tolist()
 
 
 def test_what_is_there_is_kept(data, tmp_path):
@@ -222,9 +294,14 @@ def test_refusals_say_what_is_wrong(data, tmp_path, capsys):
     assert code == 70 and "27 x 30 x 20 voxels" in said
     code, said = refused("sr", "--bundle", "none", "--models", str(tmp_path), output=tmp_path / "sr")
     assert code == 50 and "none" in said
-    for option, message in (("1", "1 does not shrink"), ("half", "invalid")):
+    code, said = refused("lr", "--slice-thickness", "4", output=tmp_path / "thick")
+    assert code == 70 and "20 slices of 1.5 mm make no slice of 4 mm" in said
+    for options, message in (
+        (["--scale", "1"], "1 does not shrink"), (["--scale", "half"], "invalid"),
+        (["--slice-thickness", "-3"], "is no thickness"), (["--slice-thickness", "3", "--scale", "2"], "not allowed"),
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as stop:
-            refused("lr", "--scale", option)
+            refused("lr", *options)
         assert stop.value.code == 2 and message in capsys.readouterr().err
 
 

@@ -23,14 +23,14 @@ from acuity.evaluation.segmentation import evaluate, grade_of
 from acuity.evaluation.segmentation_models import SegmentationModel, bundle_model, bundle_models, trained_model
 from acuity.inference.segmentation import SegmentationResult
 from acuity.metrics.overlap import Overlap, dice, jaccard
-from acuity.networks.equiunet import CoarseToFine
+from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Volume
 from tests.unit.evaluation.test_super_resolution import add_bundle, add_network
 
 SHAPE = (24, 20, 12)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # RAS; slices of 2 mm
 COLUMNS = ["case", "model", "input", "grade", "region", "dsc", "iou", "hd95_mm", "dsc_paper", "iou_paper",
-           "hd95_mm_paper", "volume_ml", "true_volume_ml", "seconds", "made_from"]  # fmt: skip
+           "hd95_mm_paper", "volume_ml", "true_volume_ml", "expected_dsc", "seconds", "made_from"]  # fmt: skip
 LOW_GRADE, HIGH_GRADE = "Brats18_TCIA10_628_1", "Brats18_CBICA_ARZ_1"  # of the fixed split
 
 
@@ -112,6 +112,7 @@ def test_the_command_writes_everything(data, tmp_path, capsys, monkeypatch):
         perfect = by[HIGH_GRADE, "bright", "HR", region]
         assert [perfect[name] for name in COLUMNS[5:11]] == ["1", "1", "0", "1", "1", "0"]
         assert perfect["volume_ml"] == perfect["true_volume_ml"]
+        assert float(perfect["expected_dsc"]) == pytest.approx(2 * 0.95 / (0.95 + 1), abs=1e-4)  # 0.95 where it is
     # 8 x 8 x 6 voxels of 2 mm^3, moved by one of the eight along j, which is 1 mm
     moved = by[HIGH_GRADE, "bright", "moved", "WT"]
     assert float(moved["true_volume_ml"]) == pytest.approx(0.768)
@@ -123,7 +124,7 @@ def test_the_command_writes_everything(data, tmp_path, capsys, monkeypatch):
     # There, and not found.
     missed = by[HIGH_GRADE, "blind", "HR", "ET"]
     assert [missed[name] for name in COLUMNS[5:11]] == ["0", "0", "373.129", "0", "0", ""]
-    assert missed["grade"] == "high"
+    assert missed["grade"] == "high" and missed["expected_dsc"] == ""
 
     # Probabilities of 0.95 where all is in the region: 0.05 too low, but for what moved out of it.
     bins = [r for r in read(out / "calibration.csv") if (r["case"], r["region"]) == (HIGH_GRADE, "WT")]
@@ -155,6 +156,47 @@ def test_sequences_are_kept_from_the_models(data, tmp_path, calls, capsys, monke
     assert "| bright | HR without T1, T1c | -1.000 (one case)" in capsys.readouterr().out
     settings = json.loads((out / "settings.json").read_text())
     assert settings["inputs"]["HR without T1, T1c"]["missing"] == ["T1", "T1c"]
+
+
+def test_every_model_is_given_the_brain_of_the_inputs_images(data, tmp_path, calls):
+    """As it was stripped, well or badly: calibration counts its voxels."""
+    folder = tmp_path / "understripped" / HIGH_GRADE
+    add_case(tmp_path / "understripped", HIGH_GRADE)
+    path = folder / f"{HIGH_GRADE}_t2.nii.gz"
+    image = nib.load(path).get_fdata(dtype=np.float32)
+    image[1] = 50  # a layer of what lies round the brain
+    nib.save(nib.Nifti1Image(image, AFFINE), path)
+    given = []
+
+    def run(volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:
+        given.append(brain.array)
+        return SegmentationResult(brain.with_array(np.zeros(SHAPE, np.uint8)), np.full((3, *SHAPE), 0.5, np.float32))
+
+    table = evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE], models=[SegmentationModel("a", run, {})],
+                     inputs={"understripped": tmp_path / "understripped"}, missing=[Sequence.T2])  # fmt: skip
+    assert [int(brain.sum()) for brain in given] == [20 * 16 * 10, 20 * 16 * 10 + 20 * 12]
+    assert given[1][1].all() and not given[0][1].any()
+    bins = [int(row["voxels"]) for row in read(table.with_name("calibration.csv")) if row["voxels"] != "0"]
+    assert bins == [3200] * 3 + [3440] * 3
+
+
+def test_a_truth_without_tumour_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
+    """The middle slice is shown; what was found counts in ml."""
+    truth = data / LOW_GRADE / f"{LOW_GRADE}_seg.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), truth)
+    monkeypatch.setattr(segmentation, "brats_overlap", lambda p, t, spacing: Overlap(dice(p, t), jaccard(p, t), 0.0))
+    blind = SegmentationModel("blind", lambda volumes, brain: bright({}, brain), {})
+    table = evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE, LOW_GRADE],
+                     models=[SegmentationModel("bright", bright, {}), blind])  # fmt: skip
+    text = table.with_suffix(".md").read_text()
+    # 8 x 8 x 6 voxels of 2 mm^3
+    assert "| bright | HR | 1 | 0.768 | 0.768 | 1 |" in text and "| blind | HR | 1 | 0.000 | 0.000 | 0 |" in text
+    slices = np.load(tmp_path / "out" / "slices" / "HR" / "bright" / f"{LOW_GRADE}.npz")
+    assert not slices["truth"].any()
+    flair = nib.load(data / LOW_GRADE / f"{LOW_GRADE}_flair.nii.gz").get_fdata()
+    assert sorted(slices["FLAIR"].ravel()) == sorted(flair[:, :, SHAPE[2] // 2].ravel())
+    with Image.open(tmp_path / "out" / "panels" / f"{LOW_GRADE}.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
 
 
 def test_what_is_there_is_not_measured_again(data, tmp_path, calls):
@@ -259,9 +301,10 @@ def test_bundles_that_segment_are_found(tmp_path):
     with pytest.raises(BundleNotFoundError, match="holds no bundle that segments"):
         bundle_models(tmp_path, None)
     torch.manual_seed(0)
-    definition = {"_target_": "acuity.networks.equiunet.CoarseToFine", "in_channels": 4, "out_channels": 3,
-                  "width": 16, "fine_weight": 0.5}  # fmt: skip
-    add_network(tmp_path / "finder", definition, CoarseToFine(width=16))
+    stage = {"_target_": "torch.nn.Conv3d", "in_channels": 4, "out_channels": 3, "kernel_size": 1}
+    definition: dict[str, object] = {"_target_": "acuity.networks.cascade.CoarseToFine", "coarse": stage, "fine": stage}
+    network = CoarseToFine(torch.nn.Conv3d(4, 3, 1), torch.nn.Conv3d(4, 3, 1))
+    add_network(tmp_path / "finder", definition, network)
     (model,) = bundle_models(tmp_path, None)
     assert model.name == "finder" and model.origin["bundle"] == "finder" and len(str(model.origin["sha256"])) == 64
     with pytest.raises(BundleError, match="sharper does not segment"):

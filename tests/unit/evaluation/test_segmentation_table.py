@@ -15,6 +15,7 @@ from acuity.evaluation.segmentation_table import (
     calibration,
     case_values,
     differences,
+    false_volumes,
     means,
     pooled,
     read_published,
@@ -36,7 +37,8 @@ def rows(cases: int = 6) -> list[Row]:
                 dsc = 0.8 + offset - (LOSSES[n] if kind == "SR" else 0.0)
                 row = {"case": f"c{n}", "grade": "high", "model": "net", "input": kind, "region": region,
                        "dsc": str(dsc), "iou": str(dsc / (2 - dsc)), "hd95_mm": "4", "dsc_paper": str(dsc),
-                       "iou_paper": str(dsc / (2 - dsc)), "hd95_mm_paper": "4", "seconds": "10"}  # fmt: skip
+                       "iou_paper": str(dsc / (2 - dsc)), "hd95_mm_paper": "4", "seconds": "10",
+                       "volume_ml": "20", "true_volume_ml": "25"}  # fmt: skip
                 if n == 5 and region == "ET":
                     perfect = kind == HR
                     row |= {"grade": "low", "dsc": "1" if perfect else "0", "iou": "1" if perfect else "0",
@@ -122,6 +124,21 @@ def test_a_model_that_finds_nothing_has_no_calibration():
                         "voxels": "0", "positives": "0", "probabilities": "0"}
                        for region in Region for n in range(BINS)]  # fmt: skip
     assert cells(calibration(pooled(bins)), "net", HR)[2:] == ["", "", ""]
+
+
+def test_what_is_found_without_a_tumour_is_counted():
+    assert false_volumes(rows()) == "" and "without a tumour" not in summary(rows(), [], published=[], notes=[])
+    # In three of the cases there is none; a region that is not there makes no such case.
+    volumes = {"c0": (0.05, 0.0), "c1": (0.7, 0.1), "c5": (0.3, 0.0)}
+    changed = [row | {"true_volume_ml": "0", "volume_ml": f"{volumes[str(row['case'])][row['input'] == HR]:g}"}
+               if row["case"] in volumes else row | ({"true_volume_ml": "0"} if row["region"] == "ET" else {})
+               for row in map(dict, rows())]  # fmt: skip
+    table = false_volumes(changed)
+    assert cells(table, "net", "SR")[2:] == ["3", "0.350", "0.700", "2"]
+    assert cells(table, "net", HR)[2:] == ["3", "0.033", "0.100", "0"]
+    assert len(table.splitlines()) == 4 and "cases above 0.1 ml" in table
+    text = summary(changed, [], published=[], notes=[])
+    assert f"## Cases without a tumour\n\nWhat was found in them, all regions together.\n\n{table.strip()}" in text
 
 
 def test_the_whole_says_what_its_columns_are():
