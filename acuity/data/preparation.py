@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from acuity.anatomy import Sequence, labels_to_regions
 from acuity.data import brats
 from acuity.data.patches import PreparedCase
-from acuity.imaging.intensity import zscore
+from acuity.imaging.intensity import LIMIT, zscore
 from acuity.volume import Volume
 
 
@@ -25,6 +26,28 @@ def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> Prepar
     return PreparedCase(
         name, torch.from_numpy(image), torch.from_numpy(labels_to_regions(labels.array[box]).astype(np.uint8))
     )
+
+
+def rescaled(image: Tensor, reference: Tensor) -> Tensor:
+    """A brain put together of others' parts, each channel with the mean and the deviation of ``reference``'s.
+
+    Z-scores depend on all of a brain: without its tumour, the rest is brighter and of more contrast.
+
+    Parameters
+    ----------
+    image, reference : (4, I, J, K), 0 outside the brain; each of a size of its own
+
+    Returns
+    -------
+    float16
+    """
+    brain = (image != 0).any(dim=0)
+    result = torch.zeros_like(image, dtype=torch.float16)
+    for channel, source, target in zip(image, reference, result, strict=True):
+        values, wanted = channel[brain].float(), source[(reference != 0).any(dim=0)].float()
+        scale = wanted.std() / values.std().clamp(min=1e-3)
+        target[brain] = ((values - values.mean()) * scale + wanted.mean()).clamp(-LIMIT, LIMIT).half()
+    return result
 
 
 def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from acuity.data.patches import PreparedCase
+from acuity.data.preparation import rescaled
 
 MARGIN = 6.0  # mm over which a tumour's surroundings fade into the host's
 LEAST_INSIDE = 0.9  # of the tumour's voxels; one that lies less inside the host's brain is not set in
@@ -103,4 +104,4 @@ def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
     opacity = graft.opacity[x, y, z] * inside
     image[:, i, j, k] = torch.lerp(image[:, i, j, k], graft.image[:, x, y, z], opacity.expand(len(image), -1, -1, -1))
     regions[:, i, j, k] = placed
-    return PreparedCase(f"{graft.name} in {host.name}", image, regions)
+    return PreparedCase(f"{graft.name} in {host.name}", rescaled(image, host.image), regions)

@@ -18,7 +18,7 @@ from acuity.anatomy import Label, Sequence
 from acuity.data.brats import brain_box
 from acuity.data.patches import PreparedCase
 from acuity.data.phantom import make_phantom
-from acuity.data.preparation import prepare
+from acuity.data.preparation import prepare, rescaled
 from acuity.imaging.intensity import zscore
 from acuity.volume import Volume
 
@@ -59,7 +59,8 @@ def mirrored_half(case: PreparedCase) -> PreparedCase | None:
     half = free_half(case.image[0].float(), case.regions[2] > 0)
     if half is None:
         return None
-    return PreparedCase(f"{case.name}, mirrored", half.completed(case.image), half.completed(case.regions))
+    image = rescaled(half.completed(case.image), case.image)
+    return PreparedCase(f"{case.name}, mirrored", image, half.completed(case.regions))
 
 
 def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[Sequence, Volume] | None:

@@ -7,15 +7,17 @@ import numpy as np
 from acuity.errors import PreparationError
 from acuity.volume import Volume
 
+LIMIT = 5.0  # of z-scores, so that a few very bright vessels do not matter
 
-def zscore(volume: Volume, mask: Volume, *, limit: float = 5.0) -> Volume:
+
+def zscore(volume: Volume, mask: Volume, *, limit: float = LIMIT) -> Volume:
     """Zero mean and unit standard deviation over the brain; 0 outside.
 
     Parameters
     ----------
     volume : float image
     mask : uint8 or bool on the same grid, non-zero inside the brain
-    limit : the result is clipped to [-limit, limit], so that a few very bright vessels do not matter
+    limit : the result is clipped to [-limit, limit]
 
     Returns
     -------

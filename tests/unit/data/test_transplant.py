@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from acuity.data import transplant
 from acuity.data.patches import PreparedCase
 from acuity.data.transplant import OtherBrains, carve, grafts_of, transplanted
 
@@ -13,6 +14,12 @@ from acuity.data.transplant import OtherBrains, carve, grafts_of, transplanted
 def brain(size: tuple[int, int, int], value: float) -> PreparedCase:
     image = torch.full((4, *size), value, dtype=torch.float16)
     return PreparedCase(f"brain {value:g}", image, torch.zeros((3, *size), dtype=torch.uint8))
+
+
+@pytest.fixture
+def as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves values unscaled, so that each can be told."""
+    monkeypatch.setattr(transplant, "rescaled", lambda image, reference: image)
 
 
 @pytest.fixture
@@ -24,6 +31,7 @@ def donor() -> PreparedCase:
     return case
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_a_tumor_keeps_its_place_relative_to_the_middle_and_its_values(donor: PreparedCase) -> None:
     graft = carve(donor, 3)
     assert graft is not None
@@ -36,6 +44,7 @@ def test_a_tumor_keeps_its_place_relative_to_the_middle_and_its_values(donor: Pr
     assert result.regions.sum() == donor.regions.sum()
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_it_fades_into_the_host(donor: PreparedCase) -> None:
     graft = carve(donor, 3)
     assert graft is not None
@@ -84,3 +93,16 @@ def test_a_tumor_that_does_not_fit_leaves_the_host_free(donor: PreparedCase) -> 
     host = brain((32, 40, 24), -1.0)
     host.image[:, :, :, 8:] = 0
     assert OtherBrains([host], grafts_of([donor], spacing=1.0), 1.0).draw(np.random.default_rng(0)) is host
+
+
+def test_mean_and_deviation_stay_the_hosts(donor: PreparedCase) -> None:
+    host = brain((32, 40, 24), 0.0)
+    host.image[:] = torch.randn(host.image.shape, generator=torch.Generator().manual_seed(0)).half()
+    graft = carve(donor, 3)
+    assert graft is not None
+    result = transplanted(graft, host)
+    assert result is not None
+    before, after = host.image.float().flatten(1), result.image.float().flatten(1)
+    torch.testing.assert_close(after.mean(dim=1), before.mean(dim=1), atol=2e-3, rtol=0)
+    torch.testing.assert_close(after.std(dim=1), before.std(dim=1), atol=2e-3, rtol=0)
+    assert result.image[0, 8:16, 10:20, 6:12].min() > 1.5  # still far brighter than the rest
