@@ -180,6 +180,15 @@ def test_every_model_is_given_the_brain_of_the_inputs_images(data, tmp_path, cal
     assert bins == [3200] * 3 + [3440] * 3
 
 
+def test_images_that_are_not_stripped_are_refused(data, tmp_path, calls):
+    add_case(tmp_path / "raw", HIGH_GRADE)
+    path = tmp_path / "raw" / HIGH_GRADE / f"{HIGH_GRADE}_t2.nii.gz"
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 50, np.float32), AFFINE), path)
+    with pytest.raises(DataError, match=r"raw 1\.80 times as many voxels have signal.*Images are 0 outside the brain"):
+        evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE], models=[counted("a", calls)],
+                 inputs={"raw": tmp_path / "raw"})  # fmt: skip
+
+
 def test_a_truth_without_tumour_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
     """The middle slice is shown; what was found counts in ml."""
     truth = data / LOW_GRADE / f"{LOW_GRADE}_seg.nii.gz"
