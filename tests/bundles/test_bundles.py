@@ -246,7 +246,7 @@ TINY_SEGMENTATION = {
     "train_cases": "$acuity_prepare(pathlib.Path(@dataset_dir), @cases)",
     "validation_cases": "@train_cases",
     "imports": [
-        "$import torch", "$import os", "$import pathlib",
+        "$import torch", "$import os", "$import pathlib", "$from acuity.data.augmentation import HOSPITAL",
         "$from acuity.data.preparation import prepare_cases as acuity_prepare",
     ],
     "coarse#patch": [8, 8, 8],
