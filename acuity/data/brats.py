@@ -1,9 +1,10 @@
-"""BraTS cases: reading one, the fixed split, and brains prepared for training."""
+"""BraTS cases: reading one, where its brain is, and the fixed split."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from importlib import resources
 from pathlib import Path
@@ -93,6 +94,11 @@ def read_case(folder: Path) -> dict[Sequence, Volume]:
 def read_labels(folder: Path) -> Volume:
     """The truth of a case: uint8 with 0, 1, 2, 4."""
     return read_image(labels_file(folder), np.uint8)
+
+
+def brain_mask(images: Mapping[Sequence, Volume]) -> NDArray[np.bool_]:
+    """(I, J, K): where any sequence of stripped images, which lie on one grid, has signal."""
+    return np.any([volume.array > 0 for volume in images.values()], axis=0)
 
 
 def brain_box(arrays: list[NDArray], margin: int = 2) -> tuple[slice, slice, slice]:

@@ -20,8 +20,7 @@ from acuity.volume import Volume
 def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
     """Z-score the four images of a stripped brain over it and cut them to its box."""
     box = brats.brain_box([images[s].array for s in Sequence])
-    brain = np.any([images[s].array > 0 for s in Sequence], axis=0)
-    mask = labels.with_array(brain.astype(np.uint8))
+    mask = labels.with_array(brats.brain_mask(images).astype(np.uint8))
     image = np.stack([zscore(images[s], mask).array[box] for s in Sequence]).astype(np.float16)
     return PreparedCase(
         name, torch.from_numpy(image), torch.from_numpy(labels_to_regions(labels.array[box]).astype(np.uint8))
@@ -41,10 +40,10 @@ def rescaled(image: Tensor, reference: Tensor) -> Tensor:
     -------
     float16
     """
-    brain = (image != 0).any(dim=0)
+    brain, shown = (image != 0).any(dim=0), (reference != 0).any(dim=0)
     result = torch.zeros_like(image, dtype=torch.float16)
     for channel, source, target in zip(image, reference, result, strict=True):
-        values, wanted = channel[brain].float(), source[(reference != 0).any(dim=0)].float()
+        values, wanted = channel[brain].float(), source[shown].float()
         scale = wanted.std() / values.std().clamp(min=1e-3)
         target[brain] = ((values - values.mean()) * scale + wanted.mean()).clamp(-LIMIT, LIMIT).half()
     return result

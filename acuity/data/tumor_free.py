@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from acuity.anatomy import Label, Sequence
-from acuity.data.brats import brain_box
+from acuity.data.brats import brain_box, brain_mask
 from acuity.data.patches import PreparedCase
 from acuity.data.phantom import make_phantom
 from acuity.data.preparation import prepare, rescaled
@@ -72,7 +72,7 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
     labels : 0 where there is no tumour, on the same grid
     """
     axis = int(np.abs(labels.grid.direction[0]).argmax())
-    brain = np.any([images[s].array > 0 for s in Sequence], axis=0)
+    brain = brain_mask(images)
     t1 = np.moveaxis(zscore(images[Sequence.T1], labels.with_array(brain.astype(np.uint8))).array, axis, 0)
     tumor = np.moveaxis(labels.array != Label.BACKGROUND, axis, 0)
     box = brain_box([np.moveaxis(brain, axis, 0)])

@@ -44,7 +44,7 @@ class Case:
     @property
     def brain(self) -> NDArray[np.bool_]:
         """(I, J, K): where any sequence of the stripped images has signal."""
-        return np.any([volume.array > 0 for volume in self.images.values()], axis=0)
+        return brats.brain_mask(self.images)
 
 
 class Making(Protocol):

@@ -94,8 +94,7 @@ def evaluate(
 
 def brain_of(images: Mapping[Sequence, Volume]) -> Volume:
     """The mask of a stripped case: wherever any sequence has signal."""
-    first = images[Sequence.T1]
-    return first.with_array(np.any([images[s].array > 0 for s in Sequence], axis=0).astype(np.uint8))
+    return images[Sequence.T1].with_array(brats.brain_mask(images).astype(np.uint8))
 
 
 def score(
@@ -173,6 +172,10 @@ class _Case:
         return brats.read_labels(self.folder)
 
     @cached_property
+    def brain(self) -> Volume:
+        return brain_of(self.images)
+
+    @cached_property
     def sha256(self) -> str:
         files = [*brats.image_files(self.folder).values(), brats.labels_file(self.folder)]
         return volume_files.files_sha256(files)
@@ -204,8 +207,10 @@ class _Task:
     @cached_property
     def brain(self) -> Volume:
         """As these images were stripped, well or badly, but stripped."""
+        if self.images is self.case.images:
+            return self.case.brain
         brain = brain_of(self.images)
-        ratio = float(brain.array.sum()) / float(brain_of(self.case.images).array.sum())
+        ratio = float(brain.array.sum()) / float(self.case.brain.array.sum())
         if abs(ratio - 1) > BRAINS_DIFFER:
             raise DataError(
                 f"In {self.case.folder.name} of {self.kind.folder} {ratio:.2f} times as many voxels have signal as in "

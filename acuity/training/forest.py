@@ -101,7 +101,7 @@ def read_voxels(numbered: tuple[int, str], data: Path, plan: Plan) -> CaseVoxels
     number, name = numbered
     volumes = brats.read_case(data / name)
     truth = brats.read_labels(data / name)
-    inside = np.any([volume.array > 0 for volume in volumes.values()], axis=0)
+    inside = brats.brain_mask(volumes)
     brain = truth.with_array(inside.astype(np.uint8))
     channels = network_channels(volumes, brain)
     rng = np.random.default_rng([plan.seed, number])
