@@ -6,7 +6,7 @@ nilearn carries; the intensities follow the medians of real BraTS cases.  No pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -69,7 +69,7 @@ _CONTRASTS = {
 
 def make_phantom(
     *, seed: int = 0, spacing_mm: float = 1.0, tumor: bool = True, core_ml: float = 24.0, edema_ml: float = 50.0,
-    noise: float = 0.02, bias: float = 0.12, head: bool = False,
+    noise: float = 0.02, bias: float = 0.12, variation: float = 0.0, head: bool = False,
 ) -> Phantom:
     """A seeded phantom.
 
@@ -81,6 +81,8 @@ def make_phantom(
     core_ml, edema_ml : size of the tumour
     noise : standard deviation of the Rician noise as a part of white matter's signal
     bias : standard deviation of the bias field's logarithm
+    variation : standard deviation by which each tissue's signal differs from the usual one, in those of the brain's
+        intensity: other scanners and protocols
     head : adds a skull and a scalp, and noise in the air; else the head is stripped as in BraTS
     """
     template, tissues, brain = _anatomy(spacing_mm, _HEAD_MM if head else _MARGIN_MM)
@@ -96,7 +98,8 @@ def make_phantom(
     vessels = _vessels(tissues, brain, smooth, spacing_mm)
     around = ndimage.distance_transform_edt(~brain, sampling=spacing_mm) if head else None
     volumes = {}
-    for sequence, contrast in _CONTRASTS.items():
+    for sequence, usual in _CONTRASTS.items():
+        contrast = _varied(usual, variation, np.random.default_rng([seed, list(Sequence).index(sequence)]))
         scores = _paint(contrast, tissues, labels, vessels, smooth, spacing_mm)
         beyond = 0.0 if around is None else _head_signal(contrast, around)
         signal = np.where(brain, contrast.mean + contrast.gain * scores, beyond)
@@ -162,6 +165,12 @@ def _vessels(tissues: Tissues, brain: NDArray[np.bool_], smooth: SmoothNoise, sp
     depth = ndimage.distance_transform_edt(brain, sampling=spacing_mm)
     near = (depth > 0) & (depth < 5.0)
     return np.where(near, tissues.fluid * np.clip(1.5 * (smooth(4.0) - 0.6), 0.0, 1.0), 0.0).astype(np.float32)
+
+
+def _varied(contrast: _Contrast, variation: float, rng: np.random.Generator) -> _Contrast:
+    """Other signals of the tissues; mean and gain stay, as images are rescaled anyhow."""
+    tissues = {name: value for name, value in asdict(contrast).items() if name not in ("mean", "gain")}
+    return replace(contrast, **{name: value + variation * rng.standard_normal() for name, value in tissues.items()})
 
 
 def _paint(

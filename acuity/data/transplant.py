@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 from acuity.data.patches import PreparedCase
 from acuity.data.preparation import rescaled
 
 MARGIN = 6.0  # mm over which a tumour's surroundings fade into the host's
+LEAST_SCALE = 0.4  # to which a tumour is shrunk at most: the cases have few small ones
 LEAST_INSIDE = 0.9  # of the tumour's voxels; one that lies less inside the host's brain is not set in
 
 
@@ -47,19 +49,29 @@ class OtherBrains:
     ----------
     tumor_free : at least one
     grafts : none for brains without tumours alone
-    graft_share : how many of the brains get one
+    graft_share : how many of the brains get one or more
+    shrunk_share : of the grafts
+    further_share : of the brains with a graft that get another one, and so on
     """
 
     tumor_free: Seq[PreparedCase]
     grafts: Seq[Graft] = ()
     graft_share: float = 0.6
+    shrunk_share: float = 0.5
+    further_share: float = 0.25
 
     def draw(self, rng: np.random.Generator) -> PreparedCase:
         """A brain that depends on ``rng`` alone."""
-        host = self.tumor_free[int(rng.integers(len(self.tumor_free)))]
+        brain = self.tumor_free[int(rng.integers(len(self.tumor_free)))]
         if not self.grafts or rng.random() >= self.graft_share:
-            return host
-        return transplanted(self.grafts[int(rng.integers(len(self.grafts)))], host) or host
+            return brain
+        while True:
+            graft = self.grafts[int(rng.integers(len(self.grafts)))]
+            if rng.random() < self.shrunk_share:
+                graft = shrunk(graft, float(rng.uniform(LEAST_SCALE, 1.0)))
+            brain = transplanted(graft, brain) or brain
+            if rng.random() >= self.further_share:
+                return brain
 
 
 def grafts_of(cases: Seq[PreparedCase], spacing: float) -> list[Graft]:
@@ -86,6 +98,20 @@ def carve(case: PreparedCase, margin: int) -> Graft | None:
     return Graft(case.name, image, case.regions[:, i, j, k], opacity * (image != 0).any(dim=0), (a, b, c))
 
 
+def shrunk(graft: Graft, scale: float) -> Graft:
+    """A smaller tumour of the same appearance round the same middle; 0 < ``scale`` <= 1."""
+    old = np.array(graft.opacity.shape)
+    new = np.maximum(np.round(old * scale), 1).astype(int)
+    size = (int(new[0]), int(new[1]), int(new[2]))
+
+    def resize(volume: Tensor) -> Tensor:
+        return F.interpolate(volume.float()[None], size=size, mode="trilinear", align_corners=False)[0]
+
+    i, j, k = (int(n) for n in np.array(graft.offset) + (old - new) // 2)
+    regions = (resize(graft.regions) >= 0.5).to(torch.uint8)
+    return Graft(graft.name, resize(graft.image).half(), regions, resize(graft.opacity[None])[0].half(), (i, j, k))
+
+
 def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
     """``host`` with the graft where it lay in its donor, relative to the middle; None where it does not fit in."""
     shape = np.array(host.regions.shape[1:])
@@ -103,5 +129,6 @@ def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
         return None
     opacity = graft.opacity[x, y, z] * inside
     image[:, i, j, k] = torch.lerp(image[:, i, j, k], graft.image[:, x, y, z], opacity.expand(len(image), -1, -1, -1))
-    regions[:, i, j, k] = placed
+    # Where the host has a tumour already, it stays beyond the middle of the border.
+    regions[:, i, j, k] = torch.where(opacity >= 0.5, placed, regions[:, i, j, k])
     return PreparedCase(f"{graft.name} in {host.name}", rescaled(image, host.image), regions)

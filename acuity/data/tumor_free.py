@@ -24,6 +24,7 @@ from acuity.volume import Volume
 
 REACH = 8.0  # mm by which the plane between the hemispheres may lie off the middle of the brain's box
 CLEARANCE = 4.0  # mm of the plane that the tumour must leave free: what it displaces reaches further than itself
+VARIATION = 0.35  # of the phantoms' contrasts in training, see ``make_phantom``
 FIRST_SEED = 1000  # of phantoms to train on; the demo, the tests and the evaluation use lower ones
 
 
@@ -89,17 +90,17 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
     return mirrored
 
 
-def tumor_free_phantom(seed: int) -> PreparedCase:
-    """The phantom without a tumour, stripped, at 1 mm; ``seed`` is of its texture, bias field and noise."""
-    phantom = make_phantom(seed=seed, tumor=False)
+def tumor_free_phantom(seed: int, *, variation: float = 0.0) -> PreparedCase:
+    """The phantom without a tumour, stripped, at 1 mm; see ``make_phantom`` for what ``seed`` and ``variation`` are."""
+    phantom = make_phantom(seed=seed, tumor=False, variation=variation)
     return prepare(f"phantom {seed}", phantom.volumes, phantom.labels)
 
 
 def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int) -> list[PreparedCase]:
-    """Those of ``cases`` that have a free half, mirrored, and so many phantoms, none of them the demo's."""
+    """Those of ``cases`` that have a free half, mirrored, and so many phantoms, each with contrasts of its own."""
     halves = [half for case in cases if (half := mirrored_half(case)) is not None]
     return halves + [
-        tumor_free_phantom(seed)
+        tumor_free_phantom(seed, variation=VARIATION)
         for seed in tqdm(range(FIRST_SEED, FIRST_SEED + phantoms), desc="phantoms", mininterval=10)
     ]
 

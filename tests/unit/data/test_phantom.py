@@ -151,3 +151,14 @@ def test_smooth_noise_is_standard_and_does_not_depend_on_the_sampling() -> None:
     assert abs(fine.mean()) < 0.15
     assert fine.std() == pytest.approx(1.0, abs=0.15)
     np.testing.assert_allclose(fine[2::5, 2::5, 2::5], coarse, atol=1e-4)
+
+
+def test_variation_changes_contrasts_alone() -> None:
+    usual, varied = (make_phantom(seed=5, spacing_mm=8.0, variation=v) for v in (0.0, 0.5))
+    assert np.array_equal(usual.labels.array, varied.labels.array)
+    for sequence in Sequence:
+        a, b = (phantom.volumes[sequence].array for phantom in (usual, varied))
+        assert np.array_equal(a > 0, b > 0)
+        assert not np.allclose(a, b)
+    ratios = [float(varied.volumes[s].array.sum() / usual.volumes[s].array.sum()) for s in Sequence]
+    assert np.ptp(ratios) > 0.01  # each sequence changes in its own way

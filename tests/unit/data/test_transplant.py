@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from acuity.data import transplant
 from acuity.data.patches import PreparedCase
-from acuity.data.transplant import OtherBrains, carve, grafts_of, transplanted
+from acuity.data.transplant import OtherBrains, carve, grafts_of, shrunk, transplanted
 
 
 def brain(size: tuple[int, int, int], value: float) -> PreparedCase:
@@ -106,3 +107,25 @@ def test_mean_and_deviation_stay_the_hosts(donor: PreparedCase) -> None:
     torch.testing.assert_close(after.mean(dim=1), before.mean(dim=1), atol=2e-3, rtol=0)
     torch.testing.assert_close(after.std(dim=1), before.std(dim=1), atol=2e-3, rtol=0)
     assert result.image[0, 8:16, 10:20, 6:12].min() > 1.5  # still far brighter than the rest
+
+
+def test_a_shrunk_tumor_keeps_its_middle_and_its_values(donor: PreparedCase) -> None:
+    graft = carve(donor, 4)
+    assert graft is not None
+    small = shrunk(graft, 0.5)
+    assert small.regions[2].sum() == graft.regions[2].sum() / 8
+    before = torch.nonzero(graft.regions[2]).float().mean(dim=0) + torch.tensor(graft.offset)
+    after = torch.nonzero(small.regions[2]).float().mean(dim=0) + torch.tensor(small.offset)
+    torch.testing.assert_close(after, before, atol=1.0, rtol=0)
+    assert (small.image[0][small.regions[2] > 0] == 3).all()
+
+
+def test_a_brain_may_get_several_tumors(donor: PreparedCase) -> None:
+    other = brain((32, 40, 24), 1.0)
+    other.regions[2, 22:26, 26:32, 14:20] = 1
+    others = OtherBrains(
+        [brain((32, 40, 24), -1.0)], grafts_of([donor, other], spacing=2.0), graft_share=1.0, shrunk_share=0.0,
+        further_share=0.8,
+    )  # fmt: skip
+    parts = [ndimage.label(others.draw(np.random.default_rng(n)).regions[2].numpy())[1] for n in range(20)]
+    assert set(parts) == {1, 2}
