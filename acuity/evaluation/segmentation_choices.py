@@ -40,7 +40,7 @@ FINE_WEIGHTS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.0, 1.0)
 THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 SMALLEST_PARTS = (0.0, 0.05, 0.1, 0.2)  # more would leave out true second lesions, which few of the cases have
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumours
-LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95)
+LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95, 0.98)
 LEAST_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5)
 UNCHANGED = replace(DEFAULT, smallest_part=0.0, enclosed_core=False)
 
@@ -106,7 +106,7 @@ def compare(
     """Choose one after the other, print the best and write what was compared.
 
     First what the networks' logits are made by: the fine network's views and weight, by mean Dice; then temperatures
-    by likelihood; then thresholds, the smallest part and the enclosed core by mean Dice; the least volume and peak of a
+    by likelihood; then the enclosed core, thresholds and the smallest part by mean Dice; the least volume and peak of a
     part by mean Dice where no more than LARGEST_FALSE_ML is found in any brain without a tumour; and the least volume
     of enhancing tumour by mean Dice again. Of settings within MARGIN the least change is taken.
 
@@ -198,6 +198,9 @@ class Search:
         """All of it, from what changes nothing on."""
         found = _found(brains, views, weight, temperatures)
         best = replace(UNCHANGED, temperatures=temperatures)
+        # Before the thresholds: a low one of TC would only fill holes that this fills.
+        settings = [replace(best, enclosed_core=value) for value in (False, True)]
+        best = self._best("enclosed_core", (False, True), settings, found)
         for index, region in enumerate(Region):
             settings = [
                 replace(best, thresholds=(*best.thresholds[:index], value, *best.thresholds[index + 1 :]))
@@ -206,8 +209,6 @@ class Search:
             best = self._best(f"threshold of {region.value}", THRESHOLDS, settings, found)
         settings = [replace(best, smallest_part=value) for value in SMALLEST_PARTS]
         best = self._best("smallest_part", SMALLEST_PARTS, settings, found)
-        settings = [replace(best, enclosed_core=value) for value in (False, True)]
-        best = self._best("enclosed_core", (False, True), settings, found)
 
         # Together, and the least change of both first: either may keep false parts out.
         pairs = sorted(product(SMALLEST_PARTS_ML, LEAST_PEAKS),
