@@ -18,7 +18,6 @@ from acuity.training.segmentation import read_variants, train
 from acuity.training.segmentation_recipe import read_segmentation_recipe
 
 RECIPES = config_file("seg")
-PHANTOMS = 8  # tumour-free brains beside the mirrored halves of the cases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> Path:
     folder = brats.data_folder(args.data)
     names, held_out = _split(folder)
     cases = prepare_cases(folder, names)
-    other = OtherBrains(tumor_free_brains(cases, PHANTOMS), grafts_of(cases, 1.0)) if args.other_share else None
+    other = OtherBrains(tumor_free_brains(cases), grafts_of(cases, 1.0)) if args.other_share else None
     return train(
         recipe, cases, prepare_cases(folder, held_out), folder=args.output / args.recipe,
         iterations=args.iterations, initial_weights=args.initial_weights, variants=read_variants(args.degraded, names),

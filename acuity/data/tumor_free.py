@@ -24,6 +24,7 @@ from acuity.volume import Volume
 
 REACH = 8.0  # mm by which the plane between the hemispheres may lie off the middle of the brain's box
 CLEARANCE = 4.0  # mm of the plane that the tumour must leave free: what it displaces reaches further than itself
+PHANTOMS = 16  # in training; the mirrored halves of the cases are about twice as many
 VARIATION = 0.35  # of the phantoms' contrasts in training, see ``make_phantom``
 FIRST_SEED = 1000  # of phantoms to train on; the demo, the tests and the evaluation use lower ones
 
@@ -96,7 +97,7 @@ def tumor_free_phantom(seed: int, *, variation: float = 0.0) -> PreparedCase:
     return prepare(f"phantom {seed}", phantom.volumes, phantom.labels)
 
 
-def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int) -> list[PreparedCase]:
+def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int = PHANTOMS) -> list[PreparedCase]:
     """Those of ``cases`` that have a free half, mirrored, and so many phantoms, each with contrasts of its own."""
     halves = [half for case in cases if (half := mirrored_half(case)) is not None]
     return halves + [

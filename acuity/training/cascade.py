@@ -16,7 +16,7 @@ from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import PreparedCase
 from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains, grafts_of
-from acuity.data.tumor_free import tumor_free_brains
+from acuity.data.tumor_free import PHANTOMS, tumor_free_brains
 from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
 from acuity.networks.cascade import CoarseToFine
 from acuity.training import segmentation
@@ -41,7 +41,7 @@ def train(
     learning_rate: float = 2e-3,
     tumor_share: float = 0.6,
     other_share: float = 0.4,
-    phantoms: int = 8,
+    phantoms: int = PHANTOMS,
     initial_weights: str | None = None,
     ema: float = 0.995,
     seed: int = 0,
