@@ -125,9 +125,12 @@ class Patches:
         images: list[Tensor] = []
         targets: list[Tensor] = []
         twins: list[tuple[int, int]] = []
+        brain: PreparedCase | None = None
         for _ in range(count):
             if self.other is not None and rng.random() < self.other_share:
-                whole = case = self.other(rng)
+                # One for all patches of a batch: to set a tumour into a whole brain takes longer than a 2D step.
+                brain = brain or self.other(rng)
+                whole = case = brain
             else:
                 whole = case = self.cases[int(rng.integers(len(self.cases)))]
             if case.name in self.variants and rng.random() < self.variant_share:
