@@ -53,6 +53,12 @@ class SeveralStudiesError(InputError):
     code, exit_code = "several-studies", 12
 
 
+class ArchiveError(InputError):
+    """The archive (PACS) cannot be reached, refuses, or does not answer as DICOMweb demands."""
+
+    code, exit_code = "archive", 13
+
+
 class SeriesError(AcuityError):
     """One series cannot become a volume (exit codes 20 to 29)."""
 
@@ -183,3 +189,9 @@ class DataError(AcuityError):
     """Training or evaluation data is absent or not as its format requires (exit codes 70 to 79)."""
 
     code, exit_code = "data", 70
+
+
+class WorkbenchError(AcuityError):
+    """The workbench's servers cannot be set up, started or reached (exit codes 80 to 89)."""
+
+    code, exit_code = "workbench", 80

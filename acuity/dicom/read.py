@@ -30,7 +30,7 @@ from acuity.errors import (
     UnsupportedSeriesError,
 )
 
-__all__ = ["load_stack", "raise_refusal", "read_study"]
+__all__ = ["load_stack", "raise_refusal", "read_study", "study_from_headers"]
 
 
 def read_study(path: Path) -> Study:
@@ -64,12 +64,42 @@ def read_study(path: Path) -> Study:
                 remedy="Give the folder of an exported study.",
             )
         _check_one_study(found.datasets)
-        groups: dict[str, list[Dataset]] = {}
-        for ds in _without_copies(found, Path(path)):
-            groups.setdefault(str(ds.SeriesInstanceUID), []).append(ds)
-        series = _refuse_robbed([_read_series(uid, datasets, found) for uid, datasets in groups.items()])
+        return _sort(_without_copies(found, Path(path)), found)
+
+
+def study_from_headers(datasets: Iterable[Dataset]) -> Study:
+    """Sort headers that are no files, such as an archive's metadata, into series and stacks.
+
+    Parameters
+    ----------
+    datasets : all images of a study, without pixels; each has a ``filename``: where ``load_stack`` will find the image
+        when it is asked for its pixels, in one folder for each series
+
+    Returns
+    -------
+    Study, as ``read_study`` gives it; what only files can show, truncated pixels above all, shows in ``load_stack``.
+
+    Raises
+    ------
+    NoDicomError : there is no header
+    SeveralStudiesError : there are several studies, or several patients
+    """
+    headers = list(datasets)
+    if not headers:
+        raise NoDicomError("The study has no image.", remedy="Name a study that has some.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in read_study
+        _check_one_study(headers)
+        return _sort(headers, Found())
+
+
+def _sort(datasets: list[Dataset], found: Found) -> Study:
+    groups: dict[str, list[Dataset]] = {}
+    for ds in datasets:
+        groups.setdefault(str(ds.SeriesInstanceUID), []).append(ds)
+    series = _refuse_robbed([_read_series(uid, members, found) for uid, members in groups.items()])
     series.sort(key=_series_order)
-    return Study(str(found.datasets[0].StudyInstanceUID), tuple(series), tuple(found.ignored))
+    return Study(str(datasets[0].StudyInstanceUID), tuple(series), tuple(found.ignored))
 
 
 def raise_refusal(series: Series) -> None:

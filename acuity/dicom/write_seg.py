@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import highdicom as hd
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import PersonName
 
-from acuity import anatomy
+from acuity import __version__, anatomy
 from acuity.anatomy import (
     BRAIN,
     MORPHOLOGY,
@@ -38,6 +39,16 @@ class _Segment(NamedTuple):
     category: anatomy.Code
     type: anatomy.Code
     color: tuple[int, int, int]
+
+
+class _Author(NamedTuple):
+    """What a Segmentation says of who or what made it."""
+
+    equipment: dict[str, str]
+    description: str
+    creator: PersonName | None
+    algorithm_type: hd.seg.SegmentAlgorithmTypeValues
+    model: ModelInfo | None
 
 
 _LABELS = tuple(_Segment(s.name, s.category, s.type, s.color) for s in SEGMENTS)
@@ -79,7 +90,42 @@ def write_segmentation(
     """
     _check_labels(labels.array)
     masks = np.stack([labels.array == spec.label for spec in SEGMENTS])
-    return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, model)
+    return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, _by(model))
+
+
+def write_annotation(
+    labels: Volume,
+    source_images: Sequence[Dataset],
+    path: Path,
+    *,
+    series_uid: str,
+    series_number: int,
+    description: str,
+    annotator: str,
+    model: ModelInfo | None = None,
+) -> hd.seg.Segmentation:
+    """Write labels that a person drew or corrected; parameters and errors beyond these are ``write_segmentation``'s.
+
+    Parameters
+    ----------
+    annotator : who, for Content Creator's Name; a name or the account on the server; "" if not known
+    model : what computed the labels that were corrected: the segments are then SEMIAUTOMATIC, else MANUAL (PS3.3
+        C.8.20.2)
+
+    Raises
+    ------
+    ValueError
+        Also when ``annotator`` does not fit the value representation PN (64 characters, no backslash, = or control
+        character).
+    """
+    _check_labels(labels.array)
+    masks = np.stack([labels.array == spec.label for spec in SEGMENTS])
+    equipment = {"manufacturer": "Acuity", "manufacturer_model_name": "Acuity label server",
+                 "software_versions": __version__, "device_serial_number": "none"}  # fmt: skip
+    kinds = hd.seg.SegmentAlgorithmTypeValues
+    author = _Author(equipment, "Drawn or corrected by a person. Not for primary diagnosis.", person_name(annotator),
+                     kinds.SEMIAUTOMATIC if model else kinds.MANUAL, model)  # fmt: skip
+    return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, author)
 
 
 def write_regions(
@@ -103,7 +149,23 @@ def write_regions(
     """
     _check_labels(labels.array)
     masks = labels_to_regions(labels.array)
-    return _write(_REGIONS, masks, labels, source_images, path, series_uid, series_number, description, model)
+    return _write(_REGIONS, masks, labels, source_images, path, series_uid, series_number, description, _by(model))
+
+
+def person_name(name: str) -> PersonName | None:
+    """A name or an account as Content Creator's Name (VR PN, PS3.5 section 6.2); None for none.
+
+    Raises
+    ------
+    ValueError
+        When it does not fit.
+    """
+    name = name.strip()
+    if not name:
+        return None
+    if len(name) > 63 or any(c in "\\=" or not c.isprintable() for c in name):
+        raise ValueError("the name has more than 63 characters, or a backslash, = or control character")
+    return PersonName(name if "^" in name else f"{name}^")  # highdicom takes one component for a mistake
 
 
 def _write(
@@ -115,7 +177,7 @@ def _write(
     series_uid: str,
     series_number: int,
     description: str,
-    model: ModelInfo,
+    author: _Author,
 ) -> hd.seg.Segmentation:
     """Write ``masks`` (N, I, J, K), one for each segment, that lie on ``grid``."""
     if grid.frame_of_reference_uid is None:
@@ -134,21 +196,22 @@ def _write(
         pixel_array=volume,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _describe(number, segment, sources[0].StudyInstanceUID, model)
+            _describe(number, segment, sources[0].StudyInstanceUID, author)
             for number, segment in enumerate(segments, start=1)
         ],
         series_instance_uid=series_uid,
         series_number=series_number,
         sop_instance_uid=hd.UID(),
         instance_number=1,
-        **model.equipment,
+        **author.equipment,
         content_label="TUMOR",
-        content_description=NOT_FOR_PRIMARY_DIAGNOSIS,
+        content_description=author.description,
+        content_creator_name=author.creator,
         series_description=description,
         omit_empty_frames=not empty,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set=None,
-        contributing_equipment=[model.contributing_equipment("Segmentation of brain tumor")],
+        **_contributing(author.model),
     )
     take_patient_and_study(seg, sources[0])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,14 +238,24 @@ def _check_labels(labels: NDArray[np.integer]) -> None:
         raise ValueError(f"labels holds the values {unknown.tolist()}; only 0, 1, 2 and 4 are defined")
 
 
-def _describe(number: int, segment: _Segment, study_uid: str, model: ModelInfo) -> hd.seg.SegmentDescription:
+def _by(model: ModelInfo) -> _Author:
+    automatic = hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC
+    return _Author(model.equipment, NOT_FOR_PRIMARY_DIAGNOSIS, None, automatic, model)
+
+
+def _contributing(model: ModelInfo | None) -> dict[str, Any]:
+    equipment = model and model.contributing_equipment("Segmentation of brain tumor")
+    return {"contributing_equipment": [equipment]} if equipment else {}
+
+
+def _describe(number: int, segment: _Segment, study_uid: str, author: _Author) -> hd.seg.SegmentDescription:
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.name,
         segmented_property_category=concept(segment.category),
         segmented_property_type=concept(segment.type),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=model.algorithm_identification(),
+        algorithm_type=author.algorithm_type,
+        algorithm_identification=author.model and author.model.algorithm_identification(),
         tracking_uid=tracking_uid(study_uid, segment.name),
         tracking_id=segment.name,
         anatomic_regions=[concept(BRAIN)],

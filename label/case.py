@@ -1,0 +1,202 @@
+"""A case: four sequences in one folder, read by the path of the one that the annotator opened.
+
+This is the contract between datastores and tasks. A datastore's ``get_image_uri`` gives the path of a NIfTI file, which
+viewers can open too; the other three sequences lie in the same folder, each on the grid it was measured on. Nothing is
+resampled here: ``acuity.inference.preparation`` aligns, and ``acuity.inference.source_grid`` brings a mask back.
+
+A case from a PACS has ``case.json`` beside the images, with what NIfTI cannot hold, and the headers of each series.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from pydicom import Dataset, dcmread
+
+from acuity.anatomy import Sequence
+from acuity.data.brats import FILE_SUFFIX, read_image
+from acuity.dicom.source import values_of
+from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
+from acuity.volume import RAS_LPS, Volume
+
+EXTENSIONS = (".nii.gz", ".nii")
+_DESCRIPTION = "case.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Four sequences of one patient.
+
+    Parameters
+    ----------
+    volumes : float32 in the file's or series' own intensities, each on its own grid (LPS mm). Those of a PACS have a
+        frame of reference, if their series give one, and their headers as source images; others have neither.
+    reference : the sequence that the annotator opened: masks are shown and stored on its grid
+    patient : what is the same for all cases of a patient, and tells nothing else of them: a digest of the patient's
+        identity in a PACS, the name of a local folder
+    """
+
+    volumes: dict[Sequence, Volume]
+    reference: Sequence
+    patient: str
+
+    @property
+    def opened(self) -> Volume:
+        """The volume that the annotator opened."""
+        return self.volumes[self.reference]
+
+
+def read_case(path: str | Path) -> Case:
+    """Read the case that an image belongs to.
+
+    Parameters
+    ----------
+    path : of the image, as ``get_image_uri`` of a datastore gives it
+
+    Raises
+    ------
+    InputNotFoundError : there is no such file
+    MissingSequenceError : the folder lacks one of the four
+    DataError : the file is none of the four, or one of them cannot be read
+    """
+    path = Path(path)
+    reference = sequence_of(path)
+    files = complete_case(path.parent)
+    volumes = {sequence: read_volume(file) for sequence, file in files.items()}
+    description = _describe(path.parent)
+    return Case(volumes, reference, str(description["patient"]) if description else path.parent.name)
+
+
+def read_volume(path: Path) -> Volume:
+    """One image of a case; errors as ``read_case``, of which this is a part."""
+    try:
+        volume = read_image(path)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise DataError(
+            f"An image of the case cannot be read as a NIfTI image of three axes ({type(error).__name__}).",
+            rule="Each sequence is one whole NIfTI file with three axes.", remedy="Write it again.",
+        ) from error
+    description = _describe(path.parent)
+    if description is None:
+        return volume
+    series = description["sequences"][sequence_of(path).value]
+    headers = tuple(dcmread(file) for file in sorted(_header_folder(path).iterdir()))
+    return Volume(volume.array, np.array(series["affine"]), series["frame_of_reference"], headers)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write an image or a mask, in its own type, such that nibabel, ITK and 3D Slicer place it alike."""
+    image = nib.Nifti1Image(np.asfortranarray(volume.array), RAS_LPS @ volume.affine)
+    image.set_sform(image.affine, code="scanner")
+    image.set_qform(image.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
+    """Write a case from a PACS: images, headers, and what NIfTI cannot hold.
+
+    Parameters
+    ----------
+    folder : exists and is empty
+    volumes : all four, with source images
+    """
+    sequences: dict[str, Any] = {}
+    for sequence, volume in volumes.items():
+        path = folder / f"{FILE_SUFFIX[sequence]}.nii.gz"
+        write_volume(volume, path)
+        _header_folder(path).mkdir()
+        for number, ds in enumerate(volume.source_images, start=1):
+            header = dcmread(ds.filename, stop_before_pixels=True)
+            header.save_as(_header_folder(path) / f"{number:05d}.dcm")
+        sequences[sequence.value] = {
+            "series": str(volume.source_images[0].SeriesInstanceUID),
+            "frame_of_reference": volume.frame_of_reference_uid, "affine": volume.affine.tolist(),
+        }  # fmt: skip
+    patient = _patient_digest(next(iter(volumes.values())).source_images[0])
+    (folder / _DESCRIPTION).write_text(json.dumps({"patient": patient, "sequences": sequences}))
+
+
+def case_files(folder: Path) -> dict[Sequence, Path]:
+    """The images that a folder NAME holds: NAME_t1, _t1ce, _t2, _flair as BraTS names them, or t1, t1ce, t2, flair.
+
+    Raises
+    ------
+    DataError : two files for one sequence
+    """
+    found: dict[Sequence, Path] = {}
+    for sequence, suffix in FILE_SUFFIX.items():
+        names = [prefix + suffix + extension for prefix in (f"{folder.name}_", "") for extension in EXTENSIONS]
+        present = [folder / name for name in names if (folder / name).is_file()]
+        if len(present) > 1:
+            raise DataError(
+                f"A case has {len(present)} files for {sequence.value}: {', '.join(file.name for file in present)}.",
+                rule="A case has one file for each sequence.", remedy="Keep one of them.",
+            )
+        if present:
+            found[sequence] = present[0]
+    return found
+
+
+def complete_case(folder: Path) -> dict[Sequence, Path]:
+    """All four images of a case, see ``case_files``.
+
+    Raises
+    ------
+    MissingSequenceError : one is absent
+    DataError : two files for one sequence
+    """
+    files = case_files(folder)
+    absent = [sequence.value for sequence in Sequence if sequence not in files]
+    if absent:
+        raise MissingSequenceError(
+            f"The case lacks {', '.join(absent)}.", rule="A case needs T1, T1c, T2 and FLAIR.",
+            remedy="Add NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair (.nii.gz) to the folder NAME.",
+        )
+    return files
+
+
+def sequence_of(path: Path) -> Sequence:
+    """Which of its case's sequences an image is.
+
+    Raises
+    ------
+    InputNotFoundError : there is no such file
+    DataError : it is none of them
+    """
+    if not path.is_file():
+        raise InputNotFoundError("The image of the case does not exist.",
+                                 remedy="Take the path from the datastore, by the image's id.")  # fmt: skip
+    for sequence, file in case_files(path.parent).items():
+        if file == path:
+            return sequence
+    raise DataError(f"{path.name} is no image of a case.",
+                    rule="A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz).",
+                    remedy="Take the path from the datastore, by the image's id.")  # fmt: skip
+
+
+def _header_folder(image: Path) -> Path:
+    return image.parent / f"{image.name.removesuffix('.gz').removesuffix('.nii')}_headers"
+
+
+def _describe(folder: Path) -> dict[str, Any] | None:
+    file = folder / _DESCRIPTION
+    if not file.is_file():
+        return None
+    description: dict[str, Any] = json.loads(file.read_text())
+    return description
+
+
+def _patient_digest(ds: Dataset) -> str:
+    """Without an id, the study stands for the patient."""
+    identity = [str(value) for key in ("PatientID", "IssuerOfPatientID") for value in values_of(ds.get(key))]
+    known = "\n".join(identity) if identity and identity[0].strip() else str(ds.StudyInstanceUID)
+    return hashlib.sha256(f"acuity patient\n{known}".encode()).hexdigest()[:32]

@@ -1,0 +1,184 @@
+"""An archive (PACS) behind DICOMweb: what is asked of it, and what goes wrong there in Acuity's words."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from dicomweb_client import DICOMwebClient
+from pydicom import Dataset, dcmread
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from acuity.errors import ArchiveError, DataError
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # some archives hold components with leading zeros
+_TIMEOUT_S = (10.0, 300.0)  # to connect, and between two packets of an answer
+_SERIES_FIELDS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"]
+_SOP_INSTANCE_UID = "00080018"  # in the DICOM JSON model
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """A series as a query lists it; ``count`` is how many instances it has, -1 where the archive does not say."""
+
+    study_uid: str
+    series_uid: str
+    modality: str
+    count: int
+
+
+class Archive:
+    """QIDO-RS, WADO-RS and STOW-RS (PS3.18) of one archive.
+
+    Reads are tried again where a connection breaks; a store is not, because it might be done twice.
+
+    Parameters
+    ----------
+    url : of the DICOMweb service, for example http://127.0.0.1:8042/dicom-web
+    username, password : for HTTP basic authentication; None for none
+    """
+
+    def __init__(self, url: str, username: str | None = None, password: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        session = requests.Session()
+        if username is not None:
+            session.auth = (username, password or "")
+        retries = Retry(3, backoff_factor=0.3, allowed_methods={"GET"}, status_forcelist=(502, 503, 504),
+                        raise_on_status=False)  # fmt: skip
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _NewConnections(max_retries=retries))
+        try:
+            self._client = DICOMwebClient(self.url, session=session, timeout=_TIMEOUT_S, permissive_uid=True)
+        except ValueError as error:
+            raise ArchiveError("The address of the archive is not valid.", rule="It is http(s)://HOST[:PORT]/PATH.",
+                               remedy="Correct it.") from error  # fmt: skip
+        self._client.set_http_retry_params(retry=False)
+
+    def series(self, study_uid: str | None = None, **filters: str) -> list[SeriesEntry]:
+        """The series of a study, or of all, that match ``filters`` (keywords and values, as QIDO-RS has them)."""
+        with _explained("list its series"):
+            paged = study_uid is None and "SeriesInstanceUID" not in filters
+            found = self._client.search_for_series(study_uid, fields=_SERIES_FIELDS, search_filters=filters or None,
+                                                   get_remaining=paged)  # fmt: skip
+            entries = [_entry(_header(item), study_uid) for item in found]
+        # One that changes while it is listed page by page may come twice.
+        return list({entry.series_uid: entry for entry in entries}.values())
+
+    def instance_uids(self, study_uid: str, series_uid: str) -> list[str]:
+        """The SOP Instance UIDs of a series, sorted."""
+        with _explained("list the images of a series"):
+            found = self._client.search_for_instances(study_uid, series_uid, fields=["SOPInstanceUID"])
+            return sorted(str(item[_SOP_INSTANCE_UID]["Value"][0]) for item in found)  # a dataset of each takes long
+
+    def headers(self, study_uid: str, series_uid: str) -> list[Dataset]:
+        """The headers of a series' instances, without pixels."""
+        with _explained("give the headers of a series"):
+            return [_header(item) for item in self._client.retrieve_series_metadata(study_uid, series_uid)]
+
+    def download(self, study_uid: str, series_uid: str, folder: Path) -> None:
+        """Write each instance of a series to ``folder``/SOPInstanceUID.dcm; the folder is made if absent."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with _explained("give the images of a series"):
+            for ds in self._client.iter_series(study_uid, series_uid):
+                ds.save_as(folder / f"{checked_uid(str(ds.SOPInstanceUID))}.dcm", enforce_file_format=True)
+
+    def instance(self, study_uid: str, series_uid: str, sop_uid: str) -> Dataset:
+        """One whole instance."""
+        with _explained("give an object"):
+            return self._client.retrieve_instance(study_uid, series_uid, sop_uid)
+
+    def store(self, files: list[Path]) -> None:
+        """Store DICOM files.
+
+        Raises
+        ------
+        ArchiveError : the archive cannot be reached, or takes not all of them
+        """
+        with _explained("store an object"):
+            for file in files:
+                answer = self._client.store_instances([dcmread(file)])
+                failed = answer.get("FailedSOPSequence")
+                if failed:
+                    raise ArchiveError(f"The archive refused an object (reason {failed[0].get('FailureReason')}).",
+                                       rule="It must store what is sent to it.",
+                                       remedy="Look into its log.")  # fmt: skip
+
+
+class _NewConnections(HTTPAdapter):
+    """Opens a connection for each request: Orthanc drops idle ones, also those that it promised to keep."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request once the idle connections are closed."""
+        request.headers["Connection"] = "close"
+        self.poolmanager.clear()
+        return super().send(request, *args, **kwargs)
+
+
+def checked_uid(text: str) -> str:
+    """A UID (PS3.5 section 9.1), so that it may stand in an address or a path.
+
+    Raises
+    ------
+    DataError : it is none
+    """
+    if len(text) > 64 or not _UID.fullmatch(text):
+        raise DataError(f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.",
+                        remedy="List the images.")  # fmt: skip
+    return text
+
+
+def _entry(ds: Dataset, study_uid: str | None) -> SeriesEntry:
+    count = ds.get("NumberOfSeriesRelatedInstances")
+    return SeriesEntry(
+        checked_uid(str(ds.get("StudyInstanceUID") or study_uid)), checked_uid(str(ds.SeriesInstanceUID)),
+        str(ds.get("Modality") or ""), -1 if count is None else int(count),
+    )  # fmt: skip
+
+
+def _header(item: Mapping[str, Any]) -> Dataset:
+    """A dataset of the DICOM JSON model (PS3.18 annex F); what it refers to by address is left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks on values quote them, and values identify patients
+        ds = Dataset.from_json(dict(item), bulk_data_uri_handler=lambda tag, vr, uri: None)
+    for keyword in _PIXELS:
+        if keyword in ds:
+            delattr(ds, keyword)
+    return ds
+
+
+@contextmanager
+def _explained(task: str) -> Iterator[None]:
+    """What a request meets, as an ArchiveError without values from the archive's answer."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in _header
+            yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        remedy = {401: "Give the server a user and a password that the archive knows.",
+                  403: "Let the archive's administrator grant the right.",
+                  404: "It may have been deleted: list the images again."}.get(status, "Look into the archive's log.")
+        raise ArchiveError(f"The archive was asked to {task} and answered with HTTP status {status}.",
+                           rule="It must answer as DICOMweb demands (PS3.18).", remedy=remedy) from error
+    except requests.RequestException as error:
+        if isinstance(error, requests.JSONDecodeError):
+            raise _not_valid(task, error) from error
+        raise ArchiveError(f"The archive was asked to {task} and cannot be reached ({type(error).__name__}).",
+                           rule="It must run and be reachable from the label server.",
+                           remedy="Start it, or correct its address.") from error
+    except (AttributeError, KeyError, TypeError, ValueError, EOFError) as error:
+        raise _not_valid(task, error) from error
+
+
+def _not_valid(task: str, error: Exception) -> ArchiveError:
+    return ArchiveError(f"The archive was asked to {task} and gave an answer that is not valid "
+                        f"({type(error).__name__}).", rule="It must answer as DICOMweb demands (PS3.18).",
+                        remedy="Look into the archive's log.")  # fmt: skip

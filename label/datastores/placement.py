@@ -1,0 +1,57 @@
+"""Labels put on the grid of the image that an annotator opened: voxel by voxel where the grids allow it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acuity.inference.source_grid import labels_on_grid
+from acuity.volume import Grid, Volume
+
+# In voxels: viewers round positions; a voxel that lies further off belongs to another lattice.
+_TOLERANCE = 0.05
+
+
+def exact_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> Volume | None:
+    """The same voxels on ``grid``, which may be cut, longer, flipped or have its axes in another order.
+
+    Parameters
+    ----------
+    labels : uint8 of 0, 1, 2 and 4
+    grid : where they are wanted, LPS mm
+    drawn_there : whether they are known to have been drawn on ``grid``. Then the distance of their slices does not
+        matter: viewers store painted slices only, and where they declare no distance, what lies between is unknown.
+
+    Returns
+    -------
+    Volume
+        uint8 on ``grid``, or None where a labelled voxel has no voxel of its own there.
+    """
+    transform = np.linalg.inv(grid.affine) @ labels.affine
+    axes = np.array([a for a in range(3) if labels.shape[a] > 1 and not (drawn_there and a == 2)], dtype=int)
+    steps = transform[:3, axes]
+    if not np.allclose(np.abs(steps).max(axis=0), 1.0, atol=_TOLERANCE) or \
+            not np.allclose(np.abs(steps).sum(axis=0), 1.0, atol=_TOLERANCE):
+        return None  # other spacing or orientation
+    voxels = np.argwhere(labels.array)
+    places = voxels @ transform[:3, :3].T + transform[:3, 3]
+    indices = np.round(places).astype(int)
+    if np.abs(places - indices).max(initial=0.0) > _TOLERANCE:
+        return None
+    if ((indices < 0) | (indices >= np.array(grid.shape))).any():
+        return None
+    array: NDArray[np.uint8] = np.zeros(grid.shape, np.uint8)
+    array[tuple(indices.T)] = labels.array[tuple(voxels.T)]
+    return labels.on_grid(array, grid)
+
+
+def placed_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> Volume:
+    """The labels on ``grid``: exact where possible, else with each region's volume kept, see ``labels_on_grid``."""
+    exact = exact_labels(labels, grid, drawn_there=drawn_there)
+    if exact is not None:
+        return exact
+    # A segmentation ends with its last labelled slice, and interpolation needs to see that nothing follows.
+    affine = labels.affine.copy()
+    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
+    padded = np.pad(labels.array, 1)
+    return labels_on_grid(labels.on_grid(padded, Grid(padded.shape, affine)), grid)

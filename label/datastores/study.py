@@ -1,0 +1,232 @@
+"""Cases in an archive (PACS): a study is a case, any of its four series opens it, labels are Segmentations in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydicom.uid import generate_uid
+
+from acuity.anatomy import Sequence
+from acuity.dicom.model_info import ModelInfo
+from acuity.dicom.read_seg import read_segmentation
+from acuity.dicom.write_series import write_mr_series
+from acuity.errors import DataError, InputNotFoundError, OutputError
+from acuity.inference.preparation import REFERENCE
+from acuity.volume import Volume
+from label.case import read_volume, write_volume
+from label.datastores.base import CaseDatastore, annotator_of, checked_tag, segments_of
+from label.datastores.dicomweb import Archive, SeriesEntry, checked_uid
+from label.datastores.notes import scratch_folder, write_whole
+from label.datastores.placement import placed_labels
+from label.datastores.segmentations import SegmentationEntry, Segmentations, model_of, write_label
+from label.datastores.studies import Studies, StudyCase, image_path
+from label.datastores.uploads import read_upload
+
+_FIRST_DERIVED = 9111  # series number
+_STUDY_KEYWORDS = {"AccessionNumber", "PatientID", "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID"}
+
+
+class _Opened(NamedTuple):
+    """A case that an image's id leads to, and all series of its study."""
+
+    case: StudyCase
+    sequence: Sequence
+    entries: list[SeriesEntry]
+
+
+class StudyDatastore(CaseDatastore):
+    """Studies of an archive behind DICOMweb.
+
+    An image's id is the UID of its series. ``list_images`` names the series of the T1c of each study in which the
+    library's rules find all four sequences; the UIDs of the other three open the case on their own grids. A label is
+    the newest Segmentation of its tag, wherever it was drawn, on the grid of the series that opened the case. Saving
+    adds a Segmentation to the study; nothing is ever deleted from an archive.
+
+    Parameters
+    ----------
+    archive : where the studies are
+    cache : folder for what was fetched, readable by this user only; each archive gets a folder of its own in it
+    filters : QIDO-RS keywords and values of the studies that are listed, for example {"StudyDate": "20260101-"};
+        without them all studies are. Modality is passed over: cases are MR.
+
+    Raises
+    ------
+    OutputError : the cache cannot be written to
+    DataError : a filter is none of studies, so that parts of studies would be listed
+    """
+
+    def __init__(self, archive: Archive, cache: Path, filters: Mapping[str, str] | None = None) -> None:
+        own = cache / hashlib.sha256(archive.url.encode()).hexdigest()[:16]
+        try:
+            super().__init__("Studies of the archive", own)
+        except OSError as error:
+            raise OutputError(f"The cache cannot be written to: {error.strerror}.",
+                              rule="Images are fetched into it.", remedy="Name another folder.") from error  # fmt: skip
+        self._archive = archive
+        self._filters = {key: value for key, value in (filters or {}).items() if key != "Modality"}
+        if not _STUDY_KEYWORDS.issuperset(self._filters):
+            raise DataError(f"Studies are filtered by {', '.join(sorted(self._filters))}.",
+                            rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
+                            remedy="Filter by what all series of a study share.")  # fmt: skip
+        self._studies = Studies(archive, own / "studies")
+        self._segmentations = Segmentations(archive, own / "studies")
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The path of an image, fetched from the archive unless it was before.
+
+        Raises
+        ------
+        InputNotFoundError : no study has such a series, or it is none of its study's four
+        SelectionError, SeriesError : the study is not complete, or one of its series is not sound
+        ArchiveError : the archive fails
+        """
+        opened = self._open(image_id)
+        return str(image_path(self._studies.folder_of(opened.case), opened.sequence))
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """For each tag that its study has a label of, the label's id, which is the image's."""
+        return dict.fromkeys(sorted(self._segmentations.newest(self._open(image_id).entries)), image_id)
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """The path of the study's newest label on the grid of this series; "" where there is none of this tag.
+
+        Raises
+        ------
+        UnsupportedSeriesError : the segmentation's frames form no volume, or its segments overlap
+        DataError : it lies in another frame of reference than the series
+        """
+        opened = self._open(label_id)
+        seg = self._segmentations.newest(opened.entries).get(checked_tag(label_tag))
+        if seg is None:
+            return ""
+        folder = self._studies.folder_of(opened.case)
+        target = folder / "labels" / seg.sop_uid / image_path(folder, opened.sequence).name
+        if not target.is_file():
+            volume = read_volume(image_path(folder, opened.sequence))
+            labels = self._labels_of(opened, seg, volume)
+            write_whole(target, lambda path: write_volume(labels, path))
+        return str(target)
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Store a label as a BINARY Segmentation of the series that it was drawn on.
+
+        Parameters
+        ----------
+        label_filename : NIfTI or NRRD on the grid of the series; its values are named by label_info["label_info"], see
+            ``label.datastores.uploads``
+        label_info : "user" names the annotator; "model" and "params" what computed the label, see ``model_of``
+
+        Returns
+        -------
+        The label's id.
+
+        Raises
+        ------
+        InputNotFoundError : there is no such image
+        DataError : the tag, the file or a value is not valid, or the voxels are not the series'
+        ArchiveError : the archive does not take it
+        """
+        opened, tag = self._open(image_id), checked_tag(label_tag)
+        folder = self._studies.folder_of(opened.case)
+        volume = read_volume(image_path(folder, opened.sequence))
+        labels = read_upload(Path(label_filename), segments_of(label_info), volume.grid)
+        model = model_of(label_info)
+        with scratch_folder(self._state) as work:
+            write_label(volume.with_array(labels.array), work / "label.dcm", tag=tag,
+                        annotator=annotator_of(label_info), model=model or self._corrected(opened),
+                        computed=model is not None)  # fmt: skip
+            self._archive.store([work / "label.dcm"])
+        self._notes.write(label_info, "label", opened.case.series[REFERENCE], tag)
+        return image_id
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Refused: nothing is deleted from an archive."""
+        raise _not_here("A label is not deleted from the archive.", "Save a corrected one: the newest counts.")
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refused: images come into an archive as DICOM."""
+        raise _not_here("An image is not added to the archive.", "Send the study to the archive as DICOM.")
+
+    def remove_image(self, image_id: str) -> None:
+        """Refused: nothing is deleted from an archive."""
+        raise _not_here("An image is not deleted from the archive.", "Delete the study in the archive.")
+
+    def save_derived(self, image_id: str, volumes: Mapping[Sequence, Volume], model: ModelInfo) -> list[str]:
+        """Store computed images as derived MR series of the study; returns their series UIDs in the given order."""
+        self._open(image_id)
+        uids = []
+        with scratch_folder(self._state) as work:
+            for sequence, volume in volumes.items():
+                uids.append(str(generate_uid()))
+                number = _FIRST_DERIVED + list(Sequence).index(sequence)
+                write_mr_series(volume, work / sequence.value, sequence=sequence, series_uid=uids[-1],
+                                series_number=number, model=model)  # fmt: skip
+            self._archive.store(sorted(work.rglob("*.dcm")))
+        return uids
+
+    def _tags_by_case(self) -> dict[str, list[str]]:
+        # A query for each modality: the archive is asked twice, however many studies it has.
+        cases = self._studies.complete(self._archive.series(Modality="MR", **self._filters))
+        segmentations: dict[str, list[SeriesEntry]] = {}
+        for entry in self._archive.series(Modality="SEG", **self._filters):
+            segmentations.setdefault(entry.study_uid, []).append(entry)
+        return {case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations.get(case.study_uid, [])))
+                for case in cases}  # fmt: skip
+
+    def _canonical(self, image_id: str) -> str:
+        return self._open(image_id).case.series[REFERENCE]
+
+    def _drawn_on(self, image_id: str, tag: str) -> str:
+        opened = self._open(image_id)
+        seg = self._segmentations.newest(opened.entries).get(tag)
+        if seg is not None and opened.case.sequence_of(seg.reference) is not None:
+            return seg.reference
+        return opened.case.series[REFERENCE]
+
+    def _label_facts(self, image_id: str, tag: str) -> dict[str, Any]:
+        opened = self._open(image_id)
+        seg = self._segmentations.newest(opened.entries).get(tag)
+        if seg is None:
+            return {}
+        facts = {key: value for key, value in asdict(seg).items() if key not in ("series_uid", "sop_uid")}
+        return facts | {"Modality": "SEG", "StudyInstanceUID": opened.case.study_uid,
+                        "SeriesInstanceUID": seg.series_uid, "SOPInstanceUID": seg.sop_uid}  # fmt: skip
+
+    def _open(self, image_id: str) -> _Opened:
+        """Ask the archive which study a series is of, and what its four are."""
+        found = self._archive.series(SeriesInstanceUID=checked_uid(str(image_id)))
+        if len(found) != 1:
+            raise InputNotFoundError("The archive has no series of this id.",
+                                     rule="An image's id is the UID of its series.",
+                                     remedy="List the images.")  # fmt: skip
+        entries = self._archive.series(found[0].study_uid)
+        case = self._studies.require(found[0].study_uid, entries)
+        sequence = case.sequence_of(found[0].series_uid)
+        if sequence is None:
+            raise InputNotFoundError("The series is none of the four that were chosen in its study.",
+                                     rule="A case is opened by its T1, T1c, T2 or FLAIR.",
+                                     remedy="List the images, or open one of the four.")  # fmt: skip
+        return _Opened(case, sequence, entries)
+
+    def _labels_of(self, opened: _Opened, seg: SegmentationEntry, volume: Volume) -> Volume:
+        labels = read_segmentation(self._archive.instance(opened.case.study_uid, seg.series_uid, seg.sop_uid))
+        frames = {labels.frame_of_reference_uid, volume.frame_of_reference_uid}
+        if len(frames - {None}) > 1:
+            raise DataError("The label lies in another frame of reference than the series.",
+                            rule="A label is shown on series of the patient space that it was drawn in.",
+                            remedy="Open the series that it was drawn on.")  # fmt: skip
+        drawn_there = seg.reference == opened.case.series[opened.sequence]
+        return volume.with_array(placed_labels(labels, volume.grid, drawn_there=drawn_there).array)
+
+    def _corrected(self, opened: _Opened) -> ModelInfo | None:
+        """The model whose labels an annotator had before them: that of the newest that name one."""
+        named = [(seg.created, seg.model) for seg in self._segmentations.newest(opened.entries).values() if seg.model]
+        return ModelInfo(*max(named)[1]) if named else None
+
+
+def _not_here(found: str, remedy: str) -> DataError:
+    return DataError(found, rule="The archive changes only by what is added to it.", remedy=remedy)
