@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "make a study with a known tumour, run the application on it, show what it found",
     "weights": "import and describe weights of super-resolution networks",
     "evaluate": "measure super-resolution and segmentation on images whose truth is known",
+    "exec": "run an application of the MONAI Deploy App SDK",
     "dataset": "make BraTS cases at low resolution, brought back from it, cropped, altered, or without a tumour",
 }
 
@@ -40,15 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for a command line; of the subcommands, those among ``words`` have their arguments."""
+    """The parser for a command line; of the subcommands, the one that ``words`` name has its arguments."""
     parser = argparse.ArgumentParser(
         prog="acuity", description="MR super-resolution and brain tumour segmentation, from DICOM to DICOM.")
     parser.add_argument("--version", action="version", version=f"acuity {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary)
         subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice for still more")
-        if name in words:
+        if name == asked:
             command = import_module(f"acuity.commands.{name}")
             subparser.description = str(command.__doc__).partition(": ")[2]
             command.add_arguments(subparser)

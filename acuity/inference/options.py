@@ -15,6 +15,8 @@ from typing import Literal
 from acuity import __version__, anatomy
 
 MAX_SPACING = 1.0  # mm; what the segmentation network was trained on
+# What the Deploy SDK's own applications take for -l.
+_VERBOSITY = {"DEBUG": 2, "INFO": 1, "WARN": 0, "ERROR": -1, "CRITICAL": -1}
 _SWITCH = {"": False, "0": False, "1": True}  # what a variable for an option without a value may hold
 
 
@@ -83,7 +85,7 @@ def parse_options(
         spacing=args.spacing,
         denoising=args.denoise,
         fusion=args.fusion,
-        verbosity=-1 if args.quiet else args.verbose,
+        verbosity=_VERBOSITY[args.log_level] if args.log_level else -1 if args.quiet else args.verbose,
     )
 
 
@@ -160,6 +162,8 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
     volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    volume.add_argument("-l", "--log-level", type=str.upper, choices=_VERBOSITY, help="the same by the names that "
+                        "other applications of the Deploy SDK take")  # fmt: skip
     return parser
 
 
