@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config
+from pydicom import DataElement, Dataset, config
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 # Patient and General Study attributes that every object must have, if only empty (type 2).
@@ -63,18 +64,35 @@ def without_name(ds: Dataset) -> Dataset:
 
 
 def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
-    """Copy patient and study of a complete source with its character set, whichever that is.
+    """Copy patient and study of a complete source with its character set, whichever that is; no private elements.
 
+    Those lie inside sequences too, such as a procedure's codes, and nobody knows what they tell of a patient.
     highdicom's constructors refuse some valid character sets, such as Japanese ones: give them None.
     A term for code extensions that stands alone, as many scanners write it, is not valid (PS3.3
     C.12.1.1.2); the same character set without extensions is written.
     """
     target.copy_patient_and_study_information(source)
+    _make_public(target, source)
     names = values_of(source.get("SpecificCharacterSet"))
     if len(names) == 1 and names[0] in _ALONE:
         names = [_ALONE[names[0]]]
     if names:
         target.SpecificCharacterSet = names
+
+
+def _make_public(target: Dataset, source: Dataset) -> None:
+    """Replace items that both hold, which highdicom does not copy, by copies of them without private elements."""
+    for element in list(target):
+        if element.VR == "SQ" and element.tag in source:
+            shared = {id(item) for item in source[element.tag].value}
+            items = [_public(item) if id(item) in shared else item for item in element.value]
+            target[element.tag] = DataElement(element.tag, "SQ", items)
+
+
+def _public(item: Dataset) -> Dataset:
+    result = deepcopy(item)
+    result.remove_private_tags()
+    return result
 
 
 def _with(ds: Dataset, changes: dict[str, Any]) -> Dataset:
