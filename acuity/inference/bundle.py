@@ -45,11 +45,15 @@ class Bundle:
         return next(self.network.parameters()).device
 
 
-def load_bundle(models: Path, name: str) -> Bundle:
+def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bundle:
     """Load ``models``/``name``: its network as configs/inference.json defines it, weights from models/model.pt.
 
     Weights are read with ``weights_only=True``: a file of weights cannot run code. Those stored in half precision run
     in single as all others.
+
+    Parameters
+    ----------
+    weights : a file of weights instead of the bundle's own, for networks that were trained on
 
     Raises
     ------
@@ -58,11 +62,12 @@ def load_bundle(models: Path, name: str) -> Bundle:
     """
     keep_freed_memory()
     folder = models / name
-    weights = folder / "models" / "model.pt"
+    weights = weights or folder / "models" / "model.pt"
     for path in (folder / "configs" / "metadata.json", folder / "configs" / "inference.json", weights):
         if not path.is_file():
+            shown = path.relative_to(models) if path.is_relative_to(models) else path
             raise BundleNotFoundError(
-                f"{path.relative_to(models)} was not found in the models folder.",
+                f"{shown} was not found in the models folder.",
                 rule=f"The models folder must hold the bundle {name} with configs/ and models/model.pt.",
                 remedy="Give the folder of the released bundles with -m (or HOLOSCAN_MODEL_PATH).",
             )

@@ -277,6 +277,15 @@ def segment_study(
     return Segmented(labels, labels_on_grid(labels, images.source.grid), model_info(bundle), uncertainty(result))
 
 
+def as_measured(prepared: Prepared) -> dict[Sequence, Volume]:
+    """The four volumes on the grid that the reference was measured on, each interpolated once at most."""
+    return {
+        sequence: _onto(volume, prepared.reference.grid, rigid.matrix if rigid.performed else None)
+        for sequence, volume in prepared.volumes.items()
+        for rigid in [prepared.alignment[sequence]]
+    }
+
+
 def _target(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
     """The wanted spacing along each axis, but never coarser than what was measured."""
     i, j, k = (float(min(own, wanted)) for own, wanted in zip(grid.spacing, spacing, strict=True))

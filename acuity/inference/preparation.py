@@ -91,7 +91,7 @@ class Prepared:
 
 
 def prepare(selection: Selection) -> Prepared:
-    """Read the pixels, align rigidly where headers do not already say how series lie, and find the brain.
+    """Read the pixels of a study and prepare its volumes.
 
     Parameters
     ----------
@@ -102,9 +102,23 @@ def prepare(selection: Selection) -> Prepared:
     UnreadablePixelsError
         When pixel data is truncated or cannot be decoded.
     RegistrationError, BrainExtractionError
+        As ``prepare_volumes``.
+    """
+    return prepare_volumes({sequence: load_stack(choice.stack) for sequence, choice in selection.choices.items()})
+
+
+def prepare_volumes(volumes: Mapping[Sequence, Volume]) -> Prepared:
+    """Align rigidly where headers do not already say how series lie, and find the brain.
+
+    Parameters
+    ----------
+    volumes : float32, T1, T1c, T2 and FLAIR, each on the grid it was measured on
+
+    Raises
+    ------
+    RegistrationError, BrainExtractionError
         When the sequences cannot be aligned, or no plausible brain is found.
     """
-    volumes = {sequence: load_stack(choice.stack) for sequence, choice in selection.choices.items()}
     reference = volumes[REFERENCE]
     alignment = {}
     for sequence, volume in volumes.items():

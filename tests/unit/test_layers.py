@@ -18,7 +18,7 @@ LAYERS = (
     {"acuity.training", "acuity.inference"},
     {"acuity.evaluation"},
     {"acuity.commands", "acuity.cli", "operators", "label"},
-    {"app"},
+    {"app", "workbench"},
 )
 # highdicom's packages that write DICOM objects; Volume and the geometry helpers are free to all.
 HIGHDICOM_WRITERS = ("ann", "ko", "legacy", "pm", "pr", "sc", "seg", "sr")
@@ -62,7 +62,8 @@ def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[st
 def product_imports(root: Path) -> list[tuple[str, str]]:
     """Each (importing module, imported name) of the files that ship."""
     files = [*sorted(root.glob("acuity/**/*.py")), *sorted(root.glob("operators/**/*.py"))]
-    files += [*sorted(root.glob("label/**/*.py")), *sorted(root.glob("app.py"))]
+    files += [path for folder in ("label", "workbench") for path in sorted(root.glob(f"{folder}/**/*.py"))]
+    files += sorted(root.glob("app.py"))
     return [
         (module_name(file, root), name)
         for file in files

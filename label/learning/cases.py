@@ -1,0 +1,98 @@
+"""Corrected cases as training and validation see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from acuity.anatomy import Sequence
+from acuity.data.patches import PreparedCase
+from acuity.data.preparation import prepare
+from acuity.imaging.resampling import resample
+from acuity.inference.bundle import Bundle
+from acuity.inference.pipeline import as_measured
+from acuity.inference.preparation import Prepared, mask_on_grid
+from acuity.inference.segmentation import segment
+from acuity.inference.source_grid import labels_on_grid
+from acuity.volume import Grid, Volume
+from label.case import Case, read_case
+from label.learning.scoring import Scores, score
+from label.tasks.masks import read_labels
+from label.tasks.spaces import labels_in_reference_space, labels_on_series, network_grid
+from label.tasks.work import prepare_case
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A case that a person corrected.
+
+    Parameters
+    ----------
+    image : path of the image that the labels were drawn on, see ``label.case.read_case``
+    labels : path of the labels
+    patient : whose it is
+    """
+
+    image: Path
+    labels: Path
+    patient: str
+
+
+def corrected_cases(datalist: Iterable[dict[str, str]]) -> list[Corrected]:
+    """The cases of a datastore's ``datalist``.
+
+    Raises
+    ------
+    As ``read_case``.
+    """
+    found = []
+    for pair in datalist:
+        image = Path(pair["image"])
+        found.append(Corrected(image, Path(pair["label"]), read_case(image).patient))
+    return found
+
+
+def training_case(corrected: Corrected, name: str) -> PreparedCase:
+    """A case at 1 mm on the axes that networks are trained on, z-scored over the brain and cut to it.
+
+    Parameters
+    ----------
+    name : tells it from the others; stands in logs
+    """
+    case = read_case(corrected.image)
+    prepared = prepare_case(case)
+    grid = network_grid(prepared.reference.grid)
+    brain = mask_on_grid(prepared.brain, grid).array > 0
+    volumes = {}
+    for sequence in Sequence:
+        volume = _moved(prepared, sequence, grid)
+        # What is not brain is exactly 0, and brain above it: that is how preparation tells them apart.
+        lifted = np.maximum(volume.array, np.finfo(np.float32).tiny)
+        volumes[sequence] = volume.with_array(np.where(brain, lifted, 0).astype(np.float32))
+    drawn = labels_in_reference_space(read_labels(corrected.labels), prepared, case.reference)
+    return prepare(name, volumes, labels_on_grid(drawn, grid))
+
+
+def scored(corrected: Corrected, bundles: Iterable[Bundle]) -> list[Scores]:
+    """How well each model's mask of a case agrees with the corrected one, on the voxels that it was drawn on."""
+    case = read_case(corrected.image)
+    prepared = prepare_case(case)
+    truth = read_labels(corrected.labels)
+    images = as_measured(prepared)
+    return [score(_on_opened(segment(images, prepared.brain, bundle).labels, prepared, case), truth)
+            for bundle in bundles]  # fmt: skip
+
+
+def _on_opened(labels: Volume, prepared: Prepared, case: Case) -> Volume:
+    return labels_on_series(labels, prepared, case.reference)
+
+
+def _moved(prepared: Prepared, sequence: Sequence, grid: Grid) -> Volume:
+    """One cubic interpolation; none where voxels lie right already."""
+    volume, rigid = prepared.volumes[sequence], prepared.alignment[sequence]
+    if not rigid.performed and volume.grid.same_as(grid):
+        return volume
+    return resample(volume, grid, rigid.matrix if rigid.performed else None, interpolation="bspline")

@@ -1,0 +1,63 @@
+"""How unsure the served model was of each case, remembered between requests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from acuity.anatomy import Region
+from acuity.inference.uncertainty import Uncertainty
+
+
+def doubt(found: Mapping[Region, Uncertainty]) -> float:
+    """How unsure a segmentation is of itself: 1 minus the mean Dice that it expects of its regions, 0 to 1.
+
+    Regions of which it found nothing are left out. Where it found nothing at all, the doubt is 1: in a patient who is
+    examined for a tumor, that is what a person should look at first.
+    """
+    expected = [one.expected_dice for one in found.values() if not math.isnan(one.expected_dice)]
+    return 1.0 - float(np.mean(expected)) if expected else 1.0
+
+
+class Doubts:
+    """A file of doubts by model and case; cases stand in it by digests of their ids.
+
+    Parameters
+    ----------
+    path : of the file; a damaged one is begun anew, since all of it can be computed again
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+
+    def note(self, image_id: str, weights_sha256: str, found: Mapping[Region, Uncertainty]) -> None:
+        """Remember the doubt of a case; those of other models are forgotten."""
+        with self._lock:
+            kept = {**self._read(weights_sha256), _key(image_id): round(doubt(found), 4)}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            part = self._path.with_suffix(".part")
+            part.write_text(json.dumps({weights_sha256: kept}))
+            os.replace(part, self._path)
+
+    def of(self, image_id: str, weights_sha256: str) -> float | None:
+        """The doubt of this model about a case; None where it is not known."""
+        return self._read(weights_sha256).get(_key(image_id))
+
+    def _read(self, weights_sha256: str) -> dict[str, float]:
+        try:
+            found: dict[str, float] = json.loads(self._path.read_text()).get(weights_sha256, {})
+        except (OSError, ValueError, AttributeError):
+            return {}
+        return found
+
+
+def _key(image_id: str) -> str:
+    return hashlib.sha256(image_id.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What annotators ask models for."""

@@ -1,0 +1,173 @@
+"""The one class of inference tasks: a case in, a mask on the opened series' grid or a statement out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from acuity.errors import DataError
+from acuity.inference.pipeline import model_info
+from acuity.volume import Volume
+from label.case import Case, read_case
+from label.datastores.base import FINAL, ORIGINAL, CaseDatastore, segments_of
+from label.datastores.uploads import read_upload
+from label.learning.doubts import Doubts
+from label.tasks.clicks import read_clicks, scribbled
+from label.tasks.masks import EXTENSIONS, LABEL_INFO, LABELS, read_labels, write_mask
+from label.tasks.models import TUMOR
+from label.tasks.running import RUNNING
+from label.tasks.work import Finding, Report, Workplace, describe_model
+
+# What a task makes of a case and of a request: labels or None, and what is said of them.
+Work = Callable[[Case, Mapping[str, Any], Report], tuple[Volume | None, dict[str, Any]]]
+
+
+class CaseTask(InferTask):
+    """A task on a case of four sequences.
+
+    Masks are uint8 with the values that ``labels`` names, whatever else a client asks for. The weights of models are
+    neither given out nor taken: ``get_path`` knows none.
+
+    Parameters
+    ----------
+    name : of the task, in progress and errors
+    description : a sentence for people
+    work : what it does
+    kind : what viewers take it for
+    labels : names and values of its masks; none for a task that makes no mask
+    """
+
+    def __init__(
+        self, name: str, description: str, work: Work, *, kind: InferType = InferType.SEGMENTATION,
+        labels: Mapping[str, int] = LABELS,
+    ) -> None:
+        super().__init__(kind, dict(labels), 3, description, {"result_extension": list(EXTENSIONS)} if labels else None)
+        self._name = name
+        self._work = work
+
+    def is_valid(self) -> bool:
+        """Always: whether the models load is seen when they are asked."""
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Work on the case that ``request["image"]`` is the path of an image of.
+
+        Returns
+        -------
+        Path of the mask, a temporary file of the caller's, or None; and what is said of it, as JSON.
+
+        Raises
+        ------
+        AcuityError : the case or the request is not valid, or a stage of the library refuses
+        HTTPException : the task was stopped
+        """
+        started = time.perf_counter()
+        RUNNING.begin(self._name)
+        try:
+            case = read_case(Path(request["image"]))
+            labels, said = self._work(case, request, RUNNING.report)
+            path = None if labels is None else str(write_mask(labels, _extension(request)))
+        finally:
+            RUNNING.end()
+        mask = {} if labels is None else {"label_names": LABELS, "label_info": LABEL_INFO}
+        return path, {**said, **mask, "latencies": {"total": round(time.perf_counter() - started, 2)}}
+
+
+def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -> dict[str, CaseTask]:
+    """The tasks by name.
+
+    Parameters
+    ----------
+    datastore : where refinement finds the mask of a case, and derived series go
+    doubts : remembers how sure the model was of each case, for active learning
+    """
+
+    def told(request: Mapping[str, Any], finding: Finding) -> tuple[Volume, dict[str, Any]]:
+        if "image_id" in request and finding.uncertainty:
+            doubts.note(str(request["image_id"]), finding.model.weights_sha256, finding.uncertainty)
+        return finding.labels, finding.describe()
+
+    def segment(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
+        return told(request, workplace.segment(case, report))
+
+    def super_resolve_and_segment(
+        case: Case, request: Mapping[str, Any], report: Report
+    ) -> tuple[Volume, dict[str, Any]]:
+        finding = workplace.super_resolve_and_segment(case, report)
+        network = describe_model(workplace.models.super_resolution)
+        return finding.labels, finding.describe() | {"super_resolution": network}
+
+    def super_resolve(case: Case, request: Mapping[str, Any], report: Report) -> tuple[None, dict[str, Any]]:
+        if "image_id" not in request:
+            raise DataError("Series are derived from a case of the datastore.", rule="They are stored beside it.",
+                            remedy="Name an image of the datastore.")  # fmt: skip
+        images = workplace.super_resolve(case, lambda done: report(0.9 * done))
+        bundle = workplace.models.super_resolution
+        stored = datastore.save_derived(str(request["image_id"]), images.volumes, model_info(bundle))
+        series = dict(zip([sequence.value for sequence in images.volumes], stored, strict=True))
+        return None, {**describe_model(bundle), **images.describe(), "series": series}
+
+    def refine(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
+        grid = case.opened.grid
+        clicks = read_clicks(request, grid)
+        if request.get("scribbles") is True:
+            # The uploaded map holds what was drawn; what it corrects is the mask that the datastore has.
+            clicks += scribbled(_uploaded(request, case))
+        if not clicks:
+            raise DataError("There is no click and no scribble.", rule="They say where the mask is wrong.",
+                            remedy="Click into a part that is missing, or that is too much.")  # fmt: skip
+        uploaded = None if request.get("scribbles") is True else _uploaded_or_none(request, case)
+        mask = uploaded or _stored(datastore, request)
+        if mask is None:
+            mask = workplace.segment(case, lambda done: report(0.4 * done)).labels
+        return told(request, workplace.refine(case, mask, clicks, report))
+
+    work: dict[str, tuple[str, Work]] = {
+        TUMOR: ("Finds the tumor in the four sequences as they were measured", segment),
+        "super_resolve_and_segment": ("Finds the tumor in the super-resolved sequences", super_resolve_and_segment),
+    }
+    tasks = {name: CaseTask(name, text, one) for name, (text, one) in work.items()}
+    tasks["super_resolution"] = CaseTask(
+        "super_resolution", "Super-resolves the four sequences and stores them beside the case", super_resolve,
+        kind=InferType.OTHERS, labels={},
+    )  # fmt: skip
+    tasks["refinement"] = CaseTask(
+        "refinement", "Corrects the mask of a case by clicks or scribbles", refine, kind=InferType.DEEPEDIT,
+    )  # fmt: skip
+    return tasks
+
+
+def _extension(request: Mapping[str, Any]) -> str:
+    wanted = request.get("result_extension") or EXTENSIONS[0]
+    return str(wanted[0] if isinstance(wanted, list) else wanted)
+
+
+def _uploaded(request: Mapping[str, Any], case: Case) -> Volume:
+    found = _uploaded_or_none(request, case)
+    if found is None:
+        raise DataError("Scribbles are announced, but no label map came with the request.",
+                        rule="Scribbles are a label map on the grid of the opened series.",
+                        remedy="Send it as label.")  # fmt: skip
+    return found
+
+
+def _uploaded_or_none(request: Mapping[str, Any], case: Case) -> Volume | None:
+    """The label map of a request, which ``label.web`` has put into a file of ours."""
+    file = request.get("label_file")
+    if not isinstance(file, Path):  # a text would be the client's, not the server's
+        return None
+    return read_upload(file, segments_of(request), case.opened.grid)
+
+
+def _stored(datastore: Datastore, request: Mapping[str, Any]) -> Volume | None:
+    """The mask of a case that people corrected, else that of a model."""
+    for tag in (FINAL, ORIGINAL):
+        label = datastore.get_label_by_image_id(request["image_id"], tag) if "image_id" in request else ""
+        if label:
+            return read_labels(Path(datastore.get_label_uri(label, tag)))
+    return None

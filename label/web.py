@@ -1,0 +1,129 @@
+"""MONAI Label's web application with what it lacks: see ``app``. Its settings are read when it is imported."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from monailabel.app import app as _monai_label
+from monailabel.config import settings
+from monailabel.endpoints import activelearning
+from monailabel.endpoints.infer import send_response
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.utils.app import app_instance
+
+from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, ModelError, OutputError
+from label.tasks.masks import EXTENSIONS
+from label.tasks.running import RUNNING
+
+_RESERVED = ("model", "image", "image_id", "session", "label_file")  # what parameters must not say
+
+
+def infer(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
+    output: Literal["image", "json", "all"] | None = None,
+) -> Any:
+    """Run a task on a case, as MONAI Label's ``/infer/{model}``; on a thread, so that others are answered meanwhile.
+
+    Unlike there, the parameters cannot stand in for the model, the case or a file.
+    """
+    asked = json.loads(params or "{}")
+    if not isinstance(asked, dict) or any(key in asked for key in _RESERVED):
+        raise HTTPException(422, f"The parameters are a JSON object without {', '.join(_RESERVED)}.")
+    request = {**asked, "model": model, "image": image}
+    if session_id or file is not None:
+        request["session"] = session_id
+    if label is not None:
+        request["label_file"] = _received(label)
+        background_tasks.add_task(request["label_file"].unlink, missing_ok=True)
+    instance = app_instance()
+    result = instance.infer(request)
+    if result["file"] is None:
+        return result["params"]
+    return send_response(instance.datastore(), result, output, background_tasks)
+
+
+def next_sample(strategy: str, params: dict[str, Any] | None = None) -> Any:
+    """The next case to annotate, as MONAI Label's ``/activelearning/{strategy}``; on a thread."""
+    return activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
+
+
+def progress() -> dict[str, str | float]:
+    """Which inference is going on, and the part of it that is done."""
+    status = RUNNING.status()
+    if status is None:
+        raise HTTPException(404, "No inference is going on.")
+    return status
+
+
+def stop() -> dict[str, bool]:
+    """Stop the inference that is going on, at its next step."""
+    return {"stopped": RUNNING.stop()}
+
+
+def status_of(error: AcuityError) -> int:
+    """The HTTP status for a refusal: 404 where nothing is there, 502 for the archive, 500 for what the server lacks."""
+    if isinstance(error, ArchiveError):
+        return 502
+    if isinstance(error, InputNotFoundError):
+        return 404
+    return 500 if isinstance(error, ModelError | OutputError) else 422
+
+
+def _received(upload: UploadFile) -> Path:
+    """An upload in a temporary file of ours; its name gives the suffix alone."""
+    suffix = next((one for one in EXTENSIONS if str(upload.filename).endswith(one)), None)
+    if suffix is None:
+        raise HTTPException(422, f"A label map is a file that ends with {', '.join(EXTENSIONS)}.")
+    with tempfile.NamedTemporaryFile(prefix="acuity-", suffix=suffix, delete=False) as kept:
+        while part := upload.file.read(1 << 20):
+            kept.write(part)
+    return Path(kept.name)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AcuityError)
+    said = {"detail": str(error), "code": error.code, "found": error.found, "rule": error.rule, "remedy": error.remedy}
+    return JSONResponse(said, status_of(error))
+
+
+def _not_understood(request: Request, error: Exception) -> Response:
+    said = error.msg if isinstance(error, MONAILabelException) else "The request holds JSON that is not valid."
+    return JSONResponse({"detail": said}, 400)
+
+
+def _completed(application: FastAPI) -> FastAPI:
+    application.add_exception_handler(AcuityError, _refused)
+    application.add_exception_handler(MONAILabelException, _not_understood)
+    application.add_exception_handler(json.JSONDecodeError, _not_understood)
+    # Viewers come through a gateway of the same origin. MONAI Label lets any site in, with the user's credentials; its
+    # own setting for it breaks the processes that it starts.
+    kept = [one for one in application.user_middleware if cast(object, one.cls) is not CORSMiddleware]
+    application.user_middleware = kept
+    user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    # Before MONAI Label's own, which run on the event loop and block it.
+    application.router.routes[:0] = [
+        APIRoute("/infer/", progress, methods=["GET"], dependencies=user),
+        APIRoute("/infer/", stop, methods=["DELETE"], dependencies=user),
+        APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=user, response_model=None),
+        APIRoute("/activelearning/{strategy}", next_sample, methods=["POST"], dependencies=user, response_model=None),
+    ]
+    return application
+
+
+app = _completed(_monai_label)
+"""The application. Acuity's refusals are answered with found, rule and remedy; ``GET /infer/`` says how far an
+inference is, and ``DELETE /infer/`` stops it, as ``/train/`` does for training."""
