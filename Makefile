@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint judges clean
+.PHONY: help setup demo test test-all test-e2e lint judges clean package audit workbench workbench-down
 
 VENV ?= .venv
 # A Python of 3.11 to 3.13, the first found; `make setup PYTHON=/path/to/python` overrides it.
@@ -20,8 +20,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make setup     create $(VENV) and install everything that the application, the label server and the tests need"
 	@echo "make demo      make a synthetic study, run the application on it, show what it found"
+	@echo "make workbench start archive, viewer and models for annotators, with the demo study; make workbench-down stops them"
+	@echo "make package   the container images, or without docker their build contexts, and the bill of materials"
+	@echo "make audit     ask for known vulnerabilities of what the image holds"
 	@echo "make test      the quick tests"
 	@echo "make test-all  all tests"
+	@echo "make test-e2e  the workbench in a browser"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove $(VENV) and caches"
 
@@ -37,22 +41,43 @@ $(STAMP): $(SETUP_INPUTS)
 	@$(MAKE) --no-print-directory judges
 	@touch $(STAMP)
 
-# Independent DICOM validators that the tests call; the tests that need them skip where they are absent.
+# Programs that tests and workbench call: independent DICOM validators, the archive, a browser. Tests that need one
+# that is absent skip.
+PROGRAMS := dciodvfy:dicom3tools Orthanc:orthanc Orthanc:orthanc-dicomweb chromium:chromium
 judges:
-	@if command -v dciodvfy >/dev/null; then exit 0; fi; \
+	@missing=""; for pair in $(PROGRAMS); do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { apt-get -qq install -y dicom3tools || { apt-get -qq update && apt-get -qq install -y dicom3tools; }; } >/dev/null 2>&1; \
-	then echo "installed dicom3tools (dciodvfy, dcentvfy)"; \
-	else echo "dicom3tools (dciodvfy, dcentvfy) is absent: the tests that validate DICOM will skip. Debian and Ubuntu: sudo apt-get install dicom3tools"; fi
+	  { apt-get -qq install -y --no-install-recommends $$missing || \
+	    { apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; }; } >/dev/null 2>&1; \
+	then echo "installed$$missing"; \
+	else echo "absent:$$missing. Tests that need them will skip. Debian and Ubuntu: sudo apt-get install$$missing"; fi
 
 demo: setup
 	$(BIN)/acuity demo
+
+workbench: setup
+	$(BIN)/python -m workbench up
+
+workbench-down: setup
+	$(BIN)/python -m workbench down
+
+package: setup
+	$(BIN)/python scripts/package.py
+	$(BIN)/python scripts/supply_chain/sbom.py --output dist/map/bom.json
+
+audit: setup
+	$(BIN)/python scripts/supply_chain/audit.py
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup
 	$(BIN)/python -m pytest
+
+test-e2e: setup
+	$(BIN)/python -m pytest tests/e2e
 
 lint: setup
 	$(BIN)/ruff check .
