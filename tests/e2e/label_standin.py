@@ -1,0 +1,85 @@
+"""A stand-in for the MONAI Label server: it finds the phantom's own tumor at once, and stores it as that would."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from acuity.dicom.model_info import ModelInfo
+from acuity.dicom.write_seg import write_segmentation
+from acuity.volume import Volume
+from workbench.demo import store
+
+MODEL = ModelInfo("standin", "1.0.0", "0" * 64)
+
+
+class LabelServer:
+    """Answers the calls of the viewer's panel; ``asked`` keeps what was asked.
+
+    Parameters
+    ----------
+    labels : of the tumor, on the grid of the study's images
+    images : files of each series by its UID
+    dicomweb : of the archive
+    """
+
+    def __init__(self, labels: Volume, images: dict[str, list[Path]], dicomweb: str) -> None:
+        self._labels, self._images, self._dicomweb = labels, images, dicomweb
+        self.asked: list[tuple[str, str]] = []
+        self.refuses = False
+        self._training: dict[str, object] | None = None
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/info/", lambda _: JSONResponse({"name": "stand-in"})),
+                Route("/infer/", self._idle),
+                Route("/infer/{model}", self._infer, methods=["POST"]),
+                Route("/train/", self._training_status),
+                Route("/train/{model}", self._train, methods=["POST"]),
+            ]
+        )
+
+    async def _idle(self, _: Request) -> Response:
+        return JSONResponse({"detail": "No inference is going on."}, 404)
+
+    async def _infer(self, request: Request) -> Response:
+        uid = request.query_params["image"]
+        self.asked.append((request.path_params["model"], uid))
+        async with request.form() as form:
+            assert json.loads(str(form["params"]))["save_label"] is True
+        if self.refuses:
+            return JSONResponse({"detail": "The study has no FLAIR.", "found": "The study has no FLAIR.", "rule": "",
+                                 "remedy": "Send one."}, 422)  # fmt: skip
+        headers = [dcmread(file, stop_before_pixels=True) for file in self._images[uid]]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "found.dcm"
+            labels = replace(self._labels, frame_of_reference_uid=str(headers[0].FrameOfReferenceUID))
+            write_segmentation(labels, headers, path, series_uid=generate_uid(), series_number=900,
+                               description="Tumor, found", model=MODEL)  # fmt: skip
+            store(self._dicomweb, [path])
+        return JSONResponse({"latencies": {"total": 0.1}})
+
+    async def _train(self, request: Request) -> Response:
+        self.asked.append((request.path_params["model"], "train"))
+        self._training = {"id": "1", "status": "RUNNING", "details": ["[INFO] (x) - Epoch: 1/2"], "seen": 0}
+        return JSONResponse(self._training)
+
+    async def _training_status(self, _: Request) -> Response:
+        """Two looks after its start the training is done."""
+        if self._training is None:
+            return JSONResponse({"detail": "No Train Tasks Found"}, 404)
+        self._training["seen"] = int(str(self._training["seen"])) + 1
+        if int(str(self._training["seen"])) > 2:
+            self._training |= {"status": "DONE", "details": ["[INFO] (x) - The candidate is served."]}
+        return JSONResponse(self._training)
+

@@ -1,0 +1,89 @@
+"""A stand-in for Orthanc and MONAI Label: answers everything and keeps what reached it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+
+import httpx
+import uvicorn
+from requests_toolbelt.multipart.decoder import MultipartDecoder
+from starlette.applications import Starlette
+
+ORTHANC, LABEL = "http://orthanc/dicom-web", "http://label"
+
+
+@dataclass
+class Reached:
+    """One request as it came out of the gateway."""
+
+    method: str
+    host: str
+    path: str
+    query: str
+    headers: httpx.Headers
+    body: bytes
+
+    def form(self) -> dict[str, tuple[str | None, bytes]]:
+        """Field: (file name, content)."""
+        found = {}
+        for part in MultipartDecoder(self.body, self.headers["content-type"]).parts:
+            head = Message()
+            head["content-disposition"] = part.headers[b"Content-Disposition"].decode()
+            name = head.get_param("name", header="content-disposition")
+            found[str(name)] = head.get_filename(), part.content
+        return found
+
+
+@dataclass
+class Servers:
+    """What they say next, and what came to them."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    body: bytes = b'{"fine": true}'
+    reached: list[Reached] = field(default_factory=list)
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        body = await request.aread()
+        self.reached.append(
+            Reached(request.method, url.host, url.raw_path.decode().partition("?")[0], url.query.decode(),
+                    request.headers, body)  # fmt: skip
+        )
+        return httpx.Response(self.status, headers=self.headers, content=self._stream())
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        yield self.body
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(app: Starlette, port: int) -> Iterator[None]:
+    """Serve on a loopback port while the context lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 60
+    while not server.started:
+        assert thread.is_alive() and time.monotonic() < end, "the stand-in did not start"
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)

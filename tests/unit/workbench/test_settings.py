@@ -1,0 +1,73 @@
+"""Ports, folders and people: from flags and a file, refused where they are not valid or not safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acuity.errors import WorkbenchError
+from workbench.settings import read_settings
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_defaults_are_on_loopback_and_follow_xdg(tmp_path: Path) -> None:
+    settings = read_settings(None, {"port": None})
+    assert settings.url == "http://127.0.0.1:8470"
+    assert settings.state == tmp_path / "data" / "acuity" / "workbench"
+    assert settings.cache == tmp_path / ".cache" / "acuity"  # the specification disregards relative paths
+
+
+def test_flags_stand_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "workbench.yaml"
+    file.write_text("port: 9000\northanc_port: 9001\nstate: ~/bench\ndemo: false\n"
+                    "oidc: {issuer: 'https://id.example', client_id: acuity}\n")  # fmt: skip
+    settings = read_settings(file, {"port": 9009, "label_port": None})
+    assert (settings.port, settings.orthanc_port, settings.label_port) == (9009, 9001, 8472)
+    assert settings.state == tmp_path / "bench" and not settings.demo
+    assert settings.oidc is not None and settings.oidc.issuer == "https://id.example"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prot": 1}, "The setting `prot`"),
+        ({"port": "80"}, "type int"),
+        ({"port": True}, "type int"),
+        ({"port": 80}, "between 1024 and 65535"),
+        ({"port": 8471}, "They differ"),
+        ({"demo": "no"}, "type bool"),
+        ({"certificate": "c.pem"}, "They go together"),
+        ({"bundles": "/nowhere/at/all"}, "does not exist"),
+        ({"host": "0.0.0.0"}, "without encryption"),
+        ({"public_url": "http://acuity.example"}, "without encryption"),
+        ({"public_url": "https://acuity.example/viewer"}, "nothing after it"),
+        ({"public_url": "ftp://acuity.example"}, "https:// and a host"),
+        ({"oidc": {"issuer": "https://id.example"}}, "issuer and client_id"),
+        ({"oidc": {"issuer": "http://id.example", "client_id": "a"}}, "begins with https://"),
+        ({"oidc": {"issuer": "https://id.example", "client_id": "a", "claim": "groups"}}, "go together"),
+        ({"oidc": {"issuer": "https://id.example", "client_id": 7}}, "are texts"),
+    ],
+)
+def test_what_is_not_valid_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkbenchError, match=message):
+        read_settings(None, values)
+
+
+@pytest.mark.parametrize("content", ["- a\n", "port: [\n", "1: 2\n", "\xff"])
+def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "workbench.yaml"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(WorkbenchError, match="configuration"):
+        read_settings(file, {})
+
+
+def test_behind_a_server_that_speaks_https_the_gateway_stays_on_loopback() -> None:
+    assert read_settings(None, {"public_url": "https://acuity.example"}).url == "https://acuity.example"

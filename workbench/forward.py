@@ -1,0 +1,118 @@
+"""A request passed on to a server behind the gateway, and its answer passed back, both as streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from workbench.refusal import Refusal
+
+# What the gateway decides itself, credentials, and what holds for one connection only (RFC 9110 section 7.6.1).
+_OURS = {
+    "authorization", "connection", "content-length", "content-type", "cookie", "forwarded", "host", "keep-alive",
+    "origin", "proxy-authenticate", "proxy-authorization", "proxy-connection", "referer", "te", "trailer",
+    "transfer-encoding", "upgrade", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+}  # fmt: skip
+_KEPT = {
+    "content-type", "content-encoding", "content-disposition", "content-length", "etag", "last-modified", "warning",
+}  # fmt: skip
+
+
+class Server:
+    """One server behind the gateway.
+
+    Parameters
+    ----------
+    name : for messages
+    address : its root, without a slash at the end
+    client : without a pool of connections, see ``make_client``
+    seconds : how long it may be silent before it is given up
+    public_url : of the gateway; Orthanc makes the addresses of bulk data of it
+    """
+
+    def __init__(self, name: str, address: str, client: httpx.AsyncClient, *, seconds: float, public_url: str) -> None:
+        self.name, self._address, self._client = name, address, client
+        self._timeout = httpx.Timeout(seconds, connect=5.0)
+        public = urlsplit(public_url)
+        self._forwarded = f'host="{public.netloc}";proto={public.scheme}'
+
+    async def forward(self, request: Request, path: str, query: bytes, *, kind: str = "", **body: Any) -> Response:
+        """Pass on a request whose method, path and query have been checked.
+
+        Parameters
+        ----------
+        path : below the server's root, of characters that need no escape
+        kind : type of the content; a form has its own
+        body : ``content``, or ``files`` and ``data`` of a form, as httpx takes them; without any the request goes
+            without a body, whatever Content-Length says: MONAI Label's client sends that of the request before
+
+        Raises
+        ------
+        Refusal
+            Where the server does not answer, or sends the client elsewhere.
+        """
+        headers = {k: v for k, v in request.headers.items() if k not in _OURS}
+        if kind:
+            headers["content-type"] = kind
+        headers["forwarded"] = self._forwarded
+        headers["connection"] = "close"
+        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        outgoing = self._client.build_request(request.method, url, headers=headers, timeout=self._timeout, **body)
+        try:
+            answer = await self._client.send(outgoing, stream=True)
+        except httpx.TimeoutException as error:
+            raise Refusal(504, "no-answer", f"{self.name} does not answer in time.", rule="It must, to be of use.",
+                          remedy="Look into its log; `python -m workbench status` says where.") from error  # fmt: skip
+        except httpx.HTTPError as error:
+            raise self._unreachable() from error
+        if answer.is_redirect:
+            await answer.aclose()
+            raise Refusal(502, "redirect", f"{self.name} sends the request elsewhere.",
+                          rule="What passes the gateway is answered behind it.", remedy="Report this.")  # fmt: skip
+        kept = {k: v for k, v in answer.headers.items() if k in _KEPT}
+        return StreamingResponse(_stream(answer), answer.status_code, {**kept, "cache-control": "no-store"})
+
+
+    async def read(self, path: str, query: bytes, accept: str) -> bytes:
+        """What the server holds at a path, for the gateway's own use, whole.
+
+        Raises
+        ------
+        Refusal
+            Where it does not answer, or not with 200.
+        """
+        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        try:
+            headers = {"accept": accept, "connection": "close"}
+            answer = await self._client.get(url, headers=headers, timeout=self._timeout)
+        except httpx.HTTPError as error:
+            raise self._unreachable() from error
+        if answer.status_code != 200:
+            raise Refusal(502 if answer.status_code >= 500 else 404, "not-there", f"{self.name} does not have it.",
+                          rule="What is asked for must be there.", remedy="Read the study again.")  # fmt: skip
+        return answer.content
+
+    def _unreachable(self) -> Refusal:
+        return Refusal(502, "unreachable", f"{self.name} cannot be reached.", rule="It must run.",
+                       remedy="Start the workbench again: python -m workbench up")  # fmt: skip
+
+
+def make_client() -> httpx.AsyncClient:
+    """A client that opens a connection for each request: Orthanc closes idle ones without a word."""
+    return httpx.AsyncClient(limits=httpx.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False,
+                             follow_redirects=False)  # fmt: skip
+
+
+async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        with anyio.CancelScope(shield=True):  # also when the browser has gone
+            await answer.aclose()

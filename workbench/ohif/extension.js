@@ -1,0 +1,21 @@
+// The extension of OHIF: a hanging protocol, and a panel with the models.
+import { Panel } from "/acuity/panel.js";
+import { protocols } from "/acuity/protocol.js";
+import { Viewer } from "/acuity/viewer.js";
+
+let panel;
+
+export const extension = {
+  id: "acuity",
+  version: "1.0.0",
+  getHangingProtocolModule: protocols,
+  onModeEnter(managers) {
+    panel?.hide();
+    panel = new Panel(new Viewer(managers));
+    panel.show();
+  },
+  onModeExit() {
+    panel?.hide();
+    panel = undefined;
+  },
+};

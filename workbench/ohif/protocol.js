@@ -1,0 +1,59 @@
+// The hanging protocol: the four sequences side by side, on one slice, the segmentation over each of them.
+import { SEQUENCES, SHARPENED, sequenceOf } from "/acuity/sequences.js";
+
+const ATTRIBUTE = "acuitySequence";
+const MODALITY_IS_MR = { attribute: "ModalitiesInStudy", constraint: { contains: ["MR"] } };
+
+function selector(sequence) {
+  return {
+    allowUnmatchedView: true,
+    seriesMatchingRules: [{ attribute: ATTRIBUTE, constraint: { equals: sequence }, required: true, weight: 10 }],
+  };
+}
+
+function viewport(id) {
+  return {
+    viewportOptions: {
+      viewportType: "volume",
+      orientation: "acquisition", // as it was scanned: what is painted falls on the voxels of the series
+      toolGroupId: "default",
+      allowUnmatchedView: true,
+      initialImageOptions: { preset: "middle" },
+      syncGroups: [
+        { type: "imageSlice", id: "acuitySlice", source: true, target: true },
+        { type: "hydrateseg", id: "sameFORId", source: true, target: true, options: { matchingRules: ["sameFOR"] } },
+      ],
+    },
+    displaySets: [{ id }],
+  };
+}
+
+function stage(name, rows, columns, ids) {
+  return {
+    name,
+    stageActivation: { enabled: { minViewportsMatched: ids.length } },
+    viewportStructure: { layoutType: "grid", properties: { rows, columns } },
+    viewports: ids.map(viewport),
+  };
+}
+
+/** @returns {object[]} for an extension's getHangingProtocolModule */
+export function protocols({ servicesManager }) {
+  servicesManager.services.hangingProtocolService.addCustomAttribute(ATTRIBUTE, "MR sequence", sequenceOf);
+  const names = [...SEQUENCES, SHARPENED];
+  const protocol = {
+    id: "acuity.sequences",
+    name: "Four sequences",
+    description: "T1, T1c, T2 and FLAIR side by side",
+    protocolMatchingRules: [{ ...MODALITY_IS_MR, weight: 100 }],
+    toolGroupIds: ["default"],
+    displaySetSelectors: Object.fromEntries(names.map((name) => [name, selector(name)])),
+    defaultViewport: viewport("T1c"),
+    stages: [
+      stage("Four sequences", 2, 2, SEQUENCES),
+      stage("Two sequences", 1, 2, ["T1c", "FLAIR"]),
+      stage("One sequence", 1, 1, ["T1c"]),
+    ],
+  };
+  return [{ name: protocol.id, protocol }];
+}
