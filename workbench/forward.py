@@ -62,6 +62,7 @@ class Server:
             headers["content-type"] = kind
         headers["forwarded"] = self._forwarded
         headers["connection"] = "close"
+        headers.setdefault("accept-encoding", "identity")  # httpx would ask for gzip, which this client may not read
         url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
         outgoing = self._client.build_request(request.method, url, headers=headers, timeout=self._timeout, **body)
         try:

@@ -160,8 +160,8 @@ def _too_large(limit: int) -> Refusal:
 
 
 def _note(scope: Scope, identity: Identity | None, status: int) -> None:
-    """Who changed or was refused what; no ids: the study's could be looked up."""
-    if scope["method"] not in _SAFE or status >= 400:
+    """Who changed or was refused what, and what failed; no ids: the study's could be looked up."""
+    if scope["method"] not in _SAFE or status in (401, 403, 413, 421) or status >= 500:
         place = "/".join(scope["path"].split("/")[:3]) if scope["path"].startswith(("/monai/", "/dicom-web/")) else ""
         if not place.replace("/", "").replace("-", "").isalpha():
             place = "elsewhere"

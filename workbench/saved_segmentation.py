@@ -20,6 +20,7 @@ from requests_toolbelt.multipart.decoder import (
 from acuity.dicom.repair_seg import repair_segmentation
 from acuity.errors import UnsupportedSeriesError
 from workbench.multipart import related
+from workbench.ohif_export import repair_bits, repair_references
 from workbench.refusal import Refusal
 
 
@@ -60,12 +61,14 @@ def repair_stored(body: bytes, content_type: str, creator: str) -> tuple[bytes, 
 
 
 def repair(ds: Dataset, creator: str) -> None:
-    """Make a corrected segmentation whole: pixels and UIDs stay as they are.
+    """Make a corrected segmentation whole: voxels and UIDs stay as they are.
 
     Raises
     ------
     Refusal
         Where it is no BINARY segmentation, or has a segment that Acuity does not know.
+    ValueError
+        Where its bits are packed in no known way.
     """
     if ds.get("SOPClassUID") != SegmentationStorage or ds.get("SegmentationType") != "BINARY":
         raise _unfit("An object that is no binary segmentation.", "Viewers store corrected segmentations only.")
@@ -75,6 +78,8 @@ def repair(ds: Dataset, creator: str) -> None:
         repair_segmentation(ds, creator)
     except UnsupportedSeriesError as error:
         raise _unfit("A segmentation with other segments.", error.rule) from error
+    repair_bits(ds)
+    repair_references(ds)
     for item in ds.SegmentSequence:
         # What a person has saved is that person's, whatever computed the mask that was corrected (PS3.3 C.8.20.2).
         named = item.get("SegmentAlgorithmType") == "AUTOMATIC" and item.get("SegmentAlgorithmName")

@@ -28,7 +28,11 @@ export class Panel {
     this.cancel = this.button("cancel", "Stop", () => server.stopInference().catch(() => {}));
     const note = document.createElement("small");
     note.textContent = "Research only. Not for primary diagnosis.";
-    this.root.append(...this.buttons, this.bar, this.cancel, this.status, note);
+    const style = document.createElement("style");
+    style.textContent =
+      "#acuity-panel button{padding:5px 10px;border-radius:5px;background:#0944b3;color:#fff}" +
+      "#acuity-panel button:disabled{opacity:.4;cursor:default} #acuity-panel [hidden]{display:none}";
+    this.root.append(style, ...this.buttons, this.bar, this.cancel, this.status, note);
     // In the corner below OHIF's own list of segmentations: over the images it would hide what is annotated.
     this.root.style.cssText =
       "position:fixed;right:0;bottom:0;z-index:40;display:grid;gap:5px;width:17.5rem;padding:10px;" +
@@ -40,7 +44,6 @@ export class Panel {
     const button = document.createElement("button");
     button.id = `acuity-${name}`;
     button.textContent = text;
-    button.style.cssText = "padding:5px 10px;border-radius:5px;background:#0944b3;color:#fff";
     button.addEventListener("click", act);
     return button;
   }

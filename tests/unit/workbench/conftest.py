@@ -43,6 +43,7 @@ class Client:
         self._app = app
         self.cookies = httpx.Cookies()
         self.headers: dict[str, str] = {}
+        self.send_default_encodings = True  # httpx asks for gzip by itself
 
     def request(self, method: str, path: str, *, headers: Mapping[str, str] = {}, **request: Any) -> httpx.Response:
         address, question, query = path.partition("?")
@@ -56,6 +57,8 @@ class Client:
             elif content is not None:
                 request["content"] = content
             async with httpx.AsyncClient(transport=transport, base_url=URL, cookies=self.cookies) as client:
+                if not self.send_default_encodings:
+                    del client.headers["accept-encoding"]
                 answer = await client.request(method, path, headers={**self.headers, **headers}, **request)
                 self.cookies = client.cookies
                 return answer

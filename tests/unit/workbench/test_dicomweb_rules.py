@@ -31,6 +31,15 @@ def test_reading_passes_with_its_query(client: Client, servers: Servers, path: s
     assert reached.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize(("asked", "passed"), [({"accept-encoding": "gzip"}, "gzip"), ({}, "identity")])
+def test_answers_are_packed_only_for_who_can_unpack_them(
+    client: Client, servers: Servers, asked: dict[str, str], passed: str
+) -> None:
+    client.send_default_encodings = False
+    client.get("/dicom-web/studies", headers=asked)
+    assert servers.reached[0].headers["accept-encoding"] == passed
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -99,6 +99,19 @@ def test_no_other_origin_may_read(client: Client, servers: Servers) -> None:
     assert preflight.status_code == 404
 
 
+def test_the_log_names_no_study_and_who_changed_what(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "workbench")
+    client.get("/dicom-web/studies/1.2.3/series?PatientName=DOE")
+    client.post("/monai/train/tumour_segmentation", json={})
+    client.get("/dicom-web/studies/1.2.3", headers={"authorization": "Bearer wrong"})
+    client.post("/monai/infer/x?image=1.2.3", data={"params": "{}"})
+    assert caplog.messages == [
+        "POST /monai/train by token: 200",
+        "GET /dicom-web/studies by nobody: 401",
+        "POST /monai/infer by token: 200",
+    ]
+
+
 def test_headers_of_every_answer(client: Client) -> None:
     for path in ("/", "/login", "/health", "/monai/info/", "/nothing.js", "/monai/model/x"):
         headers = client.get(path).headers

@@ -54,6 +54,21 @@ def as_ohif_saves_it(tmp_path: Path) -> Dataset:
     return ds
 
 
+def packed_by_frame(content: bytes) -> bytes:
+    """The same as OHIF writes it: each frame begins at a byte, and references lack codes and class."""
+    ds = dcmread(BytesIO(content))
+    bits = np.reshape(ds.pixel_array, (int(ds.NumberOfFrames), -1))
+    data = np.packbits(bits, axis=1, bitorder="little").tobytes()
+    ds.PixelData = data + b"\0" * (len(data) % 2)
+    ds.file_meta.ImplementationVersionName = "OHIF-3.11.0"
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence[0].DerivationCodeSequence
+        (image,) = group.DerivationImageSequence[0].SourceImageSequence
+        del image.PurposeOfReferenceCodeSequence, image.ReferencedSOPClassUID
+        image.ReferencedFrameNumber = 1
+    return as_bytes(ds)
+
+
 def send(client: Client, *objects: bytes) -> httpx.Response:
     body, kind = related(objects, "application/dicom")
     return client.post(STUDIES, content=body, headers={"content-type": kind})
@@ -84,6 +99,38 @@ def test_a_correction_reaches_the_archive_whole(
     np.testing.assert_array_equal(one.array, other.array)
     np.testing.assert_array_equal(one.affine, other.affine)
     assert dciodvfy_errors(tmp_path / "after.dcm") == []
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 8])
+@pytest.mark.parametrize("shape", [(7, 5), (5, 3), (8, 6)], ids=["35 bits", "15 bits", "48 bits"])
+def test_frames_that_ohif_begins_at_bytes_are_packed_without_gaps(
+    client: Client, servers: Servers, tmp_path: Path, shape: tuple[int, int], frames: int
+) -> None:
+    """Else each segment is sheared into pieces wherever rows x columns is no multiple of eight."""
+    affine = oblique_affine()
+    images = write_mr_series(tmp_path / "series", np.zeros((*shape, frames), np.uint16), affine)
+    headers = [dcmread(path) for path in images]
+    labels = Volume(np.full((*shape, frames), 2, np.uint8), affine, str(headers[0].FrameOfReferenceUID))
+    labels.array[::2, 1:, :] = 0
+    labels.array[-1, -1, :] = 2  # the last voxel of a frame lies in its last byte
+    write_segmentation(labels, headers, tmp_path / "sound.dcm", series_uid=generate_uid(), series_number=9,
+                       description="x", model=ModelInfo("m", "1", "0" * 64))  # fmt: skip
+    sound = (tmp_path / "sound.dcm").read_bytes()
+    for sent in (packed_by_frame(sound), sound):
+        servers.reached.clear()
+        assert send(client, sent).status_code == 200
+        (ds,) = stored(servers)
+        (tmp_path / "after.dcm").write_bytes(as_bytes(ds))
+        np.testing.assert_array_equal(hd.seg.segread(tmp_path / "after.dcm").pixel_array,
+                                      hd.seg.segread(BytesIO(sound)).pixel_array)  # fmt: skip
+        assert dciodvfy_errors(tmp_path / "after.dcm") == []
+
+
+def test_pixel_data_of_another_length_is_refused(
+    client: Client, servers: Servers, as_ohif_saves_it: Dataset
+) -> None:
+    as_ohif_saves_it.PixelData += b"\0\0"
+    refused(client, servers, as_bytes(as_ohif_saves_it))
 
 
 def test_a_corrected_result_of_a_model_is_no_longer_automatic(
