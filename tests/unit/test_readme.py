@@ -34,10 +34,10 @@ def test_readme_without_a_place_for_the_table_is_refused() -> None:
         with_table("# Acuity\n")
 
 
-def test_two_commands_are_targets_of_make(repository: Path) -> None:
+def test_commands_are_targets_of_make_the_two_main_ones_first(repository: Path) -> None:
     makefile = (repository / "Makefile").read_text()
     commands = re.findall(r"^make ([\w-]+)", (repository / "README.md").read_text(), re.MULTILINE)
-    assert commands == ["demo", "test"]
+    assert commands[:2] == ["demo", "test"]
     assert all(re.search(rf"^{command}:", makefile, re.MULTILINE) for command in commands)
 
 
