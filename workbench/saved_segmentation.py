@@ -17,10 +17,10 @@ from requests_toolbelt.multipart.decoder import (
     NonMultipartContentTypeException,
 )
 
+from acuity.dicom.repair_ohif import repair_bits, repair_references
 from acuity.dicom.repair_seg import repair_segmentation
 from acuity.errors import UnsupportedSeriesError
 from workbench.multipart import related
-from workbench.ohif_export import repair_bits, repair_references
 from workbench.refusal import Refusal
 
 
