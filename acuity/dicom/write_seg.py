@@ -88,8 +88,7 @@ def write_segmentation(
     ValueError
         When ``labels`` holds another value, has no frame of reference, or one that is not its source's.
     """
-    _check_labels(labels.array)
-    masks = np.stack([labels.array == spec.label for spec in SEGMENTS])
+    masks = _segment_masks(labels.array)
     return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, _by(model))
 
 
@@ -118,8 +117,7 @@ def write_annotation(
         Also when ``annotator`` does not fit the value representation PN (64 characters, no backslash, = or control
         character).
     """
-    _check_labels(labels.array)
-    masks = np.stack([labels.array == spec.label for spec in SEGMENTS])
+    masks = _segment_masks(labels.array)
     equipment = {"manufacturer": "Acuity", "manufacturer_model_name": "Acuity label server",
                  "software_versions": __version__, "device_serial_number": "none"}  # fmt: skip
     kinds = hd.seg.SegmentAlgorithmTypeValues
@@ -230,6 +228,12 @@ def tracking_uid(study_uid: str, name: str) -> hd.UID:
 def concept(code: anatomy.Code) -> Code:
     """A code of ``acuity.anatomy`` as pydicom's."""
     return Code(code.value, code.scheme, code.meaning)
+
+
+def _segment_masks(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(3, I, J, K): the exclusive segments, in the order of ``SEGMENTS``."""
+    _check_labels(labels)
+    return np.stack([labels == spec.label for spec in SEGMENTS])
 
 
 def _check_labels(labels: NDArray[np.integer]) -> None:

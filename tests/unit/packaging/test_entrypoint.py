@@ -33,7 +33,7 @@ def image(tmp_path: Path) -> dict[str, str]:
 
 
 def write_manifest(folder: Path, command: str, **environment: str) -> None:
-    manifest = {"command": command, "environment": environment, "workingDirectory": f"{folder}/work"}
+    manifest = {"command": command, "environment": environment, "workingDirectory": str(folder / "work")}
     (folder / "app.json").write_text(json.dumps(manifest))
 
 
@@ -68,7 +68,7 @@ def test_arguments_reach_the_command_as_they_are(repository: Path, image: dict[s
 def test_working_directory_and_environment(repository: Path, image: dict[str, str], tmp_path: Path) -> None:
     write_manifest(tmp_path, "exec sh -c 'pwd; echo $ONE $TWO'", ONE="manifest", TWO="manifest")
     done = start(repository, image, TWO="host")
-    assert done.stdout.splitlines() == [f"{tmp_path}/work", "manifest host"]
+    assert done.stdout.splitlines() == [str(tmp_path / "work"), "manifest host"]
 
 
 def test_libraries_write_to_a_temporary_folder_of_their_own(
