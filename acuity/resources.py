@@ -1,7 +1,8 @@
-"""Files that come with the package."""
+"""Files that come with the package, and what identifies any file."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 
@@ -10,3 +11,9 @@ def config_file(name: str) -> Path:
     package = Path(__file__).parent
     inside = package / "configs" / name
     return inside if inside.exists() else package.parent / "configs" / name
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

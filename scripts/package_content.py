@@ -14,6 +14,7 @@ from pathlib import Path
 
 from acuity.errors import BundleNotFoundError, DataError
 from acuity.inference.pipeline import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
+from acuity.resources import file_sha256
 
 BUNDLES = (SUPER_RESOLUTION_BUNDLE, SEGMENTATION_BUNDLE)
 CODE = ("app.py", "acuity", "operators", "configs/sequences.yaml", "configs/result.schema.json")
@@ -108,7 +109,7 @@ def digest(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         status = path.stat()
-        content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        content = "" if path.is_dir() else file_sha256(path)
         name = path.relative_to(folder).as_posix()
         total.update(f"{name}\0{status.st_mode:o}\0{int(status.st_mtime)}\0{content}\n".encode())
     return total.hexdigest()

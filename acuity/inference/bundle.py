@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import nn
 from acuity._allocator import keep_freed_memory
 from acuity.errors import BundleError, BundleNotFoundError
 from acuity.imaging.regions import DEFAULT, Postprocessing
+from acuity.resources import file_sha256
 
 CHOICES = "choices"  # the section of configs/inference.json with the postprocessing
 
@@ -91,7 +91,7 @@ def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bund
         name=name,
         version=str(metadata["version"]),
         network=network.eval().requires_grad_(False).to(device),
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights_sha256=file_sha256(weights),
         metadata=metadata,
         postprocessing=postprocessing,
     )

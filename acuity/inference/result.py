@@ -6,7 +6,6 @@ patient's, study's or institution's modules. ``configs/result.schema.json`` is i
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import resource
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import acuity
 from acuity.errors import AcuityError
 from acuity.inference.publish import FOLDERS
+from acuity.resources import file_sha256
 
 SCHEMA_VERSION = "1.0"
 
@@ -121,7 +121,7 @@ def list_outputs(folder: Path) -> list[dict[str, Any]]:
     """Every file of the output folders below ``folder``, sorted: path relative to it, bytes and SHA-256."""
     files = sorted(path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
     return [
-        {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": _sha256(path)}
+        {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in files
     ]
 
@@ -157,8 +157,3 @@ def _where(error: BaseException) -> str:
     if trace is None:
         return "at an unknown place"
     return f"in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ Every format becomes a state_dict in Acuity's own names first; the network's siz
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from acuity.networks.rrdbnet import RRDBNet
 from acuity.networks.srgan import SRGANGenerator
 from acuity.networks.srrescycgan import SRResCycGAN
 from acuity.networks.srresnet import SRResNet
+from acuity.resources import file_sha256
 
 State = dict[str, Tensor]
 Generator = RRDBNet | SRResNet | SRGANGenerator | SRResCycGAN
@@ -108,9 +108,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of any known format, without folding its channels; raises DataError as :func:`load_published`."""
     if path.suffix == ".param":
         weights = path.with_suffix(".bin")
-        return Checkpoint("ncnn", ncnn.read_rrdbnet(path, weights), _sha256(weights))
+        return Checkpoint("ncnn", ncnn.read_rrdbnet(path, weights), file_sha256(weights))
     format_name, state = to_our_names(_read_tensors(path))
-    return Checkpoint(format_name, state, _sha256(path))
+    return Checkpoint(format_name, state, file_sha256(path))
 
 
 def to_our_names(state: Mapping[str, Tensor]) -> tuple[str, State]:
@@ -315,8 +315,3 @@ def _read_tensors(path: Path) -> State:
             remedy="Name a generator's weights, not a whole training state.",
         )
     return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

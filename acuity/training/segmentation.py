@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
@@ -27,6 +26,7 @@ from acuity.inference.segmentation import ONE_VIEW
 from acuity.inference.segmenter import whole_brain_logits
 from acuity.losses.segmentation import agreement_loss
 from acuity.metrics.overlap import dice
+from acuity.resources import file_sha256
 from acuity.training import loop, runtime
 from acuity.training.segmentation_recipe import SegmentationRecipe
 
@@ -242,4 +242,4 @@ def _start_from(network: nn.Module, path: Path) -> dict[str, str]:
             rule="Initial weights must be of the recipe's network, in its size.",
             remedy="Name the best.pt of the same recipe, and --paper-size as it was trained with.",
         ) from error
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": path.name, "sha256": file_sha256(path)}

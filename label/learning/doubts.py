@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -14,6 +13,7 @@ import numpy as np
 
 from acuity.anatomy import Region
 from acuity.inference.uncertainty import Uncertainty
+from label.datastores.notes import write_whole
 
 
 def doubt(found: Mapping[Region, Uncertainty]) -> float:
@@ -42,10 +42,7 @@ class Doubts:
         """Remember the doubt of a case; those of other models are forgotten."""
         with self._lock:
             kept = {**self._read(weights_sha256), _key(image_id): round(doubt(found), 4)}
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_suffix(".part")
-            part.write_text(json.dumps({weights_sha256: kept}))
-            os.replace(part, self._path)
+            write_whole(self._path, lambda part: part.write_text(json.dumps({weights_sha256: kept})))
 
     def of(self, image_id: str, weights_sha256: str) -> float | None:
         """The doubt of this model about a case; None where it is not known."""

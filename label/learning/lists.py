@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from acuity.errors import DataError
+from label.datastores.notes import write_whole
 
 VALIDATION_SHARE = 0.25
 
@@ -83,8 +83,5 @@ def read_lists(path: Path) -> Lists:
 
 def write_lists(lists: Lists, path: Path) -> None:
     """Keep the lists; the file is the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     content = {"salt": lists.salt, "train": sorted(lists.train), "validation": sorted(lists.validation)}
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
+    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n"))

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -21,6 +19,8 @@ from typing import Any
 from acuity.cli import print_error
 from acuity.errors import AcuityError, BundleError, DataError
 from acuity.inference.bundle import Bundle, load_bundle
+from acuity.resources import file_sha256
+from label.datastores.notes import write_whole
 
 RELEASED = 0  # the number of the bundle as it was released
 _FILE = "served.json"
@@ -142,11 +142,9 @@ class Versions:
         """
         self._candidates.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(path.stem) for path in self._candidates.glob("[0-9]*.json")), default=RELEASED)
-        part = self._candidates / f"{number:04d}.part"
-        shutil.copyfile(weights, part)
-        os.replace(part, self.weights(number))
-        made = Candidate(number, parent, _sha256(self.weights(number)), passed, reason, dict(figures), dict(training),
-                         datetime.now(UTC).isoformat(timespec="seconds"))  # fmt: skip
+        write_whole(self.weights(number), lambda path: shutil.copyfile(weights, path))
+        made = Candidate(number, parent, file_sha256(self.weights(number)), passed, reason, dict(figures),
+                         dict(training), datetime.now(UTC).isoformat(timespec="seconds"))  # fmt: skip
         _write(asdict(made), self._candidates / f"{number:04d}.json")
         if passed:
             self.serve(number)
@@ -219,14 +217,7 @@ class Versions:
 
 
 def _write(content: object, path: Path) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n"))
 
 
 def main(argv: Seq[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from acuity.errors import BundleNotFoundError, DataError
 from acuity.inference.pipeline import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
+from acuity.resources import file_sha256
 
 WEIGHTS = "packaging/supply_chain/weights.yaml"
 IN_THE_IMAGE = (SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE)
@@ -81,7 +81,7 @@ def _of_bundle(folder: Path, stated: dict[str, str]) -> Weights:
         name=folder.name,
         version=metadata["version"],
         file=file.relative_to(folder.parents[1]).as_posix(),
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        sha256=file_sha256(file),
         licence=stated["licence"],
         task=metadata["task"],
         architecture=stated["architecture"],
