@@ -31,6 +31,7 @@ from label.tasks.work import Workplace
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 MODELS = Path.home() / ".local" / "share" / "acuity" / "models"
+_SEARCH_FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +56,17 @@ class AcuityLabel(MONAILabelApp):
                          description="Brain tumors in T1, contrast-enhanced T1, T2 and FLAIR")  # fmt: skip
 
     def init_datastore(self) -> CaseDatastore:
-        """A folder, or an archive behind DICOMweb."""
+        """A folder, or an archive behind DICOMweb: its address with MONAI Label's settings of user and password, cache
+        and, where it is set, search filter.
+        """
         if not self.studies.startswith(("http://", "https://")):
             return FolderDatastore(Path(self.studies))
         cache = Path(settings.MONAI_LABEL_DATASTORE_CACHE_PATH or self.models_folder.parent / "cache")
         archive = Archive(self.studies, settings.MONAI_LABEL_DATASTORE_USERNAME or None,
                           settings.MONAI_LABEL_DATASTORE_PASSWORD or None)  # fmt: skip
-        return StudyDatastore(archive, cache)
+        # Its default asks for CT, and no case would be found: only what somebody has set counts.
+        filters = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER if _SEARCH_FILTER in settings.model_fields_set else {}
+        return StudyDatastore(archive, cache, filters)
 
     def init_infers(self) -> dict[str, CaseTask]:
         """Segmentation of the measured and of the super-resolved images, super-resolution, refinement."""

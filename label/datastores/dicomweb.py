@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from acuity.errors import ArchiveError, DataError
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # some archives hold components with leading zeros
 _TIMEOUT_S = (10.0, 300.0)  # to connect, and between two packets of an answer
 _SERIES_FIELDS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"]
-_SOP_INSTANCE_UID = "00080018"  # in the DICOM JSON model
+# In the DICOM JSON model.
+_STUDY_UID, _SERIES_UID, _SOP_INSTANCE_UID = "0020000D", "0020000E", "00080018"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -62,14 +63,22 @@ class Archive:
                                remedy="Correct it.") from error  # fmt: skip
         self._client.set_http_retry_params(retry=False)
 
+    def studies(self, **filters: str) -> set[str]:
+        """The UIDs of the studies that match ``filters`` (keywords and values, as QIDO-RS has them)."""
+        with _explained("list its studies"):
+            found = _all_pages(self._client.search_for_studies, _STUDY_UID, fields=["StudyInstanceUID"],
+                               search_filters=filters or None)  # fmt: skip
+            return {checked_uid(uid) for uid in found}
+
     def series(self, study_uid: str | None = None, **filters: str) -> list[SeriesEntry]:
         """The series of a study, or of all, that match ``filters`` (keywords and values, as QIDO-RS has them)."""
+        query: dict[str, Any] = {"fields": _SERIES_FIELDS, "search_filters": filters or None}
         with _explained("list its series"):
-            paged = study_uid is None and "SeriesInstanceUID" not in filters
-            found = self._client.search_for_series(study_uid, fields=_SERIES_FIELDS, search_filters=filters or None,
-                                                   get_remaining=paged)  # fmt: skip
-            entries = [_entry(_header(item), study_uid) for item in found]
-        # One that changes while it is listed page by page may come twice.
+            if study_uid is None and "SeriesInstanceUID" not in filters:
+                items = list(_all_pages(self._client.search_for_series, _SERIES_UID, **query).values())
+            else:
+                items = self._client.search_for_series(study_uid, **query)
+            entries = [_entry(_header(item), study_uid) for item in items]
         return list({entry.series_uid: entry for entry in entries}.values())
 
     def instance_uids(self, study_uid: str, series_uid: str) -> list[str]:
@@ -118,6 +127,9 @@ class _NewConnections(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request once the idle connections are closed."""
         request.headers["Connection"] = "close"
+        # A query may hold wildcards as they are (RFC 3986 section 3.4), and Orthanc knows them in no other form.
+        address, mark, query = str(request.url).partition("?")
+        request.url = address + mark + query.replace("%2A", "*").replace("%3F", "?")
         self.poolmanager.clear()
         return super().send(request, *args, **kwargs)
 
@@ -133,6 +145,23 @@ def checked_uid(text: str) -> str:
         raise DataError(f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.",
                         remedy="List the images.")  # fmt: skip
     return text
+
+
+def _all_pages(search: Callable[..., list[dict[str, Any]]], key: str, **query: Any) -> dict[str, dict[str, Any]]:
+    """What a search finds by its UID, page by page.
+
+    The client's own way to all pages goes on for ever where an archive disregards the offset, as Orthanc does in
+    searches by ModalitiesInStudy. One that changes while it is listed may come twice.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    read = 0
+    while True:
+        page = search(offset=read, **query)
+        new = {str(item[key]["Value"][0]): item for item in page}
+        if new.keys() <= found.keys():
+            return found
+        found |= new
+        read += len(page)
 
 
 def _entry(ds: Dataset, study_uid: str | None) -> SeriesEntry:

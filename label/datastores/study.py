@@ -27,7 +27,9 @@ from label.datastores.studies import Studies, StudyCase, image_path
 from label.datastores.uploads import read_upload
 
 _FIRST_DERIVED = 9111  # series number
-_STUDY_KEYWORDS = {"AccessionNumber", "PatientID", "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID"}
+# What studies are searched for by: PS3.18 table 10.6.1-5, and the description, which archives know too.
+_STUDY_KEYWORDS = {"AccessionNumber", "ModalitiesInStudy", "PatientID", "PatientName", "ReferringPhysicianName",
+                   "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID", "StudyTime"}  # fmt: skip
 
 
 class _Opened(NamedTuple):
@@ -50,13 +52,14 @@ class StudyDatastore(CaseDatastore):
     ----------
     archive : where the studies are
     cache : folder for what was fetched, readable by this user only; each archive gets a folder of its own in it
-    filters : QIDO-RS keywords and values of the studies that are listed, for example {"StudyDate": "20260101-"};
-        without them all studies are. Modality is passed over: cases are MR.
+    filters : QIDO-RS keywords of studies and the values that they must have, for example {"PatientID": "TRIAL*",
+        "StudyDate": "20260101-"}; without them all studies are listed. Modality may be MR, which cases are anyhow.
+        Only what is listed, suggested and trained on is filtered: a viewer may open any study that the archive holds.
 
     Raises
     ------
     OutputError : the cache cannot be written to
-    DataError : a filter is none of studies, so that parts of studies would be listed
+    DataError : a filter is none of studies, so that parts of studies would be listed; or its value cannot match
     """
 
     def __init__(self, archive: Archive, cache: Path, filters: Mapping[str, str] | None = None) -> None:
@@ -67,11 +70,7 @@ class StudyDatastore(CaseDatastore):
             raise OutputError(f"The cache cannot be written to: {error.strerror}.",
                               rule="Images are fetched into it.", remedy="Name another folder.") from error  # fmt: skip
         self._archive = archive
-        self._filters = {key: value for key, value in (filters or {}).items() if key != "Modality"}
-        if not _STUDY_KEYWORDS.issuperset(self._filters):
-            raise DataError(f"Studies are filtered by {', '.join(sorted(self._filters))}.",
-                            rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
-                            remedy="Filter by what all series of a study share.")  # fmt: skip
+        self._filters = _study_filters(filters or {})
         self._studies = Studies(archive, own / "studies")
         self._segmentations = Segmentations(archive, own / "studies")
 
@@ -169,13 +168,21 @@ class StudyDatastore(CaseDatastore):
         return uids
 
     def _tags_by_case(self) -> dict[str, list[str]]:
-        # A query for each modality: the archive is asked twice, however many studies it has.
-        cases = self._studies.complete(self._archive.series(Modality="MR", **self._filters))
+        # One query for the studies and one for each modality, however many studies there are.
+        wanted = self._archive.studies(**self._filters) if self._filters else None
+        cases = self._studies.complete(self._listed("MR", wanted))
         segmentations: dict[str, list[SeriesEntry]] = {}
-        for entry in self._archive.series(Modality="SEG", **self._filters):
+        for entry in self._listed("SEG", wanted):
             segmentations.setdefault(entry.study_uid, []).append(entry)
         return {case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations.get(case.study_uid, [])))
                 for case in cases}  # fmt: skip
+
+    def _listed(self, modality: str, wanted: set[str] | None) -> list[SeriesEntry]:
+        """The series of a modality in the wanted studies, in all for None."""
+        # The archive need not send what is not wanted; but Orthanc finds no series by the modalities of its study.
+        shared = {key: value for key, value in self._filters.items() if key != "ModalitiesInStudy"}
+        found = self._archive.series(Modality=modality, **shared)
+        return found if wanted is None else [entry for entry in found if entry.study_uid in wanted]
 
     def _canonical(self, image_id: str) -> str:
         return self._open(image_id).case.series[REFERENCE]
@@ -230,3 +237,23 @@ class StudyDatastore(CaseDatastore):
 
 def _not_here(found: str, remedy: str) -> DataError:
     return DataError(found, rule="The archive changes only by what is added to it.", remedy=remedy)
+
+
+def _study_filters(filters: Mapping[str, Any]) -> dict[str, str]:
+    """What studies are searched by. Messages name keywords only: values may identify patients."""
+    found = dict(filters)
+    if found.pop("Modality", "MR") != "MR":
+        raise DataError("The filter asks for another Modality than MR.",
+                        rule="Cases are T1, T1c, T2 and FLAIR, which are MR.",
+                        remedy="Leave Modality out of the filter.")  # fmt: skip
+    unknown = sorted(map(str, found.keys() - _STUDY_KEYWORDS))
+    if unknown:
+        raise DataError(f"Studies are filtered by {', '.join(unknown)}.",
+                        rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
+                        remedy="Filter by what all series of a study share.")  # fmt: skip
+    for key, value in found.items():
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"The filter's {key} is empty or no text.",
+                            rule="A value is text as QIDO-RS matches it; an empty one would match every study.",
+                            remedy='Give the value in quotes, or leave the keyword out.')  # fmt: skip
+    return found

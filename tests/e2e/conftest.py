@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from pydicom import dcmread
 
 from acuity.anatomy import Sequence
@@ -89,12 +90,15 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
+def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed (Debian package chromium)")
-    return found
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,22 @@ from acuity.volume import Volume
 from workbench.demo import store
 
 MODEL = ModelInfo("standin", "1.0.0", "0" * 64)
+_HEAD = "[2026-01-02 03:04:05,678] [90] [MainThread] [INFO]"
+_SAID = "Served: mean Dice 0.9000 on 1 validation cases, 0.8000 of the model that is served."
+# What GET /train/ answers one look after the other, in the words of MONAI Label, tqdm and the trainer.
+TRAINING: list[dict[str, object]] = [
+    {"status": "SUBMITTED"},
+    {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:91) - training on 1 cases"]},
+    {"status": "RUNNING", "details": ["coarse: 100%|##########| 150/150 [02:00<00:00,  1.25it/s, region=0.2712]",
+                                      "fine:  33%|###3      | 50/150 [01:00<02:00,  1.20s/it, region=0.2338]"]},
+    {"status": "DONE", "details": [f"{_HEAD} (label.learning.training:106) - version 1. {_SAID}",
+                                   f'{_HEAD} (__main__:70) - Result: {{"served": 1, "candidates": []}}']},
+]  # fmt: skip
+REFUSED: list[dict[str, object]] = [
+    {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:88) - reading"]},
+    {"status": "ERROR", "details": ["Traceback (most recent call last):", "acuity.errors.DataError: 1 corrected cases "
+                                    "are there to train on and 0 to validate on. Correct cases of more patients."]},
+]  # fmt: skip
 
 
 class LabelServer:
@@ -36,7 +53,9 @@ class LabelServer:
         self._labels, self._images, self._dicomweb = labels, images, dicomweb
         self.asked: list[tuple[str, str]] = []
         self.refuses = False
-        self._training: dict[str, object] | None = None
+        self.training = TRAINING
+        self._looks: Iterator[dict[str, object]] | None = None
+        self._looked: dict[str, object] = {}
 
     def app(self) -> Starlette:
         return Starlette(
@@ -71,15 +90,12 @@ class LabelServer:
 
     async def _train(self, request: Request) -> Response:
         self.asked.append((request.path_params["model"], "train"))
-        self._training = {"id": "1", "status": "RUNNING", "details": ["[INFO] (x) - Epoch: 1/2"], "seen": 0}
-        return JSONResponse(self._training)
+        self._looks = iter(self.training)
+        return JSONResponse({"id": "1", "status": "SUBMITTED"})
 
     async def _training_status(self, _: Request) -> Response:
-        """Two looks after its start the training is done."""
-        if self._training is None:
+        """At each look the training is a step further."""
+        if self._looks is None:
             return JSONResponse({"detail": "No Train Tasks Found"}, 404)
-        self._training["seen"] = int(str(self._training["seen"])) + 1
-        if int(str(self._training["seen"])) > 2:
-            self._training |= {"status": "DONE", "details": ["[INFO] (x) - The candidate is served."]}
-        return JSONResponse(self._training)
-
+        self._looked = next(self._looks, self._looked)
+        return JSONResponse({"id": "1", **self._looked})

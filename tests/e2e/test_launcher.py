@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,24 +10,11 @@ import httpx
 import pytest
 
 from acuity.errors import WorkbenchError
-from tests.unit.workbench.standin import free_port
+from tests.e2e.launched import Launcher, address
 from workbench import ohif
 from workbench.settings import read_settings
 
 pytestmark = pytest.mark.slow
-
-
-class Launcher:
-    """The command line on a state folder and ports of its own."""
-
-    def __init__(self, state: Path, repository: Path) -> None:
-        self.state, self._repository = state, repository
-        self.ports = {flag: free_port() for flag in ("--port", "--orthanc-port", "--label-port")}
-
-    def call(self, command: str) -> subprocess.CompletedProcess[str]:
-        words = [word for flag, port in self.ports.items() for word in (flag, str(port))]
-        return subprocess.run([sys.executable, "-m", "workbench", command, "--state", str(self.state), "--no-demo",
-                               *words], cwd=self._repository, capture_output=True, text=True, timeout=900)  # fmt: skip
 
 
 @pytest.fixture
@@ -41,11 +26,6 @@ def launcher(tmp_path: Path, repository: Path) -> Iterator[Launcher]:
     launcher = Launcher(tmp_path / "state", repository)
     yield launcher
     launcher.call("down")
-
-
-def address(output: str) -> str:
-    (line,) = (line for line in output.splitlines() if line.startswith("Open "))
-    return line.removeprefix("Open ")
 
 
 def test_up_and_down(launcher: Launcher) -> None:

@@ -224,10 +224,19 @@ def test_a_series_that_was_not_chosen_opens_nothing(place: Place, tmp_path: Path
 
 
 def test_a_filter_lists_whole_studies_only(place: Place, tmp_path: Path) -> None:
+    place.datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
     archive = Archive(place.orthanc.dicomweb)
-    for date, listed in (("20200101-20200131", [T1C]), ("20210101-", [])):
-        filters = {"StudyDate": date, "Modality": "MR"}
-        assert StudyDatastore(archive, place.cache, filters).list_images() == listed
+    patient = str(dcmread(next(place.study.rglob("*.dcm")), stop_before_pixels=True).PatientID)
+    for filters, listed in (
+        ({"StudyDate": "20200101-20200131", "Modality": "MR"}, [T1C]),
+        ({"StudyDate": "20210101-"}, []),
+        ({"PatientID": f"{patient[:3]}*"}, [T1C]),
+        ({"PatientID": "OTHER*"}, []),
+        ({"ModalitiesInStudy": "MR"}, [T1C]),
+        ({"ModalitiesInStudy": "CT"}, []),
+    ):
+        datastore = StudyDatastore(archive, place.cache, filters)
+        assert datastore.list_images() == datastore.get_labeled_images() == listed
     with pytest.raises(DataError, match="SeriesDescription"):
         StudyDatastore(archive, place.cache, {"SeriesDescription": "T1*"})
 

@@ -6,6 +6,7 @@ const SEGMENT = "tumour_segmentation";
 const SHARPEN_AND_SEGMENT = "super_resolve_and_segment";
 const SHARPEN = "super_resolution";
 const [LOOK_MS, SELDOM_MS] = [3000, 30000]; // between two looks at a training, and where there is none
+const GOES_ON = ["SUBMITTED", "RUNNING"]; // states of MONAI Label's tasks
 
 export class Panel {
   /** @param {Viewer} viewer */
@@ -18,6 +19,8 @@ export class Panel {
     this.status.setAttribute("role", "status");
     this.bar = document.createElement("progress");
     this.bar.style.width = "100%";
+    this.training = false; // whether one goes on
+    this.awaited = false; // whether the end of one is still to be told
     this.buttons = [
       this.button("segment", "Find tumor", () => this.segment(SEGMENT)),
       this.button("sharpen-and-segment", "Sharpen, then find tumor", () => this.segment(SHARPEN_AND_SEGMENT)),
@@ -67,7 +70,12 @@ export class Panel {
   rest(text, state = "done") {
     this.say(text, state);
     this.bar.hidden = this.cancel.hidden = true;
-    this.buttons.forEach((button) => (button.disabled = false));
+    this.enable();
+  }
+
+  enable() {
+    const working = this.root.dataset.state === "working";
+    this.buttons.forEach((button) => (button.disabled = working || (this.training && button.id === "acuity-train")));
   }
 
   /** Fill the bar to this part, 0 to 1; without one it only says that something goes on. */
@@ -83,10 +91,10 @@ export class Panel {
   async work(text, act) {
     const began = performance.now();
     const seconds = () => Math.round((performance.now() - began) / 1000);
-    this.buttons.forEach((button) => (button.disabled = true));
+    this.say(`${text} ...`, "working");
+    this.enable();
     this.bar.hidden = this.cancel.hidden = false;
     this.advance(undefined);
-    this.say(`${text} ...`, "working");
     const clock = setInterval(async () => {
       this.say(`${text} ... ${seconds()} s`, "working");
       const done = await server.inferenceDone().catch(() => undefined);
@@ -138,51 +146,74 @@ export class Panel {
   async train() {
     await this.work("Starting the training", async () => {
       await server.startTraining(SEGMENT);
+      this.awaited = true;
       return "Training";
     });
-    this.watchTraining();
+    await this.watchTraining();
   }
 
   /** Show how a training goes, from when the page opens until it ends. */
   async watchTraining() {
     clearTimeout(this.timer);
-    const task = await server.training().catch(() => null);
-    const running = task && ["RUNNING", "PENDING", "SCHEDULED"].includes(String(task.status).toUpperCase());
-    const button = this.buttons[4];
-    button.textContent = running ? "Training ..." : "Train";
-    button.disabled = Boolean(running);
-    if (running) {
-      this.trained = true;
-      const { done, text } = progressOf(task);
-      if (this.root.dataset.state !== "working") {
-        this.bar.hidden = false;
-        this.advance(done);
-        this.status.textContent = text;
-      }
-    } else if (this.trained) {
-      this.trained = false;
-      const failed = String(task?.status).toUpperCase() !== "DONE";
-      this.rest(failed ? "The training failed; its log says why." : outcomeOf(task), failed ? "failed" : "done");
+    try {
+      this.follow(await server.training());
+    } catch (error) {
+      console.error("Acuity:", error); // the server may answer at the next look
     }
+    clearTimeout(this.timer);
     if (this.root.isConnected) {
-      this.timer = setTimeout(() => this.watchTraining(), running ? LOOK_MS : SELDOM_MS);
+      this.timer = setTimeout(() => this.watchTraining(), this.awaited ? LOOK_MS : SELDOM_MS);
+    }
+  }
+
+  /** @param {object|null} task the last training, as MONAI Label tells of it */
+  follow(task) {
+    this.training = GOES_ON.includes(task?.status);
+    this.awaited ||= this.training;
+    this.buttons.find((button) => button.id === "acuity-train").textContent = this.training ? "Training ..." : "Train";
+    this.enable();
+    if (!this.awaited || this.root.dataset.state === "working") {
+      return; // nothing to tell, or not before the work that is shown is done
+    }
+    if (this.training) {
+      const { done, text } = progressOf(task);
+      this.bar.hidden = false;
+      this.advance(done);
+      this.status.textContent = text;
+    } else {
+      this.awaited = false;
+      const { text, state } = outcomeOf(task);
+      this.rest(text, state);
     }
   }
 }
 
-/** How far a training is: MONAI Label gives the last lines of its log. */
+/** How far a training is: MONAI Label gives the last lines of its log, the bars of both networks among them. */
 function progressOf(task) {
-  const lines = (task.details ?? []).filter(Boolean);
-  const epochs = lines.map((line) => /epoch[^0-9]*([0-9]+)\s*\/\s*([0-9]+)/i.exec(line)).filter(Boolean);
-  if (!epochs.length) {
+  const bars = linesOf(task).map((line) => /\b(coarse|fine): +\d+%\|[^|]*\| (\d+)\/(\d+) /.exec(line)).filter(Boolean);
+  if (!bars.length) {
     return { text: "Training ..." };
   }
-  const [, at, of] = epochs[epochs.length - 1].map(Number);
-  return { done: at / of, text: `Training: epoch ${at} of ${of}` };
+  const [, network, at, of] = bars[bars.length - 1];
+  const before = network === "fine" ? 0.5 : 0; // they are trained one after the other
+  return { done: before + (0.5 * Number(at)) / Number(of), text: `Training: ${network} network, step ${at} of ${of}` };
 }
 
+/** What came of a training, as its log says; only its own sentences, for the log ends with the whole result. */
 function outcomeOf(task) {
-  const lines = (task.details ?? []).filter((line) => /candidate|served|rejected|kept/i.test(line));
-  const last = lines[lines.length - 1];
-  return last ? last.replace(/^.*\) - /, "") : "The training is done.";
+  const said = (pattern) => linesOf(task).map((line) => pattern.exec(line)?.[1]).filter(Boolean).pop();
+  switch (task?.status) {
+    case "DONE":
+      return { text: said(/ - version \d+\. (.+)$/) ?? "The training is done.", state: "done" };
+    case "STOPPED":
+      return { text: "The training was stopped.", state: "done" };
+    default: {
+      const refusal = said(/^acuity\.errors\.\w+: (.+)$/);
+      return { text: `The training failed. ${refusal ?? "Its log says why."}`, state: "failed" };
+    }
+  }
+}
+
+function linesOf(task) {
+  return (task?.details ?? []).filter(Boolean);
 }

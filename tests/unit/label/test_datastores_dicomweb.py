@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from acuity.errors import ArchiveError, DataError
 from label.datastores.dicomweb import Archive, checked_uid
+from label.datastores.study import StudyDatastore
 
 
 @contextmanager
-def answering(status: int, body: bytes, content_type: str = "application/dicom+json") -> Iterator[str]:
-    """A server that always answers so; it counts nothing and knows nothing of DICOM."""
+def serving(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[str]:
+    """A server that answers with a status and a body to what is asked; it knows nothing of DICOM."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            status, body = answer(self.path)
             self.send_response(status)
-            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Type", "application/dicom+json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -36,6 +42,11 @@ def answering(status: int, body: bytes, content_type: str = "application/dicom+j
     finally:
         server.shutdown()
         server.server_close()
+
+
+def answering(status: int, body: bytes) -> Any:
+    """A server that always answers so."""
+    return serving(lambda _: (status, body))
 
 
 @pytest.mark.parametrize(
@@ -80,3 +91,123 @@ def test_an_address_that_is_none_is_refused() -> None:
 def test_what_is_no_uid_never_reaches_an_address(text: str) -> None:
     with pytest.raises(DataError, match="is no UID"):
         checked_uid(text)
+
+
+class TwoStudies:
+    """An archive with the MR studies 1.1 and 1.2, of which 1.2 alone matches; filters of series it disregards.
+
+    Offsets it disregards too, as Orthanc does in some searches.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        address = urlsplit(path)
+        resource = address.path.removeprefix("/dicom-web/")
+        query = {key: values[0] for key, values in parse_qs(address.query).items()}
+        self.asked.append((resource, query))
+        if resource not in ("studies", "series") or query.get("Modality") == "SEG":
+            return 200, b"[]"
+        studies = ["1.2"] if resource == "studies" else ["1.1", "1.2"]
+        found = [{"0020000D": {"vr": "UI", "Value": [study]}, "0020000E": {"vr": "UI", "Value": [f"{study}.9"]},
+                  "00080060": {"vr": "CS", "Value": ["MR"]}} for study in studies]  # fmt: skip
+        return 200, json.dumps(found).encode()
+
+    def looked_into(self) -> set[str]:
+        """The studies whose headers were asked for."""
+        return {resource.split("/")[1] for resource, _ in self.asked if resource.endswith("/metadata")}
+
+    def searched(self, resource: str) -> list[dict[str, str]]:
+        """The filters of each search, told by its first page."""
+        first = [query for asked, query in self.asked if asked == resource and query["offset"] == "0"]
+        return [{key: query[key] for key in query.keys() - {"includefield", "offset"}} for query in first]
+
+
+def test_only_studies_that_match_are_looked_into(tmp_path: Path) -> None:
+    archive = TwoStudies()
+    with serving(archive.answer) as url:
+        filters = {"PatientID": "TRIAL*", "ModalitiesInStudy": "MR", "Modality": "MR"}
+        StudyDatastore(Archive(url), tmp_path, filters).list_images()
+    assert archive.looked_into() == {"1.2"}
+    assert archive.searched("studies") == [{"PatientID": "TRIAL*", "ModalitiesInStudy": "MR"}]
+    # A series has no ModalitiesInStudy, and archives find none by it.
+    assert archive.searched("series") == [{"Modality": kind, "PatientID": "TRIAL*"} for kind in ("MR", "SEG")]
+
+
+def test_wildcards_are_sent_as_they_are() -> None:
+    asked: list[str] = []
+
+    def answer(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, b"[]"
+
+    with serving(answer) as url:
+        Archive(url).studies(PatientID="TRIAL-?&*")
+    (path,) = asked
+    assert "PatientID=TRIAL-?%26*" in path
+
+
+def test_without_a_filter_all_studies_are_looked_into(tmp_path: Path) -> None:
+    archive = TwoStudies()
+    with serving(archive.answer) as url:
+        StudyDatastore(Archive(url), tmp_path).list_images()
+    assert archive.looked_into() == {"1.1", "1.2"}
+    assert archive.searched("studies") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"Modality": "CT"}, "another Modality than MR"),
+        ({"SeriesDescription": "T1*", "BodyPartExamined": "HEAD"}, "by BodyPartExamined, SeriesDescription"),
+        ({"PatientID": ""}, "PatientID is empty"),
+        ({"StudyDate": 20260101}, "StudyDate is empty or no text"),
+        ({"PatientID": ["DOE1", "DOE2"]}, "PatientID is empty or no text"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_refused(tmp_path: Path, filters: dict[str, Any], found: str) -> None:
+    with pytest.raises(DataError) as refusal:
+        StudyDatastore(Archive("http://127.0.0.1:1/dicom-web"), tmp_path, filters)
+    assert found in refusal.value.found and refusal.value.remedy
+    assert "DOE" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "searched"),
+    [
+        (None, []),
+        ("{}", []),
+        ('{"Modality": "MR"}', []),
+        ('{"PatientID": "TRIAL*"}', [{"PatientID": "TRIAL*"}]),
+    ],
+)
+def test_the_servers_setting_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, searched: list[dict[str, str]]
+) -> None:
+    """MONAI Label's own default, CT, hides nothing; what somebody sets is searched by."""
+    archive = TwoStudies()
+    with serving(archive.answer) as url:
+        label_app(tmp_path, monkeypatch, url, value).datastore().list_images()
+    assert archive.searched("studies") == searched
+
+
+def test_a_setting_that_asks_for_ct_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="another Modality than MR"):
+        label_app(tmp_path, monkeypatch, "http://127.0.0.1:1/dicom-web", '{"Modality": "CT"}')
+
+
+def label_app(folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, search_filter: str | None) -> Any:
+    """The app on an archive, as the server makes it where the environment has this setting."""
+    from monailabel.config import Settings
+    from monailabel.interfaces import app
+
+    from label import main
+
+    monkeypatch.setenv("MONAI_LABEL_SESSION_PATH", str(folder / "sessions"))
+    monkeypatch.delenv("MONAI_LABEL_DICOMWEB_SEARCH_FILTER", raising=False)
+    if search_filter is not None:
+        monkeypatch.setenv("MONAI_LABEL_DICOMWEB_SEARCH_FILTER", search_filter)
+    for module in (app, main):
+        monkeypatch.setattr(module, "settings", Settings(_env_file=None))
+    return main.AcuityLabel(str(folder), url, {"models": str(folder / "models")})
