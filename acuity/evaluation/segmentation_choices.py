@@ -36,7 +36,7 @@ FIRST_PHANTOM = 500  # seed: those for training have higher ones, those for test
 
 # Candidates of each choice, the least change first: the first of those within MARGIN of the best is taken.
 FINE_VIEWS = (len(LEFT_RIGHT), 1, len(ALL_VIEWS))
-FINE_WEIGHTS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.0, 1.0)
+FINE_WEIGHTS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9, 0.0, 1.0)
 THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 SMALLEST_PARTS = (0.0, 0.05, 0.1, 0.2)  # more would leave out true second lesions, which few of the cases have
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumours

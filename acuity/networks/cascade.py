@@ -15,7 +15,7 @@ class CoarseToFine(nn.Module):
     """Two networks: one sees the image pooled to half its resolution, the other as it is; their logits are averaged.
 
     The coarse one sees the whole brain at once and finds the tumour; the fine one draws its border. They are trained
-    one after the other, the fine one starting from the coarse weights where both are of one kind.
+    one after the other.
 
     Parameters
     ----------
@@ -66,22 +66,21 @@ class Ensemble(nn.Module):
         return total / len(self.networks)
 
 
-def ensemble_state(pairs: Seq[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """One state_dict of several trained pairs, for a ``CoarseToFine`` whose stages are ``Ensemble``s of theirs.
+def part_state(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The weights of one part of a ``CoarseToFine``, by the part's own names.
 
     What scores the levels of deep supervision is left out: it serves training alone.
 
     Parameters
     ----------
-    pairs : state_dicts of ``CoarseToFine``, in the order of the ensembles' members; a single one keeps its names
+    state : state_dict of a ``CoarseToFine`` that holds the part; or of one whose whole stage is the part, as
+        ``acuity.training.cascade`` leaves it of an ensemble's member; or of the part alone
+    part : "coarse", "fine", or a member of an ensemble such as "fine.networks.0"
     """
-    state = {}
-    for number, pair in enumerate(pairs):
-        for name, value in pair.items():
-            stage, rest = name.split(".", maxsplit=1)
-            if not rest.startswith("deep_heads."):
-                state[name if len(pairs) == 1 else f"{stage}.networks.{number}.{rest}"] = value
-    return state
+    stage = part.split(".")[0]
+    start = next((f"{name}." for name in (part, stage) if any(key.startswith(f"{name}.") for key in state)), "")
+    own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+    return {key: value for key, value in own.items() if not key.startswith("deep_heads.")}
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -1,31 +1,47 @@
-"""2D networks on volumes: every axial slice for itself."""
+"""2D networks on volumes: every slice of one plane for itself."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Plane = Literal["axial", "coronal", "sagittal"]
+
 MULTIPLE = 32  # pixels; the 2D networks of ours halve a slice five times at most
 AT_ONCE = 16  # slices in memory
 
 
-class AxialSlices(nn.Module):
+class Slices(nn.Module):
     """Shows a 2D network a volume slice by slice, so that 2D and 3D networks are trained and run alike.
 
     Parameters
     ----------
     network : (N, C, H, W), multiples of 32, to (N, C', H, W)
+    plane : of the slices, for volumes whose i runs to the left or right, j to the front or back, k up or down
+
+    Raises
+    ------
+    ValueError : for another plane
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, plane: Plane = "axial") -> None:
         super().__init__()
+        if plane not in get_args(Plane):
+            raise ValueError(f"the plane is {plane!r}; there are {', '.join(get_args(Plane))}")
         self.network = network
+        self.across = {"axial": 4, "coronal": 3, "sagittal": 2}[plane]  # axis of (N, C, I, J, K)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, C, I, J, K) of any size, axial slices along k, to logits (N, C', I, J, K)."""
-        n, channels, i, j, k = image.shape
-        slices = image.permute(0, 4, 1, 2, 3).reshape(n * k, channels, i, j)
-        slices = F.pad(slices, (0, -j % MULTIPLE, 0, -i % MULTIPLE))
-        logits = torch.cat([self.network(part) for part in slices.split(AT_ONCE)])[..., :i, :j]
-        return logits.reshape(n, k, -1, i, j).permute(0, 2, 3, 4, 1)
+        """(N, C, I, J, K) of any size to logits (N, C', I, J, K)."""
+        stacked = image.movedim(self.across, 1)
+        n, slices = stacked.shape[:2]
+        logits = self._of_slices(stacked.flatten(0, 1))
+        return logits.unflatten(0, (n, slices)).movedim(1, self.across)
+
+    def _of_slices(self, slices: Tensor) -> Tensor:
+        height, width = slices.shape[-2:]
+        padded = F.pad(slices, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+        return torch.cat([self.network(part) for part in padded.split(AT_ONCE)])[..., :height, :width]

@@ -1,11 +1,10 @@
-"""Training the released coarse-to-fine pair: the coarse network first, then the fine one from its weights."""
+"""Training the released coarse-to-fine pair, one part after the other."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence as Seq
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,10 @@ from acuity.data.patches import PreparedCase
 from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains, grafts_of
 from acuity.data.tumor_free import PHANTOMS, tumor_free_brains
+from acuity.errors import DataError
 from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
-from acuity.networks.cascade import CoarseToFine
+from acuity.losses.segmentation import RegionLoss, dice_cross_entropy_loss
+from acuity.networks.cascade import CoarseToFine, part_state
 from acuity.training import segmentation
 from acuity.training.segmentation_recipe import SegmentationRecipe
 
@@ -33,11 +34,13 @@ def pooled(case: PreparedCase) -> PreparedCase:
 def train(
     network: CoarseToFine,
     *,
-    stage: Literal["coarse", "fine"],
+    part: str,
     data: str | None = None,
     folder: str,
     iterations: int,
     patch: Seq[int] = (48, 64, 48),
+    batch: int = 1,
+    loss: RegionLoss = dice_cross_entropy_loss,
     learning_rate: float = 2e-3,
     tumor_share: float = 0.6,
     other_share: float = 0.4,
@@ -54,16 +57,19 @@ def train(
     validation_cases: Seq[PreparedCase] | None = None,
     device: str | None = None,
 ) -> Path:
-    """Train one stage by Dice and cross-entropy, resuming where it was cut.
+    """Train one part, resuming where it was cut.
 
-    Validated and kept are both networks together, as they are released but for the mirrored views; in the coarse stage
-    the coarse one alone counts. The weights of the other stage pass through unchanged.
+    Validated and kept are both networks together, as they are released but for the mirrored views; while the coarse
+    network is trained it alone counts, and a member of an ensemble stands for all its stage. The weights of the other
+    stage pass through unchanged. ``load_part`` puts what is kept into a network.
 
     Parameters
     ----------
-    stage : "coarse" (images pooled by 2) or "fine" (full resolution)
+    part : "coarse" (images pooled by 2), "fine" (full resolution), or a member of either's ensemble, such as
+        "fine.networks.0"
     data : folder of BraTS cases, see ``brats.data_folder``
-    patch : voxels of the stage's resolution, multiples of 8
+    patch : voxels of the stage's resolution, multiples of 8, or 1 across slices
+    batch : patches of a step
     initial_weights : a state_dict of ``network`` to start from
     degraded, degraded_share : files of ``acuity.training.degraded``, and how often their cases stand in
     other_share : patches of brains that are no cases: the healthy halves of cases, mirrored, and ``phantoms`` phantoms,
@@ -79,6 +85,7 @@ def train(
         validation_cases = prepare_cases(source, split["validation"])
     variants = segmentation.read_variants(degraded, [case.name for case in train_cases])
     tumor_free = tumor_free_brains(train_cases, phantoms) if other_share else []
+    stage = part.split(".")[0]
     if stage == "coarse":
         tumor_free = [pooled(c) for c in tumor_free]
         train_cases = [pooled(c) for c in train_cases]
@@ -87,7 +94,6 @@ def train(
     other = OtherBrains(tumor_free, grafts_of(train_cases, spacing)) if tumor_free else None
     if initial_weights is not None:
         network.load_state_dict(torch.load(initial_weights, map_location="cpu", weights_only=True))
-    trained = network.coarse if stage == "coarse" else network.fine
 
     def release(average: nn.Module) -> nn.Module:
         released = copy.deepcopy(network)
@@ -96,12 +102,38 @@ def train(
             released.fine_weight = 0.0
         return released
 
-    return segmentation.train(
-        SegmentationRecipe(trained, learning_rate=learning_rate, patch=patch), train_cases, validation_cases,
-        folder=folder, iterations=iterations, variants=variants, variant_share=degraded_share, consistency=consistency,
-        augmentation=augmentation, tumor_share=tumor_share, other=other, other_share=other_share, spacing=spacing,
-        ema=ema, seed=seed, validate_every=validate_every, device=device, release=release, logits_of=_one_view,
+    recipe = SegmentationRecipe(
+        network.get_submodule(part), loss, learning_rate=learning_rate, patch=patch, batch=batch
     )  # fmt: skip
+    return segmentation.train(
+        recipe, train_cases, validation_cases, folder=folder, iterations=iterations, variants=variants,
+        variant_share=degraded_share, consistency=consistency, augmentation=augmentation, tumor_share=tumor_share,
+        other=other, other_share=other_share, spacing=spacing, ema=ema, seed=seed, validate_every=validate_every,
+        device=device, release=release, logits_of=_one_view,
+    )  # fmt: skip
+
+
+def load_part(network: CoarseToFine, part: str, weights: str | Path) -> None:
+    """Load one part from a file of weights.
+
+    Parameters
+    ----------
+    part : as ``train`` takes it
+    weights : a state_dict as ``acuity.networks.cascade.part_state`` takes it
+
+    Raises
+    ------
+    DataError : a file that holds no weights of the part
+    """
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        network.get_submodule(part).load_state_dict(part_state(state, part))
+    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way
+        raise DataError(
+            f"{weights} does not hold weights of the part {part} ({type(error).__name__}).",
+            rule="They are a state_dict of the whole network, or of the part alone, of the size that is defined.",
+            remedy="Name the best.pt of the part's training, or change the network's definition.",
+        ) from error
 
 
 def _one_view(network: nn.Module, image: Tensor) -> Tensor:

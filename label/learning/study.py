@@ -164,22 +164,32 @@ def means(rows: Seq[Mapping[str, str]]) -> dict[tuple[str, str, str], float]:
 
 
 def summary(rows: Seq[Mapping[str, str]]) -> str:
-    """Markdown: mean Dice of each arm, and paired differences with 95 % intervals over the test cases."""
+    """Markdown: mean Dice of each arm, and paired differences with 95 % intervals over the test cases.
+
+    A difference is called real where its interval leaves out 0 and it has one sign with every seed.
+    """
     by_case = means(rows)
     seeds = sorted({seed for seed, _, _ in by_case})
     cases = sorted({case for _, _, case in by_case})
 
-    def of(arm: str) -> np.ndarray:
-        return np.array([np.mean([by_case[seed, arm, case] for seed in seeds]) for case in cases])
-
-    lines = [f"Mean Dice of ET, TC and WT on {len(cases)} test cases, {len(seeds)} seeds.", "",
-             "| training | Dice |", "|---|---|", *(f"| {arm} | {of(arm).mean():.3f} |" for arm in ARMS), "",
-             "| difference | mean | 95 % interval | |", "|---|---|---|---|"]  # fmt: skip
+    # Seeds along the first axis, cases along the second.
+    dice_of = {arm: np.array([[by_case[seed, arm, case] for case in cases] for seed in seeds]) for arm in ARMS}
+    lines = [f"Mean Dice of ET, TC and WT on {len(cases)} test cases, {len(seeds)} seeds. Intervals are over the "
+             "cases, of the mean over seeds.", "", "| training | Dice | by seed |", "|---|---|---|",
+             *(f"| {arm} | {dice_of[arm].mean():.3f} | {_by_seed(dice_of[arm], '.3f')} |" for arm in ARMS), "",
+             "| difference | mean | 95 % interval | by seed | |", "|---|---|---|---|---|"]  # fmt: skip
     for better, worse in ((RANDOM, NONE), (UNCERTAINTY, NONE), (UNCERTAINTY, RANDOM)):
-        one = paired_difference(of(better) - of(worse))
-        verdict = "real" if one.real else "may be chance"
-        lines.append(f"| {better} - {worse} | {one.mean:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {verdict} |")
+        gain = dice_of[better] - dice_of[worse]
+        one = paired_difference(gain.mean(axis=0))
+        same_sign = len(set(np.sign(gain.mean(axis=1)))) == 1
+        verdict = "real" if one.real and same_sign else "may be chance"
+        lines.append(f"| {better} - {worse} | {one.mean:+.3f} | {one.low:+.3f} to {one.high:+.3f} | "
+                     f"{_by_seed(gain, '+.3f')} | {verdict} |")  # fmt: skip
     return "\n".join([*lines, ""])
+
+
+def _by_seed(values: np.ndarray, form: str) -> str:
+    return ", ".join(format(value, form) for value in values.mean(axis=1))
 
 
 def _corrections(
@@ -205,7 +215,7 @@ def _train(
     iterations = plan.iterations if start is None else plan.tuning
     torch.manual_seed(seed)
     return cascade.train(
-        _pair(plan), stage="coarse", folder=str(folder), iterations=iterations, patch=plan.patch,
+        _pair(plan), part="coarse", folder=str(folder), iterations=iterations, patch=plan.patch,
         learning_rate=plan.learning_rate if start is None else plan.tuning_rate, other_share=0.0, ema=0.98, seed=seed,
         initial_weights=None if start is None else str(start), validate_every=iterations, device=device,
         train_cases=[data.pool[name] for name in names], validation_cases=[data.shown],

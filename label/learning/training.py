@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from acuity.data.augmentation import STANDARD
 from acuity.errors import BundleError, DataError
@@ -140,11 +140,10 @@ def _trained(
                           rule="A coarse-to-fine pair is trained on.",
                           remedy="Serve the released bundle.")  # fmt: skip
     weights = start
-    stages: tuple[Literal["coarse", "fine"], ...] = ("coarse", "fine")
-    for stage in stages:
-        _log.info("stage %s", stage)
+    for part in ("coarse", "fine"):
+        _log.info("part %s", part)
         weights = cascade.train(
-            network, stage=stage, folder=str(work / stage), iterations=settings.iterations, patch=settings.patch,
+            network, part=part, folder=str(work / part), iterations=settings.iterations, patch=settings.patch,
             learning_rate=settings.learning_rate, other_share=0.0, ema=0.98, seed=settings.seed,
             validate_every=settings.iterations, augmentation=STANDARD, initial_weights=str(weights),
             train_cases=train_cases, validation_cases=shown,

@@ -25,7 +25,7 @@ from label.tasks.models import ServedModels
 from label.tasks.spaces import labels_in_reference_space, labels_on_series
 
 Report = Callable[[float], None]
-_KEPT = 2  # cases whose preparation is kept: the one that is worked on, and the one before
+_KEPT = 2  # cases of which is kept what was worked out: the one that is worked on, and the one before
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Finding:
 class Workplace:
     """The models, and what was worked out for the cases of late.
 
-    Finding the brain and aligning the series takes longer than the network: it is done once for the same images.
+    Finding the brain and aligning the series takes longer than the network, super-resolution minutes: each is done once
+    for the same images.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ class Workplace:
         self.models = models
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
         self._found: OrderedDict[tuple[str, str], SegmentationResult] = OrderedDict()
+        self._sharpened: OrderedDict[tuple[str, str], SuperResolved] = OrderedDict()
 
     def segment(self, case: Case, report: Report) -> Finding:
         """Find the tumor in the images as they were measured; raises as the library's calls."""
@@ -108,11 +110,14 @@ class Workplace:
         return Finding(case.opened.with_array(found), bundle)
 
     def _super_resolve(self, case: Case, report: Report) -> tuple[Prepared, SuperResolved]:
-        prepared, _ = self._prepare(case)
+        prepared, key = self._prepare(case)
         report(0.05)
-        images = super_resolve_study(prepared, self.models.super_resolution,
-                                     progress=lambda done: report(0.05 + 0.95 * done))  # fmt: skip
-        return prepared, images
+        bundle = self.models.super_resolution
+        known = self._sharpened.get((key, bundle.weights_sha256))
+        if known is None:
+            known = super_resolve_study(prepared, bundle, progress=lambda done: report(0.05 + 0.95 * done))
+            _keep(self._sharpened, (key, bundle.weights_sha256), known)
+        return prepared, known
 
     def _measured(self, prepared: Prepared, key: str, bundle: Bundle, report: Report) -> SegmentationResult:
         known = self._found.get((key, bundle.weights_sha256))

@@ -22,6 +22,7 @@ from acuity import __version__
 from acuity.inference.bundle import load_bundle
 from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
+from scripts.release_segmentation import assembled
 from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
 
 SUPER_RESOLUTION = "brain_mri_super_resolution"
@@ -247,26 +248,33 @@ TINY_SEGMENTATION = {
     "validation_cases": "@train_cases",
     "imports": [
         "$import torch", "$import os", "$import pathlib", "$from acuity.data.augmentation import HOSPITAL",
+        "$from acuity.losses.segmentation import cross_entropy_loss", "$from acuity.training.cascade import load_part",
         "$from acuity.data.preparation import prepare_cases as acuity_prepare",
     ],
     "coarse#patch": [8, 8, 8],
-    "fine#patch": [8, 8, 8],
+    "axial#patch": [8, 8, 1],
+    "coronal#patch": [8, 1, 8],
+    "sagittal#patch": [1, 8, 8],
 }  # fmt: skip
 
 
 @pytest.mark.slow
 def test_segmentation_trains_resumes_and_logs(tiny_brats: Path, tmp_path: Path) -> None:
     arguments = {**TINY_SEGMENTATION, "dataset_dir": str(tiny_brats), "output_dir": str(tmp_path), "device": "cpu"}
-    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "fine#iterations": 1})
+    iterations = {f"{part}#iterations": 1 for part in ("coarse", "axial", "coronal", "sagittal")}
+    run(SEGMENTATION, "train", **arguments, **iterations)
     coarse = torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)
     assert coarse["iteration"] == 1
-    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "fine#iterations": 2})
+    run(SEGMENTATION, "train", **arguments, **{**iterations, "sagittal#iterations": 2})
     assert torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)["iteration"] == 1
-    assert torch.load(tmp_path / "fine" / "checkpoint.pt", weights_only=True)["iteration"] == 2
-    assert len(list((tmp_path / "fine" / "log").glob("events.*"))) == 2
+    assert torch.load(tmp_path / "sagittal" / "checkpoint.pt", weights_only=True)["iteration"] == 2
+    assert len(list((tmp_path / "sagittal" / "log").glob("events.*"))) == 2
     parser = ConfigParser(ConfigParser.load_config_file(config(SEGMENTATION, "inference")))
-    best = torch.load(tmp_path / "fine" / "best.pt", weights_only=True)
-    parser.get_parsed_content("network_def").load_state_dict(best)
+    network = parser.get_parsed_content("network_def")
+    parts = {"coarse": "coarse", "fine.networks.0": "axial", "fine.networks.1": "coronal",
+             "fine.networks.2": "sagittal"}
+    weights = [f"{part}={tmp_path / folder / 'best.pt'}" for part, folder in parts.items()]
+    assert set(assembled(network, weights)) == set(network.state_dict())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The script that puts trained pairs into the segmentation's bundle, with networks of one convolution."""
+"""The script that puts trained weights into the segmentation's bundle, with networks of one convolution."""
 
 from __future__ import annotations
 
@@ -29,16 +29,14 @@ def threshold(value: float) -> CoarseToFine:
     return pair
 
 
-def write_pairs(folder: Path, *values: float) -> list[Path]:
-    files = [folder / f"{number}.pt" for number in range(len(values))]
-    for file, value in zip(files, values, strict=True):
-        torch.save(threshold(value).state_dict(), file)
-    return files
+def write_pair(folder: Path, value: float) -> str:
+    torch.save(threshold(value).state_dict(), folder / f"{value}.pt")
+    return str(folder / f"{value}.pt")
 
 
-def write_bundle(folder: Path, stage: dict) -> Path:
+def write_bundle(folder: Path, stage: dict, fine: dict | None = None) -> Path:
     (folder / "configs").mkdir(parents=True)
-    network = {"_target_": "acuity.networks.cascade.CoarseToFine", "coarse": stage, "fine": stage}
+    network = {"_target_": "acuity.networks.cascade.CoarseToFine", "coarse": stage, "fine": fine or stage}
     (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": network}))
     (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1.0.0"}))
     return folder
@@ -51,20 +49,26 @@ def block(value: float) -> PreparedCase:
     return PreparedCase("block", image.half(), torch.zeros(3, 32, 32, 32, dtype=torch.uint8))
 
 
-def test_pairs_become_the_ensemble_that_the_bundle_defines(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "bundle", ENSEMBLE)
-    release(bundle, write_pairs(tmp_path, 1.0, 2.5), [])
+def test_parts_of_trainings_become_the_network_that_the_bundle_defines(tmp_path: Path) -> None:
+    """The coarse network of one pair, the fine one of another, and a network that was trained alone."""
+    bundle = write_bundle(tmp_path / "bundle", STAGE, fine=ENSEMBLE)
+    alone = tmp_path / "alone.pt"
+    torch.save(threshold(0.5).fine.state_dict(), alone)
+    first, second = write_pair(tmp_path, 1.0), write_pair(tmp_path, 2.5)
+    release(bundle, [f"coarse={first}", f"fine.networks.0={second}", f"fine.networks.1={alone}"], [])
     network = load_bundle(tmp_path, "bundle").network
+    assert isinstance(network, CoarseToFine)
     image = torch.full((1, 4, 32, 32, 32), 3.0)
-    torch.testing.assert_close(network(image), torch.full((1, 3, 32, 32, 32), 3 - 1.75))
+    torch.testing.assert_close(network.coarse_logits(image), torch.full((1, 3, 32, 32, 32), 3 - 1.0))
+    torch.testing.assert_close(network.fine_logits(image), torch.full((1, 3, 32, 32, 32), 3 - 1.5))
 
 
 @pytest.mark.parametrize(("intensity", "precision"), [(3.0, "half"), (1.0, "single")])
-def test_half_precision_only_where_it_changes_no_label(tmp_path: Path, intensity: float, precision: str) -> None:
+def test_half_precision_where_it_changes_next_to_no_label(tmp_path: Path, intensity: float, precision: str) -> None:
     """0.9999 is 1 in half precision: then 1 is no longer above it."""
     bundle = write_bundle(tmp_path / "bundle", STAGE)
     case = block(intensity)
-    said = release(bundle, write_pairs(tmp_path, 0.9999), [case])
+    said = release(bundle, [write_pair(tmp_path, 0.9999)], [case])
     assert f"{precision} precision" in said
     dtypes = {value.dtype for value in torch.load(bundle / "models" / "model.pt", weights_only=True).values()}
     assert dtypes == {torch.float16 if precision == "half" else torch.float32}
@@ -73,13 +77,26 @@ def test_half_precision_only_where_it_changes_no_label(tmp_path: Path, intensity
     assert (bias[0] == torch.tensor(-0.9999).half().float()) == (precision == "half")
 
 
-def test_what_does_not_fit_is_refused_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (["fine={pair}"], "Weights of coarse are given 0 times"),
+        (["{pair}", "coarse={pair}"], "Weights of coarse are given 2 times"),
+        (["{pair}", "fine.networks.0={pair}"], "Weights of fine.networks.0 are given 1 times"),
+        (["{other}"], "other.pt does not hold weights of the part coarse"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_written(tmp_path: Path, weights: list[str], said: str) -> None:
     bundle = write_bundle(tmp_path / "bundle", STAGE)
-    with pytest.raises(DataError, match="do not fit the bundle's network"):
-        release(bundle, write_pairs(tmp_path, 1.0, 2.0), [])
-    (tmp_path / "other.pt").write_bytes(b"nothing of the kind")
-    with pytest.raises(DataError, match="other.pt cannot be read as weights"):
-        release(bundle, [tmp_path / "other.pt"], [])
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"nothing of the kind")
+    files = {"pair": write_pair(tmp_path, 1.0), "other": other}
+    with pytest.raises(DataError, match=said):
+        release(bundle, [item.format(**files) for item in weights], [])
     assert not (bundle / "models").exists()
-    code = main(["--pair", "a.pt", "--bundle", str(bundle), "--data", str(tmp_path / "nowhere")])
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_bundle(tmp_path / "bundle", STAGE)
+    code = main(["--weights", "a.pt", "--bundle", str(bundle), "--data", str(tmp_path / "nowhere")])
     assert code == DataError.exit_code and "nowhere" in capsys.readouterr().err

@@ -241,6 +241,19 @@ def bright(name: str) -> PreparedCase:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("gains", "verdict"), [((0.1, 0.1), "real"), ((0.3, -0.1), "may be chance")])
+def test_a_difference_is_real_where_every_seed_agrees(gains: tuple[float, float], verdict: str) -> None:
+    """Over the cases alone, both gains are as sure as can be."""
+    rows = [
+        {"seed": str(seed), "arm": arm, "case": f"case {case}", "region": "WT",
+         "dice": str(0.5 + 0.001 * case + (gain if arm == study.UNCERTAINTY else 0.0))}
+        for seed, gain in enumerate(gains) for arm in study.ARMS for case in range(6)
+    ]  # fmt: skip
+    lines = study.summary(rows).splitlines()
+    (line,) = (line for line in lines if line.startswith("| uncertainty - random |"))
+    assert line.endswith(f"| {gains[0]:+.3f}, {gains[1]:+.3f} | {verdict} |")
+
+
 def test_the_study_runs_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     pool = {case.name: case for case in map(bright, ("a", "b", "c", "d", "e"))}
     data = study.Data(pool, bright("shown"), [bright(f"test {n}") for n in range(2)])

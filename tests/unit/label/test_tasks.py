@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from acuity.anatomy import Sequence
 from acuity.errors import DataError, MissingSequenceError
 from acuity.volume import Grid
+from label.case import read_case
 from label.datastores.folder import FolderDatastore
 from label.learning.doubts import Doubts
+from label.tasks import work
 from label.tasks.infer import CaseTask, make_tasks
 from label.tasks.models import ServedModels
 from label.tasks.running import RUNNING, Running
@@ -94,6 +96,24 @@ def test_super_resolution_is_segmented_on_the_same_grid(tasks: dict[str, CaseTas
     assert found.same_as(GRID)
     assert np.linalg.norm(centroid(mask, found) - lesion_centroid()) < 3.0
     assert said["super_resolution"]["bundle"] == "brain_mri_super_resolution"
+
+
+def test_images_are_super_resolved_once(workplace: Workplace, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sharpens to look, and then to find the tumor, waits once."""
+    made: list[object] = []
+
+    def make(*_: object, **__: object) -> object:
+        made.append(object())
+        return made[-1]
+
+    monkeypatch.setattr(work, "super_resolve_study", make)
+    mine = Workplace(workplace.models)
+    store = FolderDatastore(root)
+    plain, moved = (read_case(Path(store.get_image_uri(name))) for name in ("plain", "case"))
+    first = mine.super_resolve(plain, lambda _: None)
+    assert mine.super_resolve(plain, lambda _: None) is first
+    assert mine.super_resolve(moved, lambda _: None) is not first
+    assert len(made) == 2
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from monai.networks.nets import SegResNet
 from torch import nn
 from torch.nn import functional as F
 
-from acuity.networks.cascade import CoarseToFine, Ensemble, ensemble_state
+from acuity.networks.cascade import CoarseToFine, Ensemble, part_state
 from acuity.networks.equiunet import EquiUnet
 
 
@@ -68,25 +68,24 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     torch.testing.assert_close(Ensemble(members)(image), expected)
 
 
-def pair_of(make: Callable[[], nn.Module]) -> CoarseToFine:
-    return CoarseToFine(make(), make(), fine_weight=0.3).eval()
+@pytest.mark.parametrize("part", ["coarse", "fine"])
+def test_a_part_is_taken_out_of_a_pair_or_as_it_is_without_deep_supervision(part: str) -> None:
+    pair = CoarseToFine(EquiUnet(width=16, deep_supervision=True), EquiUnet(width=16, deep_supervision=True))
+    trained = pair.get_submodule(part).state_dict()
+    expected = {name: value for name, value in trained.items() if not name.startswith("deep_heads.")}
+    assert len(expected) < len(trained)
+    for state in (pair.state_dict(), trained):
+        found = part_state(state, part)
+        assert set(found) == set(expected)
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@torch.inference_mode()
-def test_trained_pairs_become_a_pair_of_ensembles() -> None:
-    """The logits are linear in the stages': the mean of the pairs' own."""
-    torch.manual_seed(0)
-    pairs = [pair_of(equiunet), pair_of(segresnet)]
-    together = CoarseToFine(Ensemble([equiunet(), segresnet()]), Ensemble([equiunet(), segresnet()]), 0.3).eval()
-    together.load_state_dict(ensemble_state([pair.state_dict() for pair in pairs]))
-    image = torch.randn(1, 4, 32, 16, 16)
-    expected = torch.stack([pair(image) for pair in pairs]).mean(dim=0)
-    torch.testing.assert_close(together(image), expected)
-
-
-def test_one_pair_stays_as_it_is_but_for_deep_supervision() -> None:
-    trained = CoarseToFine(EquiUnet(width=16, deep_supervision=True), EquiUnet(width=16, deep_supervision=True))
-    released = CoarseToFine(equiunet(), equiunet())
-    released.load_state_dict(ensemble_state([trained.state_dict()]))
-    for name, value in released.state_dict().items():
-        torch.testing.assert_close(value, trained.state_dict()[name])
+def test_a_member_is_taken_out_of_its_ensemble_or_of_a_pair_whose_stage_it_is() -> None:
+    members = [equiunet(), equiunet()]
+    whole = CoarseToFine(equiunet(), Ensemble(members)).state_dict()
+    trained = CoarseToFine(equiunet(), members[1]).state_dict()
+    for state in (whole, trained):
+        found = part_state(state, "fine.networks.1")
+        expected = members[1].state_dict()
+        assert set(found) == set(expected)
+        assert all(torch.equal(found[name], value) for name, value in expected.items())

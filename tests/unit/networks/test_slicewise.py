@@ -1,24 +1,32 @@
 """2D networks on volumes."""
 
+import pytest
 import torch
 
-from acuity.networks.slicewise import AT_ONCE, AxialSlices
+from acuity.networks.slicewise import AT_ONCE, Slices
 from acuity.networks.unet2d import UNet2d
 
 
 @torch.inference_mode()
-def test_each_axial_slice_is_seen_for_itself():
+@pytest.mark.parametrize(("plane", "axis"), [("axial", 4), ("coronal", 3), ("sagittal", 2)])
+def test_each_slice_of_the_plane_is_seen_for_itself(plane, axis):
     torch.manual_seed(0)
     network = UNet2d(width=4).eval()
-    volume = torch.randn(2, 4, 32, 64, AT_ONCE - 3)  # more slices in all than are in memory at once
-    logits = AxialSlices(network)(volume)
-    assert logits.shape == (2, 3, 32, 64, AT_ONCE - 3)
-    for n, k in ((0, 0), (0, 5), (1, AT_ONCE - 4)):
-        torch.testing.assert_close(logits[n, ..., k], network(volume[n : n + 1, ..., k])[0], atol=1e-5, rtol=1e-4)
+    sizes = [32, 64]
+    sizes.insert(axis - 2, AT_ONCE - 3)  # more slices in both volumes together than are in memory at once
+    volume = torch.randn(2, 4, *sizes)
+    logits = Slices(network, plane)(volume)
+    assert logits.shape == (2, 3, *sizes)
+    for n, at in ((0, 0), (0, 5), (1, AT_ONCE - 4)):
+        expected = network(volume[n : n + 1].select(axis, at))[0]
+        torch.testing.assert_close(logits[n].select(axis - 1, at), expected, atol=1e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
-def test_any_size_is_taken_and_padded_at_the_far_end():
+@pytest.mark.parametrize(
+    ("plane", "padded"), [("axial", (32, 64)), ("coronal", (32, 32)), ("sagittal", (64, 32))]
+)
+def test_any_size_is_taken_and_padded_at_the_far_end(plane, padded):
     sizes = []
 
     class First(torch.nn.Module):
@@ -27,5 +35,10 @@ def test_any_size_is_taken_and_padded_at_the_far_end():
             return image[:, 1:]
 
     volume = torch.randn(1, 4, 19, 33, 7)
-    torch.testing.assert_close(AxialSlices(First())(volume), volume[:, 1:])
-    assert set(sizes) == {(32, 64)}
+    torch.testing.assert_close(Slices(First(), plane)(volume), volume[:, 1:])
+    assert set(sizes) == {padded}
+
+
+def test_another_plane_is_refused():
+    with pytest.raises(ValueError, match="axial, coronal, sagittal"):
+        Slices(torch.nn.Identity(), "oblique")  # type: ignore[arg-type]

@@ -13,8 +13,11 @@ from torch import nn
 from acuity.data.augmentation import Augmentation
 from acuity.data.patches import PreparedCase
 from acuity.errors import DataError
-from acuity.networks.cascade import CoarseToFine
+from acuity.losses.segmentation import cross_entropy_loss
+from acuity.networks.cascade import CoarseToFine, Ensemble
 from acuity.networks.equiunet import EquiUnet
+from acuity.networks.slicewise import Slices
+from acuity.networks.unet2d import UNet2d
 from acuity.training import cascade, segmentation
 from acuity.training.loop import CHECKPOINT, NonFiniteLossError
 from acuity.training.segmentation import dice_by_region, overview, read_variants, train
@@ -162,7 +165,7 @@ def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> Non
     kept = {}
     for stage in ("coarse", "fine"):
         path = cascade.train(
-            network, stage=stage, folder=str(tmp_path / stage), iterations=1, patch=(8, 8, 8),
+            network, part=stage, folder=str(tmp_path / stage), iterations=1, patch=(8, 8, 8),
             train_cases=[bright_case()], validation_cases=[bright_case()], phantoms=0, device="cpu",
         )  # fmt: skip
         kept[stage] = torch.load(path, weights_only=True)
@@ -172,6 +175,34 @@ def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> Non
     for key, value in before.items():
         assert torch.equal(kept["coarse"][key], value) == key.startswith("fine."), key
         assert torch.equal(kept["fine"][key], kept["coarse"][key]) == key.startswith("coarse."), key
+
+
+def test_a_member_of_an_ensemble_is_trained_and_validated_as_if_it_were_all_of_its_stage(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    fine = Ensemble([Slices(UNet2d(width=4), "axial"), Slices(UNet2d(width=4), "coronal")])
+    network = CoarseToFine(EquiUnet(width=16), fine)
+    before = {key: value.clone() for key, value in fine.state_dict().items()}
+    path = cascade.train(
+        network, part="fine.networks.1", folder=str(tmp_path), iterations=1, patch=(8, 1, 8), batch=2,
+        loss=cross_entropy_loss, train_cases=[bright_case()], validation_cases=[bright_case()], phantoms=0,
+        device="cpu",
+    )  # fmt: skip
+    settings = json.loads((tmp_path / segmentation.SETTINGS).read_text())
+    assert (settings["batch"], settings["loss"]) == (2, "cross_entropy_loss")
+    kept = torch.load(path, weights_only=True)
+    for key, value in network.coarse.state_dict().items():
+        assert torch.equal(kept[f"coarse.{key}"], value), key
+    cascade.load_part(network, "fine.networks.1", path)
+    changed = {key for key, value in network.fine.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed and all(key.startswith("networks.1.") for key in changed)
+
+
+def test_what_is_no_part_is_not_loaded(tmp_path: Path) -> None:
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16))
+    torch.save(UNet2d(width=4).state_dict(), tmp_path / "other.pt")
+    for part in ("fine", "fine.networks.0"):
+        with pytest.raises(DataError, match=f"other.pt does not hold weights of the part {part} "):
+            cascade.load_part(network, part, tmp_path / "other.pt")
 
 
 def test_pooling_halves_and_keeps_the_majority() -> None:
