@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from acuity.commands.train import pixel_stage_name
 from acuity.errors import DataError
+from acuity.resources import file_sha256
 from acuity.training.loop import BEST, CHECKPOINT
 from acuity.training.recipe import Recipe
 from acuity.training.super_resolution import INTERPOLATED, SETTINGS
@@ -44,7 +44,7 @@ class Training:
     @property
     def sha256(self) -> str:
         """Of the file of weights."""
-        return sha256_of(self.weights)
+        return file_sha256(self.weights)
 
     @property
     def start(self) -> Config | None:
@@ -72,11 +72,6 @@ class Training:
         return WEIGHTS_LICENSES[start["format"]]
 
 
-def sha256_of(file: Path) -> str:
-    """Hexadecimal digest."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = ()) -> Training:
     """The settings of both stages of a method, whose weights are those of ``recipe.generator``; it gets them.
 
@@ -97,7 +92,7 @@ def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = 
             raise _unfit(f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
                          "All share their settings but the iterations.")
     start = adversarial["initial_weights"]
-    if start is not None and start["sha256"] != sha256_of(required_file(runs / stage / BEST)):
+    if start is not None and start["sha256"] != file_sha256(required_file(runs / stage / BEST)):
         raise _unfit(f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
                      "The second stage starts from the result of the first.")  # fmt: skip
     if weights.stat().st_size > LARGEST:
@@ -118,7 +113,7 @@ def _pixel_rounds(folder: Path, earlier: Seq[Path]) -> tuple[Config, ...]:
     settings = _settings(folder, "pixel")
     start = settings["initial_weights"]
     for candidate in earlier:
-        if start is not None and (candidate / BEST).is_file() and sha256_of(candidate / BEST) == start["sha256"]:
+        if start is not None and (candidate / BEST).is_file() and file_sha256(candidate / BEST) == start["sha256"]:
             rest = [other for other in earlier if other != candidate]
             return (*_pixel_rounds(candidate, rest), settings)
     return (settings,)

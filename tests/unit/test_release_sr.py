@@ -21,10 +21,9 @@ from acuity.data.slice_sets import read_slices
 from acuity.errors import DataError
 from acuity.inference.bundle import load_bundle
 from acuity.networks.recipe_file import recipe_names
-from acuity.resources import config_file
+from acuity.resources import config_file, file_sha256
 from scripts.release_sr import compact, main, read_method, release
 from scripts.sr_figures import NOT_MEASURED
-from scripts.sr_training import sha256_of
 from tests.phantom_slices import phantom_slices
 
 RECIPE = """# TinyGAN: Nobody, "Small: Networks", Journal 1 (arXiv:0000.00001). A second
@@ -213,7 +212,7 @@ def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
            initial_weights={"file": "net.pth", "format": "SRGAN with tanh", "sha256": "0" * 64})  # fmt: skip
     state = torch.load(earlier / stage / "best.pt", weights_only=True)
     torch.save({key: value + 1 for key, value in state.items()}, earlier / stage / "best.pt")
-    digest = sha256_of(earlier / stage / "best.pt")
+    digest = file_sha256(earlier / stage / "best.pt")
     change(runs / stage / "settings.json", initial_weights={"file": "best.pt", "format": "Acuity", "sha256": digest})
     make = partial(release, "tiny", runs=runs, scores=None, bundles=tmp_path / "bundles", version="0.2.0",
                    recipes=trained / "recipes")  # fmt: skip
