@@ -31,7 +31,8 @@ class Slices(nn.Module):
         super().__init__()
         if plane not in get_args(Plane):
             raise ValueError(f"the plane is {plane!r}; there are {', '.join(get_args(Plane))}")
-        self.network = network
+        # A quarter faster on a CPU; torch's type stubs do not know the argument.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.across = {"axial": 4, "coronal": 3, "sagittal": 2}[plane]  # axis of (N, C, I, J, K)
 
     def forward(self, image: Tensor) -> Tensor:
