@@ -8,6 +8,9 @@ part of the public interface: they never change meaning.  0 is success, 1 an une
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AcuityError(Exception):
     """A refusal or failure that Acuity foresaw.
@@ -189,6 +192,18 @@ class DataError(AcuityError):
     """Training or evaluation data is absent or not as its format requires (exit codes 70 to 79)."""
 
     code, exit_code = "data", 70
+
+
+@contextmanager
+def any_as_data_error(found: str, *, rule: str, remedy: str) -> Iterator[None]:
+    """Raise DataError instead of whatever is raised inside; ``found`` is a clause that its type is added to.
+
+    For files of weights: torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise DataError(f"{found} ({type(error).__name__}).", rule=rule, remedy=remedy) from error
 
 
 class WorkbenchError(AcuityError):

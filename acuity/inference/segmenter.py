@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from acuity.anatomy import Sequence
-from acuity.errors import DataError
+from acuity.errors import DataError, any_as_data_error
 from acuity.inference.bundle import Bundle
 from acuity.inference.segmentation import LEFT_RIGHT, SegmentationResult, Views, mean_of_views, segment, segment_by
 from acuity.networks.cascade import STRIDE, pad_to_multiple
@@ -73,14 +73,12 @@ def load_segmenter(recipe: Path, weights: Path, *, device: str | None = None) ->
     ------
     DataError : either file is absent, or they do not belong together
     """
-    try:
+    with any_as_data_error(
+        f"{weights} cannot be read as weights",
+        rule="A file of weights is a state_dict of tensors.",
+        remedy="Name the best.pt that `acuity train seg` wrote.",
+    ):
         state = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
-        raise DataError(
-            f"{weights} cannot be read as weights ({type(error).__name__}).",
-            rule="A file of weights is a state_dict of tensors.",
-            remedy="Name the best.pt that `acuity train seg` wrote.",
-        ) from error
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for compact in (True, False):
         network: nn.Module = read_entry(recipe, "recipe#network", compact=compact)

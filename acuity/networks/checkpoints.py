@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acuity.errors import DataError
+from acuity.errors import DataError, any_as_data_error
 from acuity.networks import ncnn, srrescycgan
 from acuity.networks.rrdbnet import RRDBNet
 from acuity.networks.srgan import SRGANGenerator
@@ -296,14 +296,12 @@ _FORMATS: dict[str, tuple[str, Callable[[State], State]]] = {
 
 def _read_tensors(path: Path) -> State:
     """The flat state_dict of a .pth file; of Real-ESRGAN's two the averaged one."""
-    try:
+    with any_as_data_error(
+        f"{path.name} cannot be read as weights",
+        rule="A .pth or .pt file must hold a state_dict of tensors alone: nothing in it is executed.",
+        remedy="Name an existing file of weights, or an ncnn model's .param.",
+    ):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
-        raise DataError(
-            f"{path.name} cannot be read as weights ({type(error).__name__}).",
-            rule="A .pth or .pt file must hold a state_dict of tensors alone: nothing in it is executed.",
-            remedy="Name an existing file of weights, or an ncnn model's .param.",
-        ) from error
     for name in ("params_ema", "params"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from acuity.errors import DataError
+from acuity.errors import any_as_data_error
 from acuity.networks.discriminators import SLOPE, vgg_convolutions
 
 HALVINGS = 5
@@ -45,12 +45,10 @@ def read_ranker(path: Path) -> Ranker:
     DataError : the file is absent or holds something else
     """
     ranker = Ranker()
-    try:
+    with any_as_data_error(
+        f"{path} cannot be read as a ranker's weights",
+        rule="RankSRGAN needs a ranker that was trained before.",
+        remedy="Train one with `acuity train ranker`, and name its best.pt.",
+    ):
         ranker.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
-        raise DataError(
-            f"{path} cannot be read as a ranker's weights ({type(error).__name__}).",
-            rule="RankSRGAN needs a ranker that was trained before.",
-            remedy="Train one with `acuity train ranker`, and name its best.pt.",
-        ) from error
     return ranker

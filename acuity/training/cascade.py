@@ -16,7 +16,7 @@ from acuity.data.patches import PreparedCase
 from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains, grafts_of
 from acuity.data.tumor_free import PHANTOMS, tumor_free_brains
-from acuity.errors import DataError
+from acuity.errors import any_as_data_error
 from acuity.inference.segmentation import ONE_VIEW, coarse_to_fine
 from acuity.losses.segmentation import RegionLoss, dice_cross_entropy_loss
 from acuity.networks.cascade import CoarseToFine, part_state
@@ -125,15 +125,13 @@ def load_part(network: CoarseToFine, part: str, weights: str | Path) -> None:
     ------
     DataError : a file that holds no weights of the part
     """
-    try:
+    with any_as_data_error(
+        f"{weights} does not hold weights of the part {part}",
+        rule="They are a state_dict of the whole network, or of the part alone, of the size that is defined.",
+        remedy="Name the best.pt of the part's training, or change the network's definition.",
+    ):
         state = torch.load(weights, map_location="cpu", weights_only=True)
         network.get_submodule(part).load_state_dict(part_state(state, part))
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way
-        raise DataError(
-            f"{weights} does not hold weights of the part {part} ({type(error).__name__}).",
-            rule="They are a state_dict of the whole network, or of the part alone, of the size that is defined.",
-            remedy="Name the best.pt of the part's training, or change the network's definition.",
-        ) from error
 
 
 def _one_view(network: nn.Module, image: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import Batch, Patches, PreparedCase
 from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains
-from acuity.errors import DataError
+from acuity.errors import any_as_data_error
 from acuity.imaging.regions import tidied
 from acuity.inference.segmentation import ONE_VIEW
 from acuity.inference.segmenter import whole_brain_logits
@@ -60,14 +60,12 @@ def read_variants(sources: Seq[str | Path], names: Seq[str]) -> dict[str, list[P
 
 
 def _read_prepared(path: Path) -> list[PreparedCase]:
-    try:
+    with any_as_data_error(
+        f"{path} cannot be read as degraded cases",
+        rule="Each case is a dict of the fields of acuity.data.patches.PreparedCase.",
+        remedy="Make the file with the segmentation bundle's `degrade`, see its docs.",
+    ):
         return [PreparedCase(**item) for item in torch.load(path, weights_only=True)]
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too
-        raise DataError(
-            f"{path} cannot be read as degraded cases ({type(error).__name__}).",
-            rule="Each case is a dict of the fields of acuity.data.patches.PreparedCase.",
-            remedy="Make the file with the segmentation bundle's `degrade`, see its docs.",
-        ) from error
 
 
 def _whole_brain(network: nn.Module, image: Tensor) -> Tensor:
@@ -234,12 +232,10 @@ def _regions(module: nn.Module, case: PreparedCase, logits_of: LogitsOf, device:
 
 def _start_from(network: nn.Module, path: Path) -> dict[str, str]:
     """Load the weights; which they are, for the record."""
-    try:
+    with any_as_data_error(
+        f"{path} does not hold weights of the recipe's {type(network).__name__}",
+        rule="Initial weights must be of the recipe's network, in its size.",
+        remedy="Name the best.pt of the same recipe, and --paper-size as it was trained with.",
+    ):
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch's restricted unpickler stumbles over foreign bytes in any way
-        raise DataError(
-            f"{path} does not hold weights of the recipe's {type(network).__name__} ({type(error).__name__}).",
-            rule="Initial weights must be of the recipe's network, in its size.",
-            remedy="Name the best.pt of the same recipe, and --paper-size as it was trained with.",
-        ) from error
     return {"file": path.name, "sha256": file_sha256(path)}

@@ -184,6 +184,15 @@ def test_a_painted_correction_is_what_training_gets(
     np.testing.assert_array_equal(as_in_viewer(np.asarray(nib.load(pair["label"]).dataobj)), painted)
 
 
+def pressed_on_flair(page: Page, button: str, picture: Path) -> str:
+    """Press a button on the FLAIR series, and picture what is shown then; what the panel tells."""
+    pane(page, "AX FLAIR").click()
+    told = press(page, button, _MODEL_MS)
+    settled(page)
+    page.screenshot(path=picture)
+    return told
+
+
 def study_of(image: str) -> str:
     """The study that an image of the datastore is of."""
     return str(read_case(Path(image)).opened.source_images[0].StudyInstanceUID)
@@ -192,10 +201,8 @@ def study_of(image: str) -> str:
 def test_sharpened_series_come_beside_the_measured(
     page: Page, released: Released, pictures: Path, tmp_path: Path
 ) -> None:
-    pane(page, "AX FLAIR").click()
-    assert press(page, "sharpen", _MODEL_MS).startswith("The sharpened series is on the right")
-    settled(page)
-    page.screenshot(path=pictures / "sharpened.png")
+    told = pressed_on_flair(page, "sharpen", pictures / "sharpened.png")
+    assert told.startswith("The sharpened series is on the right")
     derived = {}
     for uid in set(series_of(released.dicomweb, released.study, "MR")) - set(released.series):
         files = instances(released.dicomweb, released.study, uid, tmp_path)
@@ -214,10 +221,8 @@ def test_sharpened_series_come_beside_the_measured(
 def test_the_tumor_in_sharpened_images_comes_back_on_the_measured(
     page: Page, released: Released, pictures: Path, tmp_path: Path
 ) -> None:
-    pane(page, "AX FLAIR").click()
-    assert press(page, "sharpen-and-segment", _MODEL_MS).startswith("Tumor outlined")
-    settled(page)
-    page.screenshot(path=pictures / "sharpened-and-found.png")
+    told = pressed_on_flair(page, "sharpen-and-segment", pictures / "sharpened-and-found.png")
+    assert told.startswith("Tumor outlined")
     path = segmentations(released.dicomweb, released.study, tmp_path)[-1]
     labels, truth = read_segmentation(path), released.truth.labels
     np.testing.assert_allclose(labels.affine[:3, :3], truth.affine[:3, :3], atol=1e-5)
