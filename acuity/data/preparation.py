@@ -40,13 +40,19 @@ def rescaled(image: Tensor, reference: Tensor) -> Tensor:
     -------
     float16
     """
-    brain, shown = (image != 0).any(dim=0), (reference != 0).any(dim=0)
-    result = torch.zeros_like(image, dtype=torch.float16)
-    for channel, source, target in zip(image, reference, result, strict=True):
-        values, wanted = channel[brain].float(), source[shown].float()
-        scale = wanted.std() / values.std().clamp(min=1e-3)
-        target[brain] = ((values - values.mean()) * scale + wanted.mean()).clamp(-LIMIT, LIMIT).half()
-    return result
+    brain = (image != 0).any(dim=0)
+    mean, deviation = _moments(image)
+    wanted_mean, wanted_deviation = _moments(reference)
+    scale = wanted_deviation / deviation.clamp(min=1e-3)
+    return (((image.float() - mean) * scale + wanted_mean).clamp(-LIMIT, LIMIT) * brain).half()
+
+
+def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over the brain, (4, 1, 1, 1): sums over all, of which the rest is 0."""
+    values, count = image.float(), (image != 0).any(dim=0).sum()
+    mean = values.sum(dim=(1, 2, 3), keepdim=True) / count
+    squares = values.square().sum(dim=(1, 2, 3), keepdim=True)
+    return mean, ((squares - count * mean.square()) / (count - 1)).clamp(min=0).sqrt()
 
 
 def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:

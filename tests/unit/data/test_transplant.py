@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from acuity.data import transplant
 from acuity.data.patches import PreparedCase
+from acuity.data.preparation import rescaled
 from acuity.data.transplant import OtherBrains, carve, grafts_of, shrunk, transplanted
 
 
@@ -129,3 +130,16 @@ def test_a_brain_may_get_several_tumors(donor: PreparedCase) -> None:
     )  # fmt: skip
     parts = [ndimage.label(others.draw(np.random.default_rng(n)).regions[2].numpy())[1] for n in range(20)]
     assert set(parts) == {1, 2}
+
+
+def test_what_is_outside_the_brain_stays_zero_and_does_not_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn((4, 16, 18, 20), generator=generator).half()
+    image[:, :, :, 12:] = 0
+    reference = (torch.randn((4, 10, 12, 14), generator=generator) * 0.5 + 0.3).half()
+    reference[:, :3] = 0
+    result = rescaled(image, reference)
+    assert not result[:, :, :, 12:].any()
+    for found, wanted in zip(result[:, :, :, :12].float().flatten(1), reference[:, 3:].float().flatten(1), strict=True):
+        torch.testing.assert_close(found.mean(), wanted.mean(), atol=2e-3, rtol=0)
+        torch.testing.assert_close(found.std(), wanted.std(), atol=2e-3, rtol=0)
