@@ -40,16 +40,17 @@ def rescaled(image: Tensor, reference: Tensor) -> Tensor:
     -------
     float16
     """
-    brain = (image != 0).any(dim=0)
-    mean, deviation = _moments(image)
-    wanted_mean, wanted_deviation = _moments(reference)
+    brain, shown, values = (image != 0).any(dim=0), (reference != 0).any(dim=0), image.float()
+    mean, deviation = _moments(values, brain)
+    wanted_mean, wanted_deviation = _moments(reference.float(), shown)
     scale = wanted_deviation / deviation.clamp(min=1e-3)
-    return (((image.float() - mean) * scale + wanted_mean).clamp(-LIMIT, LIMIT) * brain).half()
+    changed = ((values - mean) * scale + wanted_mean).clamp(-LIMIT, LIMIT)
+    return torch.where(brain, changed, 0).half()
 
 
-def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(values: Tensor, brain: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over the brain, (4, 1, 1, 1): sums over all, of which the rest is 0."""
-    values, count = image.float(), (image != 0).any(dim=0).sum()
+    count = brain.sum()
     mean = values.sum(dim=(1, 2, 3), keepdim=True) / count
     squares = values.square().sum(dim=(1, 2, 3), keepdim=True)
     return mean, ((squares - count * mean.square()) / (count - 1)).clamp(min=0).sqrt()
