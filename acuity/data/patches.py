@@ -63,13 +63,24 @@ def draw_matrix(rng: np.random.Generator, *, rotation: float = 15.0, scale: floa
 
 def take(volume: Tensor, crop: Crop, size: tuple[int, int, int]) -> Tensor:
     """Sample (C, I, J, K) at a crop, trilinearly, 0 outside: float32 (C, *size)."""
-    shape = np.array(volume.shape[1:], dtype=np.float64)
+    box = _needed(volume.shape[1:], crop, size)
+    part = volume[(slice(None), *box)].float()
+    if 0 in part.shape:
+        return torch.zeros(len(volume), *size)
+    shape = np.array(part.shape[1:], dtype=np.float64)
     # grid_sample's coordinates run from -1 to 1 over the outer faces, last axis first.
     matrix = crop.matrix * np.array(size)[None] / shape[:, None]
-    offset = (2 * crop.centre + 1) / shape - 1
+    offset = (2 * (crop.centre - [s.start for s in box]) + 1) / shape - 1
     theta = np.concatenate([matrix[::-1, ::-1], offset[::-1, None]], axis=1)
     grid = F.affine_grid(torch.from_numpy(theta[None].astype(np.float32)), [1, 1, *size], align_corners=False)
-    return F.grid_sample(volume[None].float(), grid, align_corners=False)[0]
+    return F.grid_sample(part[None], grid, align_corners=False)[0]
+
+
+def _needed(shape: Seq[int], crop: Crop, size: tuple[int, int, int]) -> list[slice]:
+    """The box of the volume that the crop's samples lie in: to make floats of all takes longer than to sample."""
+    reach = np.abs(crop.matrix) @ (np.array(size) / 2)
+    first, last = np.floor(crop.centre - reach).astype(int), np.ceil(crop.centre + reach).astype(int)
+    return [slice(max(0, a), max(0, min(n, b + 1))) for a, b, n in zip(first, last, shape, strict=True)]
 
 
 @dataclass(frozen=True)

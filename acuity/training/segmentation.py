@@ -188,7 +188,7 @@ class _Steps:
         with self.runtime.autocast():
             outputs = self.network.train()(batch.image)
         logits = [output.float() for output in (outputs if isinstance(outputs, list) else [outputs])]
-        total = torch.stack([self.recipe.loss(one, batch.target) for one in logits]).mean()
+        total = torch.stack([self.recipe.loss(one, _middle(batch.target, one)) for one in logits]).mean()
         losses = {"region": total}
         if self.consistency and batch.twins:
             first, second = (logits[0][list(indices)] for indices in zip(*batch.twins, strict=True))
@@ -199,6 +199,13 @@ class _Steps:
         nn.utils.clip_grad_norm_(self.recipe.network.parameters(), MAX_GRADIENT)
         self.optimizer.step()
         return {name: value.item() for name, value in losses.items()}
+
+
+def _middle(target: Tensor, logits: Tensor) -> Tensor:
+    """Of a target (N, R, I, J, K) the middle, as large as the logits: a network may see more than it segments."""
+    starts = [(n - m) // 2 for n, m in zip(target.shape[2:], logits.shape[2:], strict=True)]
+    box = (slice(start, start + m) for start, m in zip(starts, logits.shape[2:], strict=True))
+    return target[(slice(None), slice(None), *box)]
 
 
 def dice_by_region(preds: Seq[NDArray[np.bool_]], cases: Seq[PreparedCase]) -> dict[str, float]:

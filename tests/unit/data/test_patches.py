@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from acuity.data.augmentation import Augmentation
 from acuity.data.patches import Crop, Patches, PreparedCase, draw_centre, draw_matrix, shift_to, take
@@ -39,6 +40,18 @@ def test_axes_are_not_mixed_up():
     centre = np.array([7.5] * 3)
     assert (take(volume, Crop(centre, matrix), (16, 16, 16)) > 0.5).float().mean() == pytest.approx(0.5)
     torch.testing.assert_close(take(ramp, Crop(centre, matrix), (16, 16, 16)), ramp, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_crop_is_sampled_linearly_with_0_outside(seed):
+    rng = np.random.default_rng(seed)
+    volume = torch.randn(2, 20, 24, 16, generator=torch.Generator().manual_seed(seed))
+    crop = Crop(rng.uniform(-10, 30, 3), draw_matrix(rng))  # within, across the border and beyond it
+    size = (8, 1, 12)
+    offsets = np.moveaxis(np.indices(size), 0, -1) - (np.array(size) - 1) / 2
+    places = np.moveaxis(crop.centre + offsets @ crop.matrix.T, -1, 0)
+    expected = [ndimage.map_coordinates(v, places, order=1, mode="grid-constant") for v in volume.numpy()]
+    np.testing.assert_allclose(take(volume, crop, size).numpy(), np.stack(expected), atol=1e-4)
 
 
 def test_draws_repeat_and_vary(case):

@@ -42,3 +42,24 @@ def test_any_size_is_taken_and_padded_at_the_far_end(plane, padded):
 def test_another_plane_is_refused():
     with pytest.raises(ValueError, match="axial, coronal, sagittal"):
         Slices(torch.nn.Identity(), "oblique")  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("plane", "axis"), [("axial", 4), ("coronal", 3), ("sagittal", 2)])
+def test_neighbors_come_as_channels_and_are_0_beyond_the_volume(plane, axis):
+    volume = torch.randn(1, 2, 5, 6, 7)
+    seen = Slices(torch.nn.Identity(), plane, neighbors=1).eval()(volume)
+    own, below, above = seen[:, 2:4], seen[:, :2], seen[:, 4:]
+    last = volume.shape[axis] - 1
+    torch.testing.assert_close(own, volume)
+    torch.testing.assert_close(below.narrow(axis, 1, last), volume.narrow(axis, 0, last))
+    torch.testing.assert_close(above.narrow(axis, 0, last), volume.narrow(axis, 1, last))
+    assert not below.select(axis, 0).any()
+    assert not above.select(axis, last).any()
+
+
+def test_in_training_the_outermost_slices_are_neighbors_alone():
+    volume = torch.randn(2, 1, 4, 4, 7)
+    seen = Slices(torch.nn.Identity(), neighbors=2).train()(volume)
+    assert seen.shape == (2, 5, 4, 4, 3)
+    torch.testing.assert_close(seen[:, 2:3], volume[..., 2:5])

@@ -58,6 +58,18 @@ def test_it_learns_what_can_be_seen(optimizer: str, tmp_path: Path) -> None:
     assert network.weight.detach()[:, 1:, 0, 0, 0].argmax(dim=1).tolist() == [0, 1, 2]
 
 
+def test_a_network_that_segments_the_middle_of_a_patch_learns_from_the_middle(tmp_path: Path) -> None:
+    bright = torch.rand((1, 24, 24, 24), generator=torch.Generator().manual_seed(0)) > 0.5
+    image = torch.where(bright, 1.0, -1.0).expand(4, -1, -1, -1)
+    case = PreparedCase("voxels at random", image.half(), bright.expand(3, -1, -1, -1).to(torch.uint8))
+    sees_three = nn.Conv2d(3 * 4, 3, 1)
+    recipe = SegmentationRecipe(Slices(sees_three, neighbors=1), cross_entropy_loss, learning_rate=0.1, patch=(8, 8, 3))
+    best = train(recipe, [case], [case], folder=tmp_path, iterations=60, augmentation=PLAIN, ema=0.5,
+                 validate_every=60, device="cpu")  # fmt: skip
+    weight = torch.load(best, weights_only=True)["network.weight"].sum(dim=(0, 2, 3)).reshape(3, 4).sum(dim=1)
+    assert weight[1] > 3 * weight[[0, 2]].abs().max()
+
+
 def test_a_resumed_run_reaches_the_same_weights(tmp_path: Path) -> None:
     def weights(folder: Path, *iterations: int) -> dict[str, torch.Tensor]:
         for count in iterations:
