@@ -25,12 +25,13 @@ class SegmentationRecipe:
 
     Parameters
     ----------
-    network : (N, 4, I, J, K) to logits (N, 3, I, J, K), or in training to a list of them whose mean loss counts
+    network : (N, 4, I, J, K) to logits (N, 3, I, J, K), or in training to those of the patch's middle alone, or to a
+        list of them whose mean loss counts
     loss : of logits and target, see ``acuity.losses.segmentation``
     optimizer : "adamw", or "ranger" as Open BraTS has it
     learning_rate : after the warm-up
     constant_share : part of the iterations at that rate, before it falls along half a cosine
-    patch : voxels along i, j, k, the last 1 for networks that see axial slices
+    patch : voxels along i, j, k, the last 1 for networks that see axial slices, more if they see their neighbors
     batch : patches of a step and process
     """
 
