@@ -155,7 +155,7 @@ def test_ranger_is_lookahead_over_centralised_momentum() -> None:
 
 
 def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no recipe resnet. .* Take one of equiunet, fcn16s"):
+    with pytest.raises(DataError, match="There is no recipe resnet. .* Take one of dynunet, equiunet, fcn16s"):
         recipe("resnet")
     target = "_target_: acuity.training.segmentation_recipe.SegmentationRecipe"
     network = "network: {_target_: torch.nn.Identity}"
