@@ -121,7 +121,10 @@ def _facts() -> dict[str, Any]:
     return facts
 
 
-def _attributes(modules: dict[str, dict[str, str]]) -> tuple[Attribute, ...]:
+def _attributes(modules: dict[str, Any]) -> tuple[Attribute, ...]:
+    # Not YAML's merge keys: in which order several are read differs between versions of PyYAML.
+    shared, own = modules.get("like", []), {name: lines for name, lines in modules.items() if name != "like"}
+    modules = {name: lines for part in (*shared, own) for name, lines in part.items()}
     lines = [(module, keyword, line) for module, lines in modules.items() for keyword, line in lines.items()]
     parts = [(module, keyword, *line.partition(", ")) for module, keyword, line in lines]
     return tuple(Attribute(module, keyword, presence, value) for module, keyword, presence, _, value in parts)
