@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -121,13 +121,11 @@ def _facts() -> dict[str, Any]:
     return facts
 
 
-def _attributes(modules: dict[str, Any]) -> tuple[Attribute, ...]:
-    # Not YAML's merge keys: in which order several are read differs between versions of PyYAML.
-    shared, own = modules.get("like", []), {name: lines for name, lines in modules.items() if name != "like"}
-    modules = {name: lines for part in (*shared, own) for name, lines in part.items()}
-    lines = [(module, keyword, line) for module, lines in modules.items() for keyword, line in lines.items()]
-    parts = [(module, keyword, *line.partition(", ")) for module, keyword, line in lines]
-    return tuple(Attribute(module, keyword, presence, value) for module, keyword, presence, _, value in parts)
+def _attributes(parts: Sequence[dict[str, dict[str, str]]]) -> tuple[Attribute, ...]:
+    modules = [module for part in parts for module in part.items()]
+    lines = [(module, keyword, line) for module, attributes in modules for keyword, line in attributes.items()]
+    split = [(module, keyword, *line.partition(", ")) for module, keyword, line in lines]
+    return tuple(Attribute(module, keyword, presence, value) for module, keyword, presence, _, value in split)
 
 
 def _decodable(syntax: UID) -> bool:
