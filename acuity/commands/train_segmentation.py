@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="plain keeps resolution, hospital loses it and sequences (%(default)s)")  # fmt: skip
     parser.add_argument("--other-share", type=float, default=0.0, metavar="SHARE",
                         help="of patches: brains without or with another's tumour (%(default)s)")  # fmt: skip
+    parser.add_argument("--fold", type=int, choices=range(brats.FOLDS),
+                        help="hold out this part of the split's cases of training and validation, and train on the "
+                        "others; default: the split's")  # fmt: skip
     parser.add_argument("--validate-every", type=int, default=250, metavar="N", help="iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> Path:
         )
     recipe = replace(recipe, patch=args.patch or recipe.patch, batch=args.batch or recipe.batch)
     folder = brats.data_folder(args.data)
-    names, held_out = _split(folder)
+    names, held_out = _split(folder) if args.fold is None else brats.without_fold(args.fold)
     cases = prepare_cases(folder, names)
     other = OtherBrains(tumor_free_brains(cases), grafts_of(cases, 1.0)) if args.other_share else None
     return train(

@@ -19,6 +19,8 @@ from acuity.volume import RAS_LPS, Volume
 
 FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 
+FOLDS = 4
+
 
 def data_folder(folder: str | Path | None = None) -> Path:
     """The folder of BraTS cases: ``folder``, else the environment's ``ACUITY_DATA``/brats.
@@ -46,6 +48,24 @@ def read_split() -> dict[str, list[str]]:
     split = json.loads(resources.files("acuity.data").joinpath("brats_split.json").read_text())
     split.pop("comment")
     return split
+
+
+def read_folds() -> list[list[str]]:
+    """The cases of training and validation in FOLDS parts of like mixture: each is held out from one network.
+
+    What four validation cases cannot tell, all cases can, each seen by the network that was not trained on it.
+    """
+    split = read_split()
+    marked = [set(split["low_grade"]), set(split["coarse"])]
+    names = sorted([*split["train"], *split["validation"]], key=lambda name: [*(name in m for m in marked), name])
+    return [names[n::FOLDS] for n in range(FOLDS)]
+
+
+def without_fold(number: int) -> tuple[list[str], list[str]]:
+    """The cases of all other folds, to train on, and those of the fold, to validate on."""
+    folds = read_folds()
+    held_out = folds.pop(number)
+    return sorted(name for fold in folds for name in fold), held_out
 
 
 def fine_cases(names: Seq[str]) -> list[str]:

@@ -49,8 +49,13 @@ def draw_centre(case: PreparedCase, tumor_share: float, rng: np.random.Generator
     return np.array([rng.uniform(0.25, 0.75) * n for n in shape])
 
 
-def draw_matrix(rng: np.random.Generator, *, rotation: float = 15.0, scale: float = 0.15) -> NDArray[np.float64]:
-    """Mirrored axes, a rotation of up to ``rotation`` degrees about each axis and a zoom of 1 +- ``scale``."""
+def draw_matrix(
+    rng: np.random.Generator, *, rotation: float = 15.0, scale: float = 0.15, turned: bool = False
+) -> NDArray[np.float64]:
+    """Mirrored axes, a rotation of up to ``rotation`` degrees about each axis and a zoom of 1 +- ``scale``.
+
+    turned : the crop's axes are the volume's in any order, so that its slices lie in any of the three planes
+    """
     matrix = np.diag(rng.choice([-1.0, 1.0], 3) * rng.uniform(1 - scale, 1 + scale))
     for axis, angle in enumerate(np.deg2rad(rng.uniform(-rotation, rotation, 3))):
         a, b = [i for i in range(3) if i != axis]
@@ -58,7 +63,7 @@ def draw_matrix(rng: np.random.Generator, *, rotation: float = 15.0, scale: floa
         turn[a, a] = turn[b, b] = np.cos(angle)
         turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
         matrix = turn @ matrix
-    return matrix
+    return matrix[:, rng.permutation(3)] if turned else matrix
 
 
 def take(volume: Tensor, crop: Crop, size: tuple[int, int, int]) -> Tensor:
@@ -118,6 +123,7 @@ class Patches:
     spacing : of the voxels in mm
     twins : each patch of a variant is joined by the same place in its case, perturbed alike
     other, other_share : draws brains beside the cases, see ``acuity.data.transplant``, and how many patches are theirs
+    turned : patches lie in any of the three planes, see ``draw_matrix``
     """
 
     cases: Seq[PreparedCase]
@@ -130,6 +136,7 @@ class Patches:
     twins: bool = False
     other: Callable[[np.random.Generator], PreparedCase] | None = None
     other_share: float = 0.2
+    turned: bool = False
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
         """``count`` patches, and their twins, that depend on ``rng`` alone."""
@@ -147,7 +154,7 @@ class Patches:
             if case.name in self.variants and rng.random() < self.variant_share:
                 variants = self.variants[case.name]
                 case = variants[int(rng.integers(len(variants)))]
-            crop = Crop(draw_centre(case, self.tumor_share, rng), draw_matrix(rng))
+            crop = Crop(draw_centre(case, self.tumor_share, rng), draw_matrix(rng, turned=self.turned))
             seed = int(rng.integers(2**31))
             images.append(self._perturbed(take(case.image, crop, self.size), seed))
             targets.append((take(case.regions, crop, self.size) >= 0.5).float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Seq
 from typing import Literal, get_args
 
 import torch
@@ -18,12 +19,14 @@ class Slices(nn.Module):
     """Shows a 2D network a volume slice by slice, so that 2D and 3D networks are trained and run alike.
 
     In training a volume is a patch whose outermost ``neighbors`` slices on both sides serve as neighbors alone: they
-    get no logits, as theirs are unknown. Otherwise it is a whole brain, beyond which all is 0.
+    get no logits, as theirs are unknown. Otherwise it is a whole brain, beyond which all is 0. A network of several
+    planes is trained on patches turned into any of them (``acuity.data.patches.draw_matrix``), which it sees as the
+    first; of a brain it sees the slices of each, and gives the mean of their logits.
 
     Parameters
     ----------
     network : (N, (2 neighbors + 1) C, H, W), multiples of 32, to (N, C', H, W)
-    plane : of the slices, for volumes whose i runs to the left or right, j to the front or back, k up or down
+    planes : of the slices, for volumes whose i runs to the left or right, j to the front or back, k up or down
     neighbors : slices on each side that the network sees beside the one that it segments ("2.5D"); all channels of
         the first of them come first
 
@@ -32,21 +35,26 @@ class Slices(nn.Module):
     ValueError : for another plane
     """
 
-    def __init__(self, network: nn.Module, plane: Plane = "axial", neighbors: int = 0) -> None:
+    def __init__(self, network: nn.Module, planes: Plane | Seq[Plane] = "axial", neighbors: int = 0) -> None:
         super().__init__()
-        if plane not in get_args(Plane):
-            raise ValueError(f"the plane is {plane!r}; there are {', '.join(get_args(Plane))}")
+        planes = [planes] if isinstance(planes, str) else planes
+        if not planes or not set(planes) <= set(get_args(Plane)):
+            raise ValueError(f"the planes are {planes!r}; there are {', '.join(get_args(Plane))}")
         # A quarter faster on a CPU; torch's type stubs do not know the argument.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.across = {"axial": 4, "coronal": 3, "sagittal": 2}[plane]  # axis of (N, C, I, J, K)
+        self.across = [{"axial": 4, "coronal": 3, "sagittal": 2}[plane] for plane in planes]  # axes of (N, C, I, J, K)
         self.neighbors = neighbors
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, I, J, K) of any size to logits (N, C', I, J, K), fewer slices of them in training."""
-        stacked = self._with_neighbors(image.movedim(self.across, 1))
+        logits = [self._across(image, axis) for axis in (self.across[:1] if self.training else self.across)]
+        return torch.stack(logits).mean(dim=0)
+
+    def _across(self, image: Tensor, axis: int) -> Tensor:
+        stacked = self._with_neighbors(image.movedim(axis, 1))
         n, slices = stacked.shape[:2]
         logits = self._of_slices(stacked.flatten(0, 1))
-        return logits.unflatten(0, (n, slices)).movedim(1, self.across)
+        return logits.unflatten(0, (n, slices)).movedim(1, axis)
 
     def _with_neighbors(self, slices: Tensor) -> Tensor:
         """(N, S, C, H, W) to (N, S', (2 neighbors + 1) C, H, W)."""
@@ -58,3 +66,8 @@ class Slices(nn.Module):
         height, width = slices.shape[-2:]
         padded = F.pad(slices, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         return torch.cat([self.network(part) for part in padded.split(AT_ONCE)])[..., :height, :width]
+
+
+def sees_several_planes(network: nn.Module) -> bool:
+    """Whether any 2D network of it sees the slices of several planes, so that patches may lie in any of them."""
+    return any(isinstance(module, Slices) and len(module.across) > 1 for module in network.modules())

@@ -36,6 +36,7 @@ def train(
     *,
     part: str,
     data: str | None = None,
+    fold: int | None = None,
     folder: str,
     iterations: int,
     patch: Seq[int] = (48, 64, 48),
@@ -68,21 +69,24 @@ def train(
     part : "coarse" (images pooled by 2), "fine" (full resolution), or a member of either's ensemble, such as
         "fine.networks.0"
     data : folder of BraTS cases, see ``brats.data_folder``
+    fold : of ``brats.read_folds``, which is validated on; all other cases but those of test are trained on. None trains
+        and validates on the fixed split's
     patch : voxels of the stage's resolution, multiples of 8, or 1 across slices
     batch : patches of a step
     initial_weights : a state_dict of ``network`` to start from
     degraded, degraded_share : files of ``acuity.training.degraded``, and how often their cases stand in
     other_share : patches of brains that are no cases: the healthy halves of cases, mirrored, and ``phantoms`` phantoms,
         each with the tumour of some case or without any
-    train_cases, validation_cases : prepared already (tests); else the fixed split is read from ``data``
+    train_cases, validation_cases : prepared already (tests); else they are read from ``data``
 
     The others, and what is raised, are as in ``acuity.training.segmentation.train``.
     """
     if train_cases is None or validation_cases is None:
         split = brats.read_split()
+        names, held_out = (split["train"], split["validation"]) if fold is None else brats.without_fold(fold)
         source = brats.data_folder(data)
-        train_cases = prepare_cases(source, split["train"])
-        validation_cases = prepare_cases(source, split["validation"])
+        train_cases = prepare_cases(source, names)
+        validation_cases = prepare_cases(source, held_out)
     variants = segmentation.read_variants(degraded, [case.name for case in train_cases])
     tumor_free = tumor_free_brains(train_cases, phantoms) if other_share else []
     stage = part.split(".")[0]

@@ -26,6 +26,7 @@ from acuity.inference.segmentation import ONE_VIEW
 from acuity.inference.segmenter import whole_brain_logits
 from acuity.losses.segmentation import agreement_loss
 from acuity.metrics.overlap import dice
+from acuity.networks.slicewise import sees_several_planes
 from acuity.resources import file_sha256
 from acuity.training import loop, runtime
 from acuity.training.segmentation_recipe import SegmentationRecipe
@@ -132,7 +133,8 @@ def train(
     steps = _Steps(recipe, run, consistency)
     i, j, k = (int(n) for n in recipe.patch)
     patches = Patches(cases, (i, j, k), variants or {}, variant_share, tumor_share, augmentation, spacing,
-                      twins=consistency > 0, other=other.draw if other else None, other_share=other_share)  # fmt: skip
+                      twins=consistency > 0, other=other.draw if other else None, other_share=other_share,
+                      turned=sees_several_planes(network))  # fmt: skip
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings = {"network": type(network).__name__, "parameters": sum(p.numel() for p in network.parameters()),

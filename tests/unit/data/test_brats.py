@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from acuity.anatomy import Sequence
-from acuity.data.brats import brain_box, data_folder, read_case, read_image, read_labels, read_split
+from acuity.data.brats import (
+    brain_box,
+    data_folder,
+    read_case,
+    read_folds,
+    read_image,
+    read_labels,
+    read_split,
+    without_fold,
+)
 from acuity.errors import DataError
 
 
@@ -17,10 +26,24 @@ def test_the_split_is_by_patient_and_complete():
     assert set(split["low_grade"]) & set(split["test"])
 
 
+def test_folds_hold_each_case_of_training_and_validation_once_and_none_of_test():
+    split, folds = read_split(), read_folds()
+    assert sorted(name for fold in folds for name in fold) == sorted([*split["train"], *split["validation"]])
+    for mark in ("coarse", "low_grade"):
+        counts = [len(set(split[mark]) & set(fold)) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+    for number, fold in enumerate(folds):
+        train, held_out = without_fold(number)
+        assert held_out == fold
+        assert sorted(train + held_out) == sorted([*split["train"], *split["validation"]])
+
+
 def test_the_split_names_the_cases_that_are_there(shared_data):
     split = read_split()
     assert {p.name for p in (shared_data / "brats").iterdir()} == {
-        *split["train"], *split["validation"], *split["test"]
+        *split["train"],
+        *split["validation"],
+        *split["test"],
     }
 
 

@@ -101,8 +101,9 @@ def test_versions_are_aligned_by_their_tumour(whole, part):
 
 
 def test_twins_show_one_place_perturbed_alike(whole, part):
-    patches = Patches([whole], (16, 16, 16), {"phantom": [part]}, variant_share=1.0, tumor_share=1.0,
-                      augmentation=NOTHING, twins=True)
+    patches = Patches(
+        [whole], (16, 16, 16), {"phantom": [part]}, variant_share=1.0, tumor_share=1.0, augmentation=NOTHING, twins=True
+    )
     batch = patches.draw(3, np.random.default_rng(0))
     assert batch.image.shape == (6, 4, 16, 16, 16)
     assert batch.target.shape == (6, 3, 16, 16, 16)
@@ -116,11 +117,40 @@ def test_twins_show_one_place_perturbed_alike(whole, part):
 
 def test_variants_stand_in_as_often_as_told(whole, part):
     dark = PreparedCase("phantom", torch.zeros_like(part.image), part.regions)
-    patches = Patches([whole], (8, 8, 8), {"phantom": [dark]}, variant_share=0.25, tumor_share=1.0,
-                      augmentation=NOTHING)
+    patches = Patches(
+        [whole], (8, 8, 8), {"phantom": [dark]}, variant_share=0.25, tumor_share=1.0, augmentation=NOTHING
+    )
     batch = patches.draw(200, np.random.default_rng(0))
     assert batch.twins == []
     assert (batch.image == 0).all(dim=(1, 2, 3, 4)).float().mean().item() == pytest.approx(0.25, abs=0.07)
+
+
+def test_turned_patches_lie_in_each_plane_as_often():
+    """The patch's slices are those across the axis that its third one follows."""
+    across = []
+    for n in range(300):
+        matrix = draw_matrix(np.random.default_rng(n), turned=True)
+        across.append(int(np.abs(matrix[:, 2]).argmax()))
+        lengths = np.linalg.norm(matrix, axis=0)
+        assert (lengths > 0.8).all() and (lengths < 1.2).all()
+    assert np.bincount(across) / 300 == pytest.approx([1 / 3] * 3, abs=0.08)
+    assert {int(np.abs(draw_matrix(np.random.default_rng(n))[:, 2]).argmax()) for n in range(100)} == {2}
+
+
+def test_patches_are_turned_if_told():
+    """A brain whose slices along i are of one value each."""
+    image = torch.arange(1.0, 41).reshape(1, 40, 1, 1).expand(4, -1, 40, 40).half()
+    regions = torch.zeros(3, 40, 40, 40, dtype=torch.uint8)
+    regions[:, 19:21, 19:21, 19:21] = 1
+    ramp = PreparedCase("ramp", image, regions)
+
+    def varies_across(turned):
+        patches = Patches([ramp], (2, 2, 3), tumor_share=1.0, augmentation=NOTHING, turned=turned)
+        drawn = [patches.draw(1, np.random.default_rng(n)).image[0, 0] for n in range(60)]
+        return np.mean([float((p[..., 2] - p[..., 0]).abs().mean()) > 1.5 for p in drawn])
+
+    assert varies_across(False) == 0
+    assert 0.15 < varies_across(True) < 0.55
 
 
 def test_a_batch_depends_on_its_seed_alone(whole):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from acuity.networks.slicewise import AT_ONCE, Slices
+from acuity.networks.slicewise import AT_ONCE, Slices, sees_several_planes
 from acuity.networks.unet2d import UNet2d
 
 
@@ -23,9 +23,7 @@ def test_each_slice_of_the_plane_is_seen_for_itself(plane, axis):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(
-    ("plane", "padded"), [("axial", (32, 64)), ("coronal", (32, 32)), ("sagittal", (64, 32))]
-)
+@pytest.mark.parametrize(("plane", "padded"), [("axial", (32, 64)), ("coronal", (32, 32)), ("sagittal", (64, 32))])
 def test_any_size_is_taken_and_padded_at_the_far_end(plane, padded):
     sizes = []
 
@@ -39,9 +37,28 @@ def test_any_size_is_taken_and_padded_at_the_far_end(plane, padded):
     assert set(sizes) == {padded}
 
 
-def test_another_plane_is_refused():
+@pytest.mark.parametrize("planes", ["oblique", ["axial", "oblique"], []])
+def test_another_plane_is_refused(planes):
     with pytest.raises(ValueError, match="axial, coronal, sagittal"):
-        Slices(torch.nn.Identity(), "oblique")  # type: ignore[arg-type]
+        Slices(torch.nn.Identity(), planes)
+
+
+@torch.inference_mode()
+def test_of_several_planes_the_mean_counts_and_in_training_the_first_alone():
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(2, 3, 3, padding=1)
+    volume = torch.randn(1, 2, 32, 32, 32)
+    each = [Slices(network, plane).eval()(volume) for plane in ("axial", "coronal", "sagittal")]
+    assert not torch.allclose(each[0], each[1], atol=0.1)
+    several = Slices(network, ["axial", "coronal", "sagittal"])
+    torch.testing.assert_close(several.eval()(volume), sum(each) / 3)
+    torch.testing.assert_close(several.train()(volume), each[0])
+
+
+def test_only_networks_of_several_planes_see_them():
+    networks = [Slices(torch.nn.Identity(), planes) for planes in ("axial", ["axial", "coronal"])]
+    assert [sees_several_planes(network) for network in networks] == [False, True]
+    assert sees_several_planes(torch.nn.Sequential(*networks))
 
 
 @torch.inference_mode()

@@ -209,6 +209,16 @@ def test_a_member_of_an_ensemble_is_trained_and_validated_as_if_it_were_all_of_i
     assert changed and all(key.startswith("networks.1.") for key in changed)
 
 
+def test_patches_are_turned_for_a_network_of_several_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = []
+    patches = segmentation.Patches
+    monkeypatch.setattr(segmentation, "Patches", lambda *a, **k: turned.append(k["turned"]) or patches(*a, **k))
+    for planes in ("axial", ["axial", "sagittal"]):
+        recipe = SegmentationRecipe(Slices(UNet2d(width=4), planes), cross_entropy_loss, patch=(8, 8, 1))
+        train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(planes), iterations=1, device="cpu")
+    assert turned == [False, True]
+
+
 def test_what_is_no_part_is_not_loaded(tmp_path: Path) -> None:
     network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16))
     torch.save(UNet2d(width=4).state_dict(), tmp_path / "other.pt")
