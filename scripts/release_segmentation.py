@@ -92,7 +92,7 @@ def release(bundle: Path, weights: Seq[str], cases: Seq[PreparedCase]) -> str:
     network: CoarseToFine = parser.get_parsed_content("network_def").eval().requires_grad_(False)
     postprocessing = parser.get_parsed_content(CHOICES) if CHOICES in parser else DEFAULT
     state = assembled(network, weights)
-    halved = {name: value.half() for name, value in state.items()}
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     changed, found = 0, 0
     for case in tqdm(cases, desc="validation cases"):
         network.load_state_dict(state)
@@ -100,7 +100,8 @@ def release(bundle: Path, weights: Seq[str], cases: Seq[PreparedCase]) -> str:
         network.load_state_dict(halved)
         changed += int((full != _labels(network, case, postprocessing)).sum())
         found += int((full > 0).sum())
-    half = bool(cases) and changed <= LARGEST_CHANGE * found
+    finite = all(bool(value.isfinite().all()) for value in halved.values())
+    half = bool(cases) and finite and changed <= LARGEST_CHANGE * found
     target = bundle / "models" / "model.pt"
     target.parent.mkdir(exist_ok=True)
     torch.save(halved if half else state, target)

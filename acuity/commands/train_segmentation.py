@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--other-share", type=float, default=0.0, metavar="SHARE",
                         help="of patches: brains without or with another's tumour (%(default)s)")  # fmt: skip
     parser.add_argument("--fold", type=int, choices=range(brats.FOLDS),
-                        help="hold out this part of the split's cases of training and validation, and train on the "
-                        "others; default: the split's")  # fmt: skip
+                        help="hold out this part of the split's cases of training and validation, train on the others "
+                        "and keep the last weights, not the best; default: the split's")  # fmt: skip
     parser.add_argument("--validate-every", type=int, default=250, metavar="N", help="iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> Path:
     DataError : the recipe, the data or weights cannot be used
     """
     recipe = read_segmentation_recipe(args.recipes / f"{args.recipe}.yaml", compact=not args.paper_size)
-    if any(size % 8 and size != 1 for size in args.patch or ()):
+    if args.patch and (args.patch[0] % 8 or args.patch[1] % 8 or (args.patch[2] > 8 and args.patch[2] % 8)):
         raise DataError(
             f"The patch is {'x'.join(map(str, args.patch))} voxels.",
-            rule="Networks halve it three times: sizes are multiples of 8, or 1 along k where they see axial slices.",
+            rule="Networks halve it three times: sizes are multiples of 8, or along k a few where they see slices.",
             remedy=f"The recipe's own is {'x'.join(map(str, recipe.patch))}.",
         )
     recipe = replace(recipe, patch=args.patch or recipe.patch, batch=args.batch or recipe.batch)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> Path:
         recipe, cases, prepare_cases(folder, held_out), folder=args.output / args.recipe,
         iterations=args.iterations, initial_weights=args.initial_weights, variants=read_variants(args.degraded, names),
         consistency=args.consistency, augmentation=NAMED[args.augmentation], seed=args.seed, device=args.device,
-        validate_every=args.validate_every, other=other, other_share=args.other_share,
+        validate_every=args.validate_every, other=other, other_share=args.other_share, keep_last=args.fold is not None,
     )  # fmt: skip
 
 

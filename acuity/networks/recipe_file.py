@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from acuity.errors import DataError
+from acuity.errors import AcuityError, DataError
 
 
 def recipe_names(folder: Path) -> list[str]:
@@ -26,7 +26,7 @@ def read_entry(path: Path, entry: str = "recipe", **values: object) -> Any:
 
     Raises
     ------
-    DataError : the file is absent, or what it builds does not take its arguments
+    DataError : the file is absent, or what it builds does not take its arguments or lacks something
     """
     if not path.is_file():
         raise DataError(
@@ -43,6 +43,8 @@ def read_entry(path: Path, entry: str = "recipe", **values: object) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
+            if isinstance(cause, AcuityError):  # it says what is missing, and how to get it
+                raise cause from error
         raise DataError(
             f"The recipe {path.stem} cannot be used: {cause}.",
             rule=f"Its entry `{entry}` gives the arguments of the class that it names.",

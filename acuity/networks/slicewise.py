@@ -19,7 +19,8 @@ class Slices(nn.Module):
     """Shows a 2D network a volume slice by slice, so that 2D and 3D networks are trained and run alike.
 
     In training a volume is a patch whose outermost ``neighbors`` slices on both sides serve as neighbors alone: they
-    get no logits, as theirs are unknown. Otherwise it is a whole brain, beyond which all is 0. A network of several
+    get no logits, as theirs are unknown. Otherwise every slice gets logits, and beyond the volume all is 0: true of a
+    whole brain, and of a box that has some slices to spare. A network of several
     planes is trained on patches turned into any of them (``acuity.data.patches.draw_matrix``), which it sees as the
     first; of a brain it sees the slices of each, and gives the mean of their logits.
 

@@ -56,6 +56,7 @@ def train(
     augmentation: Augmentation = STANDARD,
     train_cases: Seq[PreparedCase] | None = None,
     validation_cases: Seq[PreparedCase] | None = None,
+    frozen_statistics: bool = False,
     device: str | None = None,
 ) -> Path:
     """Train one part, resuming where it was cut.
@@ -69,9 +70,9 @@ def train(
     part : "coarse" (images pooled by 2), "fine" (full resolution), or a member of either's ensemble, such as
         "fine.networks.0"
     data : folder of BraTS cases, see ``brats.data_folder``
-    fold : of ``brats.read_folds``, which is validated on; all other cases but those of test are trained on. None trains
-        and validates on the fixed split's
-    patch : voxels of the stage's resolution, multiples of 8, or 1 across slices
+    fold : of ``brats.read_folds``, which is validated on; all other cases but those of test are trained on, and the
+        last weights are kept. None trains and validates on the fixed split's
+    patch : voxels of the stage's resolution, multiples of 8, but across slices, where they are as many as one sees
     batch : patches of a step
     initial_weights : a state_dict of ``network`` to start from
     degraded, degraded_share : files of ``acuity.training.degraded``, and how often their cases stand in
@@ -113,7 +114,8 @@ def train(
         recipe, train_cases, validation_cases, folder=folder, iterations=iterations, variants=variants,
         variant_share=degraded_share, consistency=consistency, augmentation=augmentation, tumor_share=tumor_share,
         other=other, other_share=other_share, spacing=spacing, ema=ema, seed=seed, validate_every=validate_every,
-        device=device, release=release, logits_of=_one_view,
+        keep_last=fold is not None, frozen_statistics=frozen_statistics, device=device, release=release,
+        logits_of=_one_view,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.tensorboard import SummaryWriter
 
 from acuity.anatomy import Region, Sequence
@@ -92,13 +93,16 @@ def train(
     ema: float = 0.995,
     seed: int = 0,
     validate_every: int = 250,
+    keep_last: bool = False,
+    frozen_statistics: bool = False,
     device: str | None = None,
     release: Callable[[nn.Module], nn.Module] = lambda average: average,
     logits_of: LogitsOf = _whole_brain,
 ) -> Path:
     """Train a recipe's network, resuming where it was cut; under torchrun in several processes.
 
-    Kept are the averaged weights of the highest mean Dice over whole validation brains, tidied as released.
+    Kept are the averaged weights of the highest mean Dice over whole validation brains, tidied as released, or the
+    last ones.
 
     Parameters
     ----------
@@ -114,6 +118,9 @@ def train(
     other, other_share : brains beside the cases, and how many patches are theirs
     spacing : of the training cases' voxels in mm
     ema : decay of the averaged weights
+    keep_last : whatever the validation says, which then tells what it would of cases never seen
+    frozen_statistics : batch normalisation keeps the means and deviations that it has: those of a few cases are not
+        those of all
     release : from the averaged network to the module that is validated and kept
     logits_of : how that module sees a whole brain of ``validation_cases``, which are at 1 mm
 
@@ -130,7 +137,7 @@ def train(
     network.to(run.device, memory_format=layout)  # type: ignore[call-overload]
     average = loop.averaged(network, ema)
     released = release(average.module).to(run.device)
-    steps = _Steps(recipe, run, consistency)
+    steps = _Steps(recipe, run, consistency, frozen_statistics)
     i, j, k = (int(n) for n in recipe.patch)
     patches = Patches(cases, (i, j, k), variants or {}, variant_share, tumor_share, augmentation, spacing,
                       twins=consistency > 0, other=other.draw if other else None, other_share=other_share,
@@ -168,7 +175,7 @@ def train(
 
     path = loop.run(
         step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(released.state_dict()), metric="dice", images=images, rank=run.rank,
+        weights=lambda: dict(released.state_dict()), metric=None if keep_last else "dice", images=images, rank=run.rank,
         state={"network": network, "average": average, "optimizer": steps.optimizer},
     )  # fmt: skip
     run.wait()
@@ -178,8 +185,11 @@ def train(
 class _Steps:
     """The optimisation steps; holds the optimizer."""
 
-    def __init__(self, recipe: SegmentationRecipe, run: runtime.Runtime, consistency: float) -> None:
+    def __init__(
+        self, recipe: SegmentationRecipe, run: runtime.Runtime, consistency: float, frozen_statistics: bool
+    ) -> None:
         self.recipe, self.runtime, self.consistency = recipe, run, consistency
+        self.frozen = [m for m in recipe.network.modules() if frozen_statistics and isinstance(m, _BatchNorm)]
         self.network = run.distribute(recipe.network)
         self.optimizer = recipe.make_optimizer(recipe.network.parameters())
 
@@ -187,8 +197,11 @@ class _Steps:
         """One step; the losses by name."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.network.train()
+        for norm in self.frozen:
+            norm.eval()
         with self.runtime.autocast():
-            outputs = self.network.train()(batch.image)
+            outputs = self.network(batch.image)
         logits = [output.float() for output in (outputs if isinstance(outputs, list) else [outputs])]
         total = torch.stack([self.recipe.loss(one, _middle(batch.target, one)) for one in logits]).mean()
         losses = {"region": total}

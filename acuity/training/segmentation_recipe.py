@@ -76,6 +76,6 @@ def read_segmentation_recipe(path: Path, *, compact: bool) -> SegmentationRecipe
     ------
     DataError : the file is absent or not a recipe
     """
-    recipe = read_entry(path, compact=compact)
+    recipe = read_entry(path, compact=compact, pretrained=True)
     assert isinstance(recipe, SegmentationRecipe)
     return recipe

@@ -17,6 +17,7 @@ from acuity.data.augmentation import STANDARD
 from acuity.errors import BundleError, DataError
 from acuity.inference.bundle import Bundle, load_bundle
 from acuity.networks.cascade import CoarseToFine
+from acuity.networks.slicewise import sees_several_planes
 from acuity.training import cascade
 from label.learning.cases import Corrected, scored, training_case
 from label.learning.lists import Lists, read_lists, write_lists
@@ -24,6 +25,9 @@ from label.learning.scoring import mean_scores
 from label.learning.versions import Candidate, Versions
 
 LISTS = "patients.json"
+
+# What networks of slices are trained on in a step, as the released ones were.
+SLICES = ((128, 160, 3), 8)  # voxels of a patch, patches of a step
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +39,8 @@ class Settings:
     Parameters
     ----------
     iterations : of each stage, coarse and fine
-    learning_rate : after a warm-up of 50 iterations; a tenth of that of a first training
-    patch : voxels, multiples of 16
+    learning_rate : after a warm-up of 50 iterations; a tenth to a fifth of that of a first training
+    patch : voxels, multiples of 16; networks of slices see ``SLICES`` instead
     seed : of what is drawn
 
     Raises
@@ -142,11 +146,12 @@ def _trained(
     weights = start
     for part in ("coarse", "fine"):
         _log.info("part %s", part)
+        patch, batch = SLICES if sees_several_planes(network.get_submodule(part)) else (settings.patch, 1)
         weights = cascade.train(
-            network, part=part, folder=str(work / part), iterations=settings.iterations, patch=settings.patch,
+            network, part=part, folder=str(work / part), iterations=settings.iterations, patch=patch, batch=batch,
             learning_rate=settings.learning_rate, other_share=0.0, ema=0.98, seed=settings.seed,
             validate_every=settings.iterations, augmentation=STANDARD, initial_weights=str(weights),
-            train_cases=train_cases, validation_cases=shown,
+            train_cases=train_cases, validation_cases=shown, frozen_statistics=True,
         )  # fmt: skip
     return weights
 

@@ -19,6 +19,7 @@ from monai.bundle import ConfigParser
 from packaging.requirements import Requirement
 
 from acuity import __version__
+from acuity.data.brats import FOLDS
 from acuity.inference.bundle import load_bundle
 from acuity.networks.recipe_file import recipe_names
 from acuity.resources import config_file
@@ -188,11 +189,11 @@ def test_segmentation_is_scored_by_region(bundle: str, tiny_brats: Path, checkpo
 
 
 @pytest.mark.parametrize("bundle", [SEGMENTATION])
-def test_choices_are_made_on_validation_cases(
+def test_choices_are_made_on_cases_that_were_held_out(
     bundle: str, tiny_brats: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = with_weights(bundle, checkpoint, tmp_path)
-    options = {"split": {"validation": [CASES[1]]}, "choices#phantoms": 0}
+    options = {"split": {"validation": [CASES[1]]}, "folds": [[CASES[1]], [], [], []], "choices#phantoms": 0}
     run(bundle, "evaluate", run_id="compare", bundle_root=str(copy), dataset_dir=str(tiny_brats), **options)
     rows = read_csv(copy / "eval" / "choices.csv")
     assert {row["case"] for row in rows} <= {CASES[1], f"{CASES[1]}, mirrored"}
@@ -248,31 +249,27 @@ TINY_SEGMENTATION = {
     "validation_cases": "@train_cases",
     "imports": [
         "$import torch", "$import os", "$import pathlib", "$from acuity.data.augmentation import HOSPITAL",
-        "$from acuity.losses.segmentation import cross_entropy_loss", "$from acuity.training.cascade import load_part",
+        "$from acuity.networks.efficient_unet import EfficientUNet", "$from acuity.training.cascade import load_part",
         "$from acuity.data.preparation import prepare_cases as acuity_prepare",
     ],
     "coarse#patch": [8, 8, 8],
-    "axial#patch": [8, 8, 1],
-    "coronal#patch": [8, 1, 8],
-    "sagittal#patch": [1, 8, 8],
+    "member#patch": [8, 8, 3],
 }  # fmt: skip
 
 
 @pytest.mark.slow
 def test_segmentation_trains_resumes_and_logs(tiny_brats: Path, tmp_path: Path) -> None:
     arguments = {**TINY_SEGMENTATION, "dataset_dir": str(tiny_brats), "output_dir": str(tmp_path), "device": "cpu"}
-    iterations = {f"{part}#iterations": 1 for part in ("coarse", "axial", "coronal", "sagittal")}
-    run(SEGMENTATION, "train", **arguments, **iterations)
+    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "member#iterations": 1})
     coarse = torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)
     assert coarse["iteration"] == 1
-    run(SEGMENTATION, "train", **arguments, **{**iterations, "sagittal#iterations": 2})
+    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "member#iterations": 2})
     assert torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)["iteration"] == 1
-    assert torch.load(tmp_path / "sagittal" / "checkpoint.pt", weights_only=True)["iteration"] == 2
-    assert len(list((tmp_path / "sagittal" / "log").glob("events.*"))) == 2
+    assert torch.load(tmp_path / "fold3" / "checkpoint.pt", weights_only=True)["iteration"] == 2
+    assert len(list((tmp_path / "fold3" / "log").glob("events.*"))) == 2
     parser = ConfigParser(ConfigParser.load_config_file(config(SEGMENTATION, "inference")))
     network = parser.get_parsed_content("network_def")
-    parts = {"coarse": "coarse", "fine.networks.0": "axial", "fine.networks.1": "coronal",
-             "fine.networks.2": "sagittal"}
+    parts = {"coarse": "coarse", **{f"fine.networks.{n}": f"fold{n}" for n in range(FOLDS)}}
     weights = [f"{part}={tmp_path / folder / 'best.pt'}" for part, folder in parts.items()]
     assert set(assembled(network, weights)) == set(network.state_dict())
 

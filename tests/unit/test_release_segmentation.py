@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.networks.blocks import Convolution
 
 from acuity.data.patches import PreparedCase
 from acuity.errors import DataError
@@ -61,6 +62,25 @@ def test_parts_of_trainings_become_the_network_that_the_bundle_defines(tmp_path:
     image = torch.full((1, 4, 32, 32, 32), 3.0)
     torch.testing.assert_close(network.coarse_logits(image), torch.full((1, 3, 32, 32, 32), 3 - 1.0))
     torch.testing.assert_close(network.fine_logits(image), torch.full((1, 3, 32, 32, 32), 3 - 1.5))
+
+
+def test_counters_stay_whole_numbers_and_what_half_precision_cannot_hold_is_kept(tmp_path: Path) -> None:
+    """Batch normalisation counts its batches; a variance of 70,000 would be infinite."""
+    stage = {"_target_": "monai.networks.blocks.Convolution", "spatial_dims": 3, "in_channels": 4,
+             "out_channels": 3, "norm": "batch"}  # fmt: skip
+    for number, variance in enumerate((2.0, 70_000.0)):
+        coarse, fine = (Convolution(3, 4, 3, norm="batch") for _ in range(2))
+        network = CoarseToFine(coarse, fine)
+        for name, value in network.state_dict().items():
+            for part, filled in {"conv.weight": 0, "conv.bias": 3, "var": variance, "tracked": 2501}.items():
+                if name.endswith(part):
+                    value.fill_(filled)  # finds all regions everywhere
+        torch.save(network.state_dict(), tmp_path / "trained.pt")
+        bundle = write_bundle(tmp_path / f"bundle{number}", stage)
+        assert ("half precision" in release(bundle, [str(tmp_path / "trained.pt")], [block(6.0)])) == (number == 0)
+        stored = torch.load(bundle / "models" / "model.pt", weights_only=True)
+        assert stored["fine.adn.N.num_batches_tracked"] == 2501
+        assert stored["fine.adn.N.running_var"][0] == variance
 
 
 @pytest.mark.parametrize(("intensity", "precision"), [(3.0, "half"), (1.0, "single")])

