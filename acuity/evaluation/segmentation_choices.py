@@ -19,7 +19,7 @@ from acuity.evaluation.segmentation_held_out import Brain, held_out_brains
 from acuity.evaluation.tables import Row, grouped, markdown_table, write_csv
 from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
 from acuity.inference.bundle import CHOICES, load_bundle
-from acuity.metrics.calibration import Reliability, fitted_temperature, reliability
+from acuity.metrics.calibration import LOWEST, Reliability, fitted_temperature, reliability
 from acuity.metrics.overlap import dice
 
 T = TypeVar("T")
@@ -108,12 +108,20 @@ def compare(
 def calibrate(
     brains: Seq[Brain], weight: float
 ) -> tuple[tuple[float, ...], dict[Region, tuple[Reliability, Reliability]]]:
-    """Temperatures of ET, TC and WT, and the reliability before and after, inside the brains that have a tumour."""
+    """Temperatures of ET, TC and WT, and the reliability before and after, inside the brains that have a tumour.
+
+    Fitted are the voxels that reliability counts: the millions that are surely healthy would be made surer, at the cost
+    of those that are not.
+    """
     ill = [brain for brain in brains if brain.target.any()]
     logits = np.concatenate([brain.logits(weight)[:, brain.brain] for brain in ill], axis=1)
     target = np.concatenate([brain.target[:, brain.brain] for brain in ill], axis=1)
-    temperatures = tuple(round(fitted_temperature(z, t), 3) for z, t in zip(logits, target, strict=True))
-    before, after = calibrated(logits, DEFAULT.temperatures), calibrated(logits, temperatures)
+    before = calibrated(logits, DEFAULT.temperatures)
+    temperatures = tuple(
+        round(fitted_temperature(z[p >= LOWEST], t[p >= LOWEST]), 3)
+        for z, p, t in zip(logits, before, target, strict=True)
+    )
+    after = calibrated(logits, temperatures)
     return temperatures, {
         region: (reliability(b, t), reliability(a, t))
         for region, b, a, t in zip(Region, before, after, target, strict=True)
