@@ -13,7 +13,7 @@ from acuity.errors import MissingSequenceError, PreparationError
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import Postprocessing
 from acuity.inference.bundle import Bundle
-from acuity.inference.segmentation import coarse_to_fine, network_channels, segment
+from acuity.inference.segmentation import LEFT_RIGHT, coarse_to_fine, network_channels, segment
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.equiunet import EquiUnet
 from acuity.volume import Volume
@@ -144,8 +144,8 @@ def test_mirrored_views_are_turned_back():
     network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
     image = torch.randn(4, 16, 16, 16)
     with torch.inference_mode():
-        logits = coarse_to_fine(image, network)
-        mirrored = coarse_to_fine(image.flip(1), network).flip(1)
+        logits = coarse_to_fine(image, network, fine_views=LEFT_RIGHT)
+        mirrored = coarse_to_fine(image.flip(1), network, fine_views=LEFT_RIGHT).flip(1)
     torch.testing.assert_close(logits, mirrored, atol=1e-4, rtol=1e-4)
 
 
