@@ -56,11 +56,12 @@ def run(args: argparse.Namespace) -> Path:
     DataError : the recipe, the data or weights cannot be used
     """
     recipe = read_segmentation_recipe(args.recipes / f"{args.recipe}.yaml", compact=not args.paper_size)
-    if args.patch and (args.patch[0] % 8 or args.patch[1] % 8 or (args.patch[2] > 8 and args.patch[2] % 8)):
+    own = recipe.patch
+    if any(size % 8 and size not in (1, usual) for size, usual in zip(args.patch or own, own, strict=True)):
         raise DataError(
             f"The patch is {'x'.join(map(str, args.patch))} voxels.",
-            rule="Networks halve it three times: sizes are multiples of 8, or along k a few where they see slices.",
-            remedy=f"The recipe's own is {'x'.join(map(str, recipe.patch))}.",
+            rule="Networks halve it three times: sizes are multiples of 8, or across slices 1 or the recipe's own.",
+            remedy=f"The recipe's own is {'x'.join(map(str, own))}.",
         )
     recipe = replace(recipe, patch=args.patch or recipe.patch, batch=args.batch or recipe.batch)
     folder = brats.data_folder(args.data)
