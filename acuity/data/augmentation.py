@@ -69,6 +69,7 @@ HOSPITAL = Augmentation(
     soften=0.15, coarse=0.2, thick=0.25, blur=0.1, contrast=0.5, noise=0.2, rician=0.15, bias=0.3, missing=0.25,
     two_missing=0.1, rim=0.2,
 )  # fmt: skip
+_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumour is hard to see
 NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
@@ -103,7 +104,7 @@ def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, s
         image = _draw_rim(image, brain, rng, spacing)
     u = rng.random()
     if u < a.missing + a.two_missing:
-        lost = rng.choice(len(image), 1 if u < a.missing else 2, replace=False)
+        lost = rng.choice(len(image), 1 if u < a.missing else 2, replace=False, p=_LOST)
         image[torch.from_numpy(lost)] = 0
     return image
 

@@ -20,7 +20,7 @@ from acuity.evaluation.tables import Row, grouped, markdown_table, write_csv
 from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
 from acuity.inference.bundle import CHOICES, load_bundle
 from acuity.metrics.calibration import LOWEST, Reliability, fitted_temperature, reliability
-from acuity.metrics.overlap import dice
+from acuity.metrics.overlap import Overlap, brats_overlap, dice
 
 T = TypeVar("T")
 
@@ -45,9 +45,13 @@ class Found:
     target: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
 
+    def masks(self, postprocessing: Postprocessing) -> NDArray[np.bool_]:
+        """(3, I, J, K), as labels hold them."""
+        return labels_to_regions(regions_to_labels(tidied(self.probabilities, postprocessing)))
+
     def rows(self, step: str, setting: str, postprocessing: Postprocessing) -> list[Row]:
         """Dice of each region, or in a brain without a tumour the false volume."""
-        masks = labels_to_regions(regions_to_labels(tidied(self.probabilities, postprocessing)))
+        masks = self.masks(postprocessing)
         start = {"step": step, "setting": setting, "case": self.name}
         if not self.target.any():
             return [{**start, "region": Region.WT.value, "dice": "", "false_ml": float(masks[-1].sum()) / 1000}]
@@ -82,7 +86,7 @@ def compare(
     Returns
     -------
     ``choices.csv``: a row for each setting, case and region; ``choices.md`` beside it has the means, the calibration
-    before and after, and the best settings as configs/inference.json takes them.
+    before and after, what the best settings give by grade, and the settings as configs/inference.json takes them.
 
     Raises
     ------
@@ -100,7 +104,8 @@ def compare(
     best = {"fine_weight": weight,
             CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)}}  # fmt: skip
     text = json.dumps(best, indent=4)
-    (folder / "choices.md").write_text(_summary(search.rows, calibration, text), encoding="utf-8")
+    by_grade = grade_table(_found(seen, weight, temperatures), postprocessing)
+    (folder / "choices.md").write_text(_summary(search.rows, calibration, by_grade, text), encoding="utf-8")
     print(text)
     return folder / "choices.csv"
 
@@ -126,6 +131,25 @@ def calibrate(
         region: (reliability(b, t), reliability(a, t))
         for region, b, a, t in zip(Region, before, after, target, strict=True)
     }
+
+
+def grade_table(found: Iterable[Found], postprocessing: Postprocessing) -> str:
+    """Markdown: Dice and HD95 in mm by grade, by BraTS's rule for absent regions; brains with a tumour alone."""
+    low_grade = brats.read_split()["low_grade"]
+    by_grade: dict[str, list[list[Overlap]]] = {"all": [], "high": [], "low": []}
+    for one in found:
+        if one.target.any():
+            masks = one.masks(postprocessing)
+            overlaps = [brats_overlap(p, t, spacing=(1.0, 1.0, 1.0)) for p, t in zip(masks, one.target, strict=True)]
+            for grade in ("all", "low" if one.name in low_grade else "high"):
+                by_grade[grade].append(overlaps)
+    lines = []
+    for grade, cases in by_grade.items():
+        for measure, digits in (("dsc", 3), ("hd95_mm", 1)) if cases else ():
+            values = np.array([[getattr(overlap, measure) for overlap in case] for case in cases])
+            means = [*values.mean(axis=0), values.mean()]
+            lines.append([grade, str(len(cases)), measure, *(f"{mean:.{digits}f}" for mean in means)])
+    return markdown_table(["grade", "cases", "measure", *Region, "mean"], lines)
 
 
 class Search:
@@ -205,7 +229,9 @@ def _mean(rows: Iterable[Row], column: str) -> float:
     return float(np.mean(_values(rows, column)))
 
 
-def _summary(rows: Seq[Row], calibration: dict[Region, tuple[Reliability, Reliability]], best: str) -> str:
+def _summary(
+    rows: Iterable[Row], calibration: dict[Region, tuple[Reliability, Reliability]], by_grade: str, best: str
+) -> str:
     lines = []
     for (step, setting), group in grouped(rows, "step", "setting").items():
         by_region = [_mean([row for row in group if row["region"] == region.value], "dice") for region in Region]
@@ -223,6 +249,8 @@ def _summary(rows: Seq[Row], calibration: dict[Region, tuple[Reliability, Reliab
         markdown_table(header, lines),
         "Expected calibration error, before and after dividing the logits by the temperatures:\n",
         markdown_table(["region", "before", "after"], errors),
+        "What the best settings give, low as the fixed split names it:\n",
+        by_grade,
         "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its"
         f" `network_def`.\n\n```json\n{best}\n```\n",
     ])  # fmt: skip

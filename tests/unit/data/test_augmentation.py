@@ -184,6 +184,12 @@ def test_as_many_sequences_are_missing_as_drawn(image):
     np.testing.assert_allclose(shares, [0.2, 0.5, 0.3], atol=0.1)
 
 
+def test_flair_is_missing_twice_as_often_as_another(image):
+    augmentation = dataclasses.replace(NOTHING, missing=1.0)
+    lost = [(perturb(image, np.random.default_rng(s), augmentation) == 0).all(dim=(1, 2, 3)) for s in range(400)]
+    np.testing.assert_allclose(np.mean([one.numpy() for one in lost], axis=0), [0.2, 0.2, 0.2, 0.4], atol=0.06)
+
+
 def test_a_slice_is_perturbed_too(image):
     for seed in range(20):
         result = perturb(image[..., 8:9], np.random.default_rng(seed), HOSPITAL)

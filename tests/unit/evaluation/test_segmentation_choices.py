@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from acuity.evaluation import segmentation_choices
-from acuity.evaluation.segmentation_choices import Search, calibrate
+from acuity.evaluation.segmentation_choices import Found, Search, calibrate, grade_table
 from acuity.evaluation.segmentation_held_out import Brain
 from acuity.imaging.regions import Postprocessing
 
@@ -112,3 +112,21 @@ def test_temperatures_are_fitted_inside_the_brains_with_a_tumour() -> None:
     assert temperatures == pytest.approx((3, 3, 3), rel=0.15)
     for before, after in calibration.values():
         assert after.expected_calibration_error < before.expected_calibration_error / 2
+
+
+def test_the_best_is_told_by_grade_and_absent_regions_by_bratss_rule() -> None:
+    target = truth()
+    without_enhancement = target.copy()
+    without_enhancement[0] = False
+    probabilities = np.where(target, 0.99, 0.001).astype(np.float32)
+    found = [Found("BraTS2021_01531", without_enhancement, probabilities), Found("high", target, probabilities)]
+    healthy = Found("mirrored", np.zeros_like(target), probabilities)
+    table = grade_table([*found, healthy], Postprocessing())
+    assert [line.strip("| ").split(" | ") for line in table.splitlines()[2:]] == [
+        ["all", "2", "dsc", "0.500", "1.000", "1.000", "0.833"],
+        ["all", "2", "hd95_mm", "186.6", "0.0", "0.0", "62.2"],
+        ["high", "1", "dsc", "1.000", "1.000", "1.000", "1.000"],
+        ["high", "1", "hd95_mm", "0.0", "0.0", "0.0", "0.0"],
+        ["low", "1", "dsc", "0.000", "1.000", "1.000", "0.667"],
+        ["low", "1", "hd95_mm", "373.1", "0.0", "0.0", "124.4"],
+    ]
