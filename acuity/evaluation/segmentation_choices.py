@@ -180,9 +180,8 @@ class Search:
             parts = {str(value): replace(best, smallest_part=value) for value in SMALLEST_PARTS}
             best = self._best(f"smallest_part{turn}", parts, ill)
 
-        # Together, and the least change of both first: either may keep false parts out.
-        pairs = sorted(product(SMALLEST_PARTS_ML, LEAST_PEAKS),
-                       key=lambda pair: SMALLEST_PARTS_ML.index(pair[0]) + LEAST_PEAKS.index(pair[1]))  # fmt: skip
+        # Together: either may keep false parts out. Peaks first: a volume leaves out all tiny tumours, however sure.
+        pairs = product(SMALLEST_PARTS_ML, LEAST_PEAKS)
         doubtful = {f"{ml}, {peak}": replace(best, smallest_part_ml=ml, least_peak=peak) for ml, peak in pairs}
         best = self._best("smallest_part_ml, least_peak", doubtful, found)
         enhancing = {str(value): replace(best, least_enhancing_ml=value) for value in LEAST_ENHANCING_ML}
