@@ -8,7 +8,7 @@ from pathlib import Path
 
 from acuity.data import brats
 from acuity.data.augmentation import NAMED
-from acuity.data.preparation import low_grade_twice, prepare_cases
+from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains, grafts_of
 from acuity.data.tumor_free import tumor_free_brains
 from acuity.errors import DataError
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> Path:
     cases = prepare_cases(folder, names)
     other = OtherBrains(tumor_free_brains(cases), grafts_of(cases, 1.0)) if args.other_share else None
     return train(
-        recipe, low_grade_twice(cases), prepare_cases(folder, held_out), folder=args.output / args.recipe,
+        recipe, cases, prepare_cases(folder, held_out), folder=args.output / args.recipe,
         iterations=args.iterations, initial_weights=args.initial_weights, variants=read_variants(args.degraded, names),
         consistency=args.consistency, augmentation=NAMED[args.augmentation], seed=args.seed, device=args.device,
         validate_every=args.validate_every, other=other, other_share=args.other_share, keep_last=args.fold is not None,

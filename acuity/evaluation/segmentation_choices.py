@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from acuity.anatomy import Region, labels_to_regions, regions_to_labels
 from acuity.data import brats
+from acuity.evaluation.segmentation import grade_of
 from acuity.evaluation.segmentation_held_out import Brain, held_out_brains
+from acuity.evaluation.segmentation_table import MEAN, case_values
 from acuity.evaluation.tables import Row, grouped, markdown_table, write_csv
 from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
 from acuity.inference.bundle import CHOICES, load_bundle
 from acuity.metrics.calibration import LOWEST, Reliability, fitted_temperature, reliability
-from acuity.metrics.overlap import Overlap, brats_overlap, dice
+from acuity.metrics.overlap import brats_overlap, dice
 
 T = TypeVar("T")
 
@@ -98,13 +100,14 @@ def compare(
     search = Search()
     weight = search.weight([brain for brain in seen if brain.coarse is not None])
     temperatures, calibration = calibrate(seen, weight)
-    postprocessing = search.postprocessing(seen, weight, temperatures)
+    found = found_in(seen, weight, temperatures)
+    postprocessing = search.postprocessing(found, temperatures)
 
     write_csv(search.rows, folder / "choices.csv")
     best = {"fine_weight": weight,
             CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)}}  # fmt: skip
     text = json.dumps(best, indent=4)
-    by_grade = grade_table(_found(seen, weight, temperatures), postprocessing)
+    by_grade = grade_table(found, postprocessing)
     (folder / "choices.md").write_text(_summary(search.rows, calibration, by_grade, text), encoding="utf-8")
     print(text)
     return folder / "choices.csv"
@@ -135,21 +138,19 @@ def calibrate(
 
 def grade_table(found: Iterable[Found], postprocessing: Postprocessing) -> str:
     """Markdown: Dice and HD95 in mm by grade, by BraTS's rule for absent regions; brains with a tumour alone."""
-    low_grade = brats.read_split()["low_grade"]
-    by_grade: dict[str, list[list[Overlap]]] = {"all": [], "high": [], "low": []}
+    rows: list[Row] = []
     for one in found:
         if one.target.any():
-            masks = one.masks(postprocessing)
-            overlaps = [brats_overlap(p, t, spacing=(1.0, 1.0, 1.0)) for p, t in zip(masks, one.target, strict=True)]
-            for grade in ("all", "low" if one.name in low_grade else "high"):
-                by_grade[grade].append(overlaps)
+            for region, p, t in zip(Region, one.masks(postprocessing), one.target, strict=True):
+                overlap = asdict(brats_overlap(p, t, spacing=(1.0, 1.0, 1.0)))
+                rows.append({"case": one.name, "grade": grade_of(one.name), "region": region.value, **overlap})
     lines = []
-    for grade, cases in by_grade.items():
-        for measure, digits in (("dsc", 3), ("hd95_mm", 1)) if cases else ():
-            values = np.array([[getattr(overlap, measure) for overlap in case] for case in cases])
-            means = [*values.mean(axis=0), values.mean()]
-            lines.append([grade, str(len(cases)), measure, *(f"{mean:.{digits}f}" for mean in means)])
-    return markdown_table(["grade", "cases", "measure", *Region, "mean"], lines)
+    for grade in ("all", "high", "low", "unknown"):
+        group = [row for row in rows if grade in ("all", row["grade"])]
+        for metric, digits in (("dsc", 3), ("hd95_mm", 1)) if group else ():
+            values = [list(case_values(group, metric, "brats", region).values()) for region in (*Region, MEAN)]
+            lines.append([grade, str(len(values[0])), metric, *(f"{np.mean(one):.{digits}f}" for one in values)])
+    return markdown_table(["grade", "cases", "measure", *Region, MEAN], lines)
 
 
 class Search:
@@ -162,12 +163,11 @@ class Search:
         """The fine network's, by Dice with the postprocessing that models come with."""
         ill = [brain for brain in brains if brain.target.any()]
         return _least_change({
-            share: self._score("fine weight", str(share), _found(ill, share), DEFAULT) for share in FINE_WEIGHTS
+            share: self._score("fine weight", str(share), found_in(ill, share), DEFAULT) for share in FINE_WEIGHTS
         })  # fmt: skip
 
-    def postprocessing(self, brains: Seq[Brain], weight: float, temperatures: tuple[float, ...]) -> Postprocessing:
-        """All of it, from what changes nothing on."""
-        found = _found(brains, weight, temperatures)
+    def postprocessing(self, found: Seq[Found], temperatures: tuple[float, ...]) -> Postprocessing:
+        """All of it, from what changes nothing on; ``found`` is calibrated by these temperatures."""
         ill = [one for one in found if one.target.any()]
         best = replace(UNCHANGED, temperatures=temperatures)
         for turn in ("", ", again"):  # what is best of one depends on the others
@@ -201,9 +201,10 @@ class Search:
         return float(np.mean(scores))
 
 
-def _found(
+def found_in(
     brains: Iterable[Brain], weight: float, temperatures: tuple[float, ...] = DEFAULT.temperatures
 ) -> list[Found]:
+    """Calibrated probabilities of both networks together, cut to where any threshold may find something."""
     cut = []
     for brain in brains:
         probabilities = calibrated(brain.logits(weight), temperatures) * brain.brain

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from acuity.data import brats
 from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import PreparedCase
-from acuity.data.preparation import low_grade_twice, prepare_cases
+from acuity.data.preparation import prepare_cases
 from acuity.data.transplant import OtherBrains, grafts_of
 from acuity.data.tumor_free import PHANTOMS, tumor_free_brains
 from acuity.errors import any_as_data_error
@@ -111,7 +111,7 @@ def train(
         network.get_submodule(part), loss, learning_rate=learning_rate, patch=patch, batch=batch
     )  # fmt: skip
     return segmentation.train(
-        recipe, low_grade_twice(train_cases), validation_cases, folder=folder, iterations=iterations, variants=variants,
+        recipe, train_cases, validation_cases, folder=folder, iterations=iterations, variants=variants,
         variant_share=degraded_share, consistency=consistency, augmentation=augmentation, tumor_share=tumor_share,
         other=other, other_share=other_share, spacing=spacing, ema=ema, seed=seed, validate_every=validate_every,
         keep_last=fold is not None, frozen_statistics=frozen_statistics, device=device, release=release,

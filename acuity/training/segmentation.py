@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from acuity.anatomy import Region, Sequence
 from acuity.data.augmentation import STANDARD, Augmentation
 from acuity.data.patches import Batch, Patches, PreparedCase
-from acuity.data.preparation import prepare_cases
+from acuity.data.preparation import low_grade_twice, prepare_cases
 from acuity.data.transplant import OtherBrains
 from acuity.errors import any_as_data_error
 from acuity.imaging.regions import tidied
@@ -106,6 +106,7 @@ def train(
 
     Parameters
     ----------
+    cases : those of low grade, as the fixed split names them, are drawn twice as often as others
     folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (a state_dict of what
         ``release`` gives)
     initial_weights : a state_dict of the recipe's network to start from
@@ -130,6 +131,7 @@ def train(
     NonFiniteLossError : see ``acuity.training.loop.run``
     """
     run = runtime.start(device)
+    cases = low_grade_twice(cases)
     network = recipe.network
     start = None if initial_weights is None else _start_from(network, Path(initial_weights))
     # 10% faster on a CPU; torch's type stubs do not know the argument.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from acuity.evaluation import segmentation_choices
-from acuity.evaluation.segmentation_choices import Found, Search, calibrate, grade_table
+from acuity.evaluation.segmentation_choices import Found, Search, calibrate, found_in, grade_table
 from acuity.evaluation.segmentation_held_out import Brain
 from acuity.imaging.regions import Postprocessing
 
@@ -28,7 +28,7 @@ def truth() -> NDArray[np.bool_]:
 
 
 def chosen(*brains: Brain) -> Postprocessing:
-    return Search().postprocessing(brains, 0.5, (1.0, 1.0, 1.0))
+    return Search().postprocessing(found_in(brains, 0.5), (1.0, 1.0, 1.0))
 
 
 def of_tumor(value: float, false: float) -> NDArray[np.float64]:
@@ -54,7 +54,8 @@ def test_no_more_than_a_little_is_found_in_healthy_brains() -> None:
     """A false part of 0.18 ml that reaches 0.75: by its peak, as tiny tumours are small too; else by its volume."""
     healthy = brain(of_tumor(0.001, 0.75), np.zeros((3, *SHAPE), bool), "mirrored")
     search = Search()
-    found = search.postprocessing([brain(of_tumor(0.99, 0.001), truth()), healthy], 0.5, (1.0, 1.0, 1.0))
+    both = [brain(of_tumor(0.99, 0.001), truth()), healthy]
+    found = search.postprocessing(found_in(both, 0.5), (1.0, 1.0, 1.0))
     # What is chosen by Dice alone does not see it.
     assert (found.smallest_part_ml, found.least_peak) == (0.0, 0.8)
     false_ml = {row["setting"]: float(row["false_ml"]) for row in search.rows
@@ -119,7 +120,8 @@ def test_the_best_is_told_by_grade_and_absent_regions_by_bratss_rule() -> None:
     without_enhancement = target.copy()
     without_enhancement[0] = False
     probabilities = np.where(target, 0.99, 0.001).astype(np.float32)
-    found = [Found("BraTS2021_01531", without_enhancement, probabilities), Found("high", target, probabilities)]
+    low, high = "BraTS2021_01531", "BraTS2021_00002"
+    found = [Found(low, without_enhancement, probabilities), Found(high, target, probabilities)]
     healthy = Found("mirrored", np.zeros_like(target), probabilities)
     table = grade_table([*found, healthy], Postprocessing())
     assert [line.strip("| ").split(" | ") for line in table.splitlines()[2:]] == [
