@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from acuity.anatomy import Sequence
 from acuity.degradations.functional import box_matrix, resize_axes, resize_cubic, resize_matrix
 from acuity.degradations.noise import rician_noise
 
@@ -42,6 +43,7 @@ class Augmentation:
     missing : one sequence is unknown, all 0
     two_missing : two are
     rim : a brain mask that takes or leaves up to 4 mm too much
+    unenhanced : the tumour takes up no contrast agent, see ``without_enhancement``
     """
 
     soften: float = 0.3
@@ -55,6 +57,7 @@ class Augmentation:
     missing: float = 0.1
     two_missing: float = 0.0
     rim: float = 0.0
+    unenhanced: float = 0.0
 
     def __post_init__(self) -> None:
         for names in (("soften", "coarse", "thick", "blur"), ("missing", "two_missing")):
@@ -67,14 +70,17 @@ PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network kno
 STANDARD = Augmentation()
 HOSPITAL = Augmentation(
     soften=0.15, coarse=0.2, thick=0.25, blur=0.1, contrast=0.5, noise=0.2, rician=0.15, bias=0.3, missing=0.25,
-    two_missing=0.1, rim=0.2,
+    two_missing=0.1, rim=0.2, unenhanced=0.15,
 )  # fmt: skip
+_T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
+_SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
+_LEAST_TISSUE = 500  # voxels
 _LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumour is hard to see
 NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
 def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:
-    """A crop with everything changed that ``augmentation`` lets be drawn.
+    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumour's enhancement.
 
     Parameters
     ----------
@@ -138,6 +144,37 @@ def _draw_rim(image: Tensor, brain: Tensor, rng: Rng, spacing: float) -> Tensor:
     if rng.random() < 0.5:
         return image * ~patchy(depth_within(brain, thickness), seed)
     return with_rim(image, patchy(depth_within(~brain, thickness), seed), rng.uniform(-2.0, 2.0, len(image)), seed)
+
+
+def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0) -> tuple[Tensor, Tensor]:
+    """A crop whose tumour takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
+
+    Cases of low grade are few. Where the tumour enhances, T1c becomes what T1 is there, in T1c's intensities: as the
+    two are related in the tissue round the tumour (least squares).
+
+    Parameters
+    ----------
+    image : float32 (4, I, J, K), z-scored, 0 outside the brain
+    regions : float32 (3, I, J, K), 0 or 1; ET, TC, WT
+    spacing : of the crop's voxels in mm, isotropic
+
+    Returns
+    -------
+    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumour
+    """
+    t1, t1c = image[_T1], image[_T1C]
+    brain = (image != 0).any(dim=0)
+    tissue = brain & (regions[2] == 0)
+    if not regions[0].any() or tissue.sum() < _LEAST_TISSUE:
+        return image, regions
+    x, y = t1[tissue], t1c[tissue]
+    slope = ((x - x.mean()) * (y - y.mean())).mean() / x.var().clamp(min=1e-3)
+    grown = ndimage.binary_dilation(regions[0].numpy() > 0, iterations=round(_SEAM / spacing))
+    opacity = torch.from_numpy(ndimage.gaussian_filter(grown.astype(np.float32), _FADE / spacing)) * brain
+    changed, without = image.clone(), regions.clone()
+    changed[_T1C] = torch.lerp(t1c, y.mean() + slope * (t1 - x.mean()), opacity)
+    without[0] = 0
+    return changed, without
 
 
 def soften(image: Tensor, rng: Rng) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from acuity.data.augmentation import STANDARD, Augmentation, perturb
+from acuity.data.augmentation import STANDARD, Augmentation, perturb, without_enhancement
 
 
 @dataclass(frozen=True)
@@ -156,19 +156,25 @@ class Patches:
                 case = variants[int(rng.integers(len(variants)))]
             crop = Crop(draw_centre(case, self.tumor_share, rng), draw_matrix(rng, turned=self.turned))
             seed = int(rng.integers(2**31))
-            images.append(self._perturbed(take(case.image, crop, self.size), seed))
-            targets.append((take(case.regions, crop, self.size) >= 0.5).float())
+            regions = (take(case.regions, crop, self.size) >= 0.5).float()
+            unenhanced = rng.random() < self.augmentation.unenhanced
+            image, target = self._changed(take(case.image, crop, self.size), regions, unenhanced, seed)
+            images.append(image)
+            targets.append(target)
             if self.twins and case is not whole:
                 same = Crop(crop.centre + shift_to(whole, case), crop.matrix)
                 # A variant ends where its file does: its twin sees no further.
                 seen = take(torch.ones_like(case.regions[:1]), crop, self.size) >= 0.5
                 twins.append((len(images) - 1, len(images)))
-                images.append(self._perturbed(take(whole.image, same, self.size) * seen, seed))
-                targets.append(targets[-1])
+                twin, _ = self._changed(take(whole.image, same, self.size) * seen, regions, unenhanced, seed)
+                images.append(twin)
+                targets.append(target)
         return Batch(torch.stack(images), torch.stack(targets), twins)
 
-    def _perturbed(self, image: Tensor, seed: int) -> Tensor:
-        return perturb(image, np.random.default_rng(seed), self.augmentation, spacing=self.spacing)
+    def _changed(self, image: Tensor, regions: Tensor, unenhanced: bool, seed: int) -> tuple[Tensor, Tensor]:
+        if unenhanced:
+            image, regions = without_enhancement(image, regions, spacing=self.spacing)
+        return perturb(image, np.random.default_rng(seed), self.augmentation, spacing=self.spacing), regions
 
 
 def shift_to(whole: PreparedCase, part: PreparedCase) -> NDArray[np.float64]:

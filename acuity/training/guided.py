@@ -189,7 +189,7 @@ def train(
     segmenter : (N, 4, I, J, K), z-scored, to logits (N, 3, I, J, K); it is frozen, and stays so
     guidance : without any weight the network is trained by L1 alone, on the same patches
     folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (the network's state_dict)
-    patch : voxels along i, j, k, without the margin; with it the default's take a CPU core 10 to 16 s and 9 GiB a step
+    patch : voxels along i, j, k, without the margin
     tumor_share : how many patches are centred on the tumour
     initial_weights : a file to start from, ours or as published, see ``acuity.networks.checkpoints``
     ema : decay of the averaged weights

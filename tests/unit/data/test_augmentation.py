@@ -23,6 +23,7 @@ from acuity.data.augmentation import (
     with_bias_field,
     with_rician_noise,
     with_rim,
+    without_enhancement,
 )
 
 NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)
@@ -159,7 +160,40 @@ def test_draws_repeat_vary_and_leave_their_input(image, augmentation, spacing):
     assert all(r.isfinite().all() and r.shape == image.shape and r.dtype == torch.float32 for r in results)
 
 
-@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Augmentation)])
+@pytest.fixture
+def enhancing(image):
+    """T1c is twice T1 and 1 but where the tumour enhances, a cube of 5 voxels about (10, 12, 9); its regions."""
+    regions = torch.zeros(3, *image.shape[1:])
+    for region, width in zip(regions, (2, 3, 5), strict=True):
+        region[10 - width : 11 + width, 12 - width : 13 + width, 9 - width : 10 + width] = 1
+    image[1] = (2 * image[0] + 1 + 3 * regions[0]) * (image[0] != 0)
+    return image, regions
+
+
+def test_a_tumor_without_enhancement_looks_as_in_t1(enhancing):
+    image, regions = enhancing
+    before = image.clone()
+    changed, without = without_enhancement(image, regions)
+    torch.testing.assert_close(image, before)
+    torch.testing.assert_close(changed[[0, 2, 3]], image[[0, 2, 3]])
+    inside = regions[0] > 0
+    np.testing.assert_allclose(changed[1][inside], 2 * image[0][inside] + 1, atol=0.35)  # it was 3 more
+    far = torch.from_numpy(ndimage.distance_transform_edt(~inside.numpy()) > 12)
+    assert torch.equal(changed[1][far], image[1][far])
+    assert not without[0].any()
+    assert torch.equal(without[1:], regions[1:])
+    assert regions[0].any()
+
+
+def test_what_does_not_enhance_or_has_no_tissue_round_it_stays(enhancing):
+    image, regions = enhancing
+    flat = torch.stack([torch.zeros_like(regions[0]), *regions[1:]])
+    assert without_enhancement(image, flat)[0] is image
+    everywhere = torch.stack([regions[0], regions[1], torch.ones_like(regions[2])])
+    assert without_enhancement(image, everywhere)[1] is everywhere
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Augmentation) if f.name != "unenhanced"])
 def test_each_change_is_off_at_0_and_on_at_1(image, name):
     """Beside gain and offset, which are an affine function of each channel."""
 

@@ -1,5 +1,7 @@
 """Random crops: where they lie, and that they repeat."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,21 @@ def test_twins_show_one_place_perturbed_alike(whole, part):
         torch.testing.assert_close(batch.target[first], batch.target[second])
     assert batch.target.any()
     assert not torch.equal(batch.image[0], batch.image[2])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_tumors_do_not_enhance_as_often_as_told(whole, part, share):
+    patches = Patches(
+        [whole], (24, 24, 24), {"phantom": [part]}, variant_share=1.0, tumor_share=1.0, twins=True,
+        augmentation=dataclasses.replace(NOTHING, unenhanced=share),
+    )  # fmt: skip
+    batch = patches.draw(60, np.random.default_rng(0))
+    enhancing, whole_tumor = batch.target[:, 0].flatten(1).any(dim=1), batch.target[:, 2].flatten(1).any(dim=1)
+    assert (enhancing & ~whole_tumor).sum() == 0
+    assert (~enhancing & whole_tumor).sum() / whole_tumor.sum() == pytest.approx(share, abs=0.15 * (0 < share < 1))
+    for first, second in batch.twins:
+        torch.testing.assert_close(batch.image[first], batch.image[second], atol=2e-3, rtol=0)
+        torch.testing.assert_close(batch.target[first], batch.target[second])
 
 
 def test_variants_stand_in_as_often_as_told(whole, part):
