@@ -38,7 +38,7 @@ SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumours
 LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95, 0.98)
 LEAST_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5)
-UNCHANGED = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], enclosed_core=False)  # where the search starts
+START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], enclosed_core=False)  # of the search
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ class Search:
         })  # fmt: skip
 
     def postprocessing(self, found: Seq[Found], temperatures: tuple[float, ...]) -> Postprocessing:
-        """All of it, from what changes nothing on; ``found`` is calibrated by these temperatures."""
+        """All of it, from START on; ``found`` is calibrated by these temperatures."""
         ill = [one for one in found if one.target.any()]
-        best = replace(UNCHANGED, temperatures=temperatures)
+        best = replace(START, temperatures=temperatures)
         for turn in ("", ", again"):  # what is best of one depends on the others
             core = {str(value): replace(best, enclosed_core=value) for value in (False, True)}
             best = self._best(f"enclosed_core{turn}", core, ill)
