@@ -2,8 +2,9 @@
 
 A file is best.pt of all that configs/inference.json's network_def defines, or of one part of it, named as in
 `fine.networks.0=FILE`: "coarse", "fine", or a member of either's ensemble. Parts come from trainings of the coarse-to-
-fine pair or from those of a network alone (`acuity train seg`). Weights are stored in half precision where that changes
-next to no label of the validation cases.
+fine pair or from those of a network alone (`acuity train seg`). Of FILE+FILE the mean of the weights is taken, where
+both are rounds of one training. Weights are stored in half precision where that changes next to no label of the
+validation cases.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def assembled(network: CoarseToFine, weights: Seq[str]) -> State:
 
     Parameters
     ----------
-    weights : files, or parts and files as "fine.networks.0=FILE"
+    weights : files, or parts and files as "fine.networks.0=FILE"; of files joined by "+" the mean is taken (Izmailov et
+        al., "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv:1803.05407)
 
     Raises
     ------
@@ -58,8 +60,18 @@ def assembled(network: CoarseToFine, weights: Seq[str]) -> State:
             raise DataError(f"Weights of {part} are given {len(given)} times.",
                             rule="Each part of configs/inference.json's network_def is given once.",
                             remedy=f"The parts are {', '.join(_parts(network))}.")  # fmt: skip
-        load_part(network, part, given[0])
+        _load_mean(network, part, given[0].split("+"))
     return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def _load_mean(network: CoarseToFine, part: str, files: Seq[str]) -> None:
+    states: list[State] = []
+    for file in files:
+        load_part(network, part, file)
+        states.append({name: value.clone() for name, value in network.get_submodule(part).state_dict().items()})
+    for name, value in network.get_submodule(part).state_dict().items():
+        if value.is_floating_point():  # counters are the last file's
+            value.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
 
 
 def _parts(network: CoarseToFine) -> list[str]:
@@ -120,7 +132,8 @@ def _labels(network: CoarseToFine, case: PreparedCase, postprocessing: Postproce
 def main(arguments: Seq[str] | None = None) -> int:
     """Read the command line and release; the exit code is 0, or the error's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="[PART=]FILE", help="best.pt of trainings")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="[PART=]FILE[+FILE]",
+                        help="best.pt of trainings")  # fmt: skip
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle's folder")
     parser.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder with the validation cases")
     options = parser.parse_args(arguments)

@@ -83,6 +83,15 @@ def test_counters_stay_whole_numbers_and_what_half_precision_cannot_hold_is_kept
         assert stored["fine.adn.N.running_var"][0] == variance
 
 
+def test_of_joined_files_the_mean_is_stored(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", STAGE)
+    once, again = write_pair(tmp_path, 1.0), write_pair(tmp_path, 2.0)
+    release(bundle, [f"coarse={once}", f"fine={once}+{again}"], [])
+    stored = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert stored["coarse.bias"].tolist() == [-1.0] * 3
+    assert stored["fine.bias"].tolist() == [-1.5] * 3
+
+
 @pytest.mark.parametrize(("intensity", "precision"), [(3.0, "half"), (1.0, "single")])
 def test_half_precision_where_it_changes_next_to_no_label(tmp_path: Path, intensity: float, precision: str) -> None:
     """0.9999 is 1 in half precision: then 1 is no longer above it."""
@@ -103,6 +112,7 @@ def test_half_precision_where_it_changes_next_to_no_label(tmp_path: Path, intens
         (["fine={pair}"], "Weights of coarse are given 0 times"),
         (["{pair}", "coarse={pair}"], "Weights of coarse are given 2 times"),
         (["{pair}", "fine.networks.0={pair}"], "Weights of fine.networks.0 are given 1 times"),
+        (["{pair}+{other}"], "other.pt does not hold weights of the part coarse"),
         (["{other}"], "other.pt does not hold weights of the part coarse"),
     ],
 )
