@@ -2,9 +2,9 @@
 
 A file is best.pt of all that configs/inference.json's network_def defines, or of one part of it, named as in
 `fine.networks.0=FILE`: "coarse", "fine", or a member of either's ensemble. Parts come from trainings of the coarse-to-
-fine pair or from those of a network alone (`acuity train seg`). Of FILE+FILE, whose names hold no other "+", the mean of
-the weights is taken, where both are rounds of one training. Weights are stored in half precision where that changes
-next to no label of the validation cases.
+fine pair or from those of a network alone (`acuity train seg`). Of FILE+FILE, whose names hold no other "+", the mean
+is taken, where both are rounds of one training. Weights are stored in half precision where that changes next to no
+label of the validation cases.
 """
 
 from __future__ import annotations
