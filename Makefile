@@ -64,11 +64,11 @@ workbench-down: setup
 	$(BIN)/python -m workbench down
 
 package: setup
-	$(BIN)/python scripts/package.py
-	$(BIN)/python scripts/supply_chain/sbom.py --output dist/map/bom.json
+	$(BIN)/python tools/package.py
+	$(BIN)/python tools/supply_chain/sbom.py --output dist/map/bom.json
 
 audit: setup
-	$(BIN)/python scripts/supply_chain/audit.py
+	$(BIN)/python tools/supply_chain/audit.py
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from acuity.inference.options import parse_options
+from acuity.pipeline.options import parse_options
 
 MODELS = Path(__file__).resolve().parent / "bundles"
 
@@ -22,9 +22,9 @@ if __name__ == "__main__":
 from monai.deploy.conditions import CountCondition  # noqa: E402
 from monai.deploy.core import Application  # noqa: E402
 
-from acuity.inference.launch import launch  # noqa: E402
-from acuity.inference.pipeline import Models  # noqa: E402
-from acuity.inference.run import Run  # noqa: E402
+from acuity.pipeline.launch import launch  # noqa: E402
+from acuity.pipeline.run import Run  # noqa: E402
+from acuity.pipeline.stages import Models  # noqa: E402
 from operators.loader import LoaderOperator  # noqa: E402
 from operators.overview_writer import OverviewWriterOperator  # noqa: E402
 from operators.preparation import PreparationOperator  # noqa: E402

@@ -20,8 +20,8 @@ from unittest.mock import patch
 
 import torch
 
-from acuity.inference.bundle import load_bundle
-from acuity.inference.super_resolution import super_resolve
+from acuity.models.bundle import load_bundle
+from acuity.models.super_resolution import super_resolve
 from acuity.volume import Volume
 
 SHAPE = (80, 100, 16)  # voxels of a slab at 2 mm; both passes of the generator run
@@ -33,7 +33,7 @@ def measure(models: Path, threads: int, keep: bool) -> dict[str, float]:
     if keep:
         bundle = load_bundle(models, "brain_mri_super_resolution")
     else:
-        with patch("acuity.inference.bundle.keep_freed_memory"):
+        with patch("acuity.models.bundle.keep_freed_memory"):
             bundle = load_bundle(models, "brain_mri_super_resolution")
     generator = torch.Generator().manual_seed(0)
     affine = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])).double().numpy()

@@ -24,7 +24,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from acuity.data.demo_study import write_demo_study
+from acuity.demo.study import write_demo_study
 
 APPLICATION = Path(__file__).resolve().parent.parent / "app.py"
 SAMPLING_S = 0.05

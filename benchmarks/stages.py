@@ -21,11 +21,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from acuity.anatomy import Sequence
-from acuity.degradations.functional import upsample_cubic
-from acuity.degradations.volumes import low_resolution
-from acuity.inference import segmentation
-from acuity.inference.bundle import load_bundle
-from acuity.inference.super_resolution import super_resolve
+from acuity.imaging.forward_model import upsample_cubic
+from acuity.models import segmentation
+from acuity.models.bundle import load_bundle
+from acuity.models.super_resolution import super_resolve
+from acuity.research.degradations.volumes import low_resolution
 from acuity.volume import Volume
 
 SHAPE = (240, 240, 155)

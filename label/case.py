@@ -2,7 +2,7 @@
 
 This is the contract between datastores and tasks. A datastore's ``get_image_uri`` gives the path of a NIfTI file, which
 viewers can open too; the other three sequences lie in the same folder, each on the grid it was measured on. Nothing is
-resampled here: ``acuity.inference.preparation`` aligns, and ``acuity.inference.source_grid`` brings a mask back.
+resampled here: ``acuity.pipeline.preparation`` aligns, and ``acuity.models.source_grid`` brings a mask back.
 
 A case from a PACS has ``case.json`` beside the images, with what NIfTI cannot hold, and the headers of each series.
 """
@@ -22,9 +22,9 @@ from nibabel.filebasedimages import ImageFileError
 from pydicom import Dataset, dcmread
 
 from acuity.anatomy import Sequence
-from acuity.data.brats import FILE_SUFFIX, read_image
-from acuity.dicom.source import values_of
+from acuity.dicom.reading.source import values_of
 from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
+from acuity.research.datasets.brats import FILE_SUFFIX, read_image
 from acuity.volume import RAS_LPS, Volume
 
 EXTENSIONS = (".nii.gz", ".nii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Loaded, load_study
+from acuity.pipeline.stages import Loaded, load_study
 from operators.stage import StageOperator
 
 

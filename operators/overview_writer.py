@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Segmented, SuperResolved
-from acuity.inference.writing import WrittenOverview, WrittenReport, write_overview_picture
+from acuity.pipeline.stages import Segmented, SuperResolved
+from acuity.pipeline.writing import WrittenOverview, WrittenReport, write_overview_picture
 from operators.stage import StageOperator
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Chosen
-from acuity.inference.preparation import Prepared, prepare
+from acuity.pipeline.preparation import Prepared, prepare
+from acuity.pipeline.stages import Chosen
 from operators.stage import StageOperator
 
 

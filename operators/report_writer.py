@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Segmented
-from acuity.inference.writing import WrittenReport, WrittenSegmentations, write_measurements
+from acuity.pipeline.stages import Segmented
+from acuity.pipeline.writing import WrittenReport, WrittenSegmentations, write_measurements
 from operators.stage import StageOperator
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from acuity.inference.bundle import Bundle
-from acuity.inference.pipeline import Segmented, SuperResolved, segment_study
-from acuity.inference.run import Run
+from acuity.models.bundle import Bundle
+from acuity.pipeline.run import Run
+from acuity.pipeline.stages import Segmented, SuperResolved, segment_study
 from operators.stage import StageOperator
 
 

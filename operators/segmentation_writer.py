@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Segmented
-from acuity.inference.writing import WrittenSegmentations, WrittenSeries, write_segmentations
+from acuity.pipeline.stages import Segmented
+from acuity.pipeline.writing import WrittenSegmentations, WrittenSeries, write_segmentations
 from operators.stage import StageOperator
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import Chosen, Loaded, choose_series
+from acuity.pipeline.stages import Chosen, Loaded, choose_series
 from operators.stage import StageOperator
 
 

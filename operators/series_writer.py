@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acuity.inference.pipeline import SuperResolved
-from acuity.inference.writing import WrittenSeries, write_all_series
+from acuity.pipeline.stages import SuperResolved
+from acuity.pipeline.writing import WrittenSeries, write_all_series
 from operators.stage import StageOperator
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from acuity.inference.run import Run
+from acuity.pipeline.run import Run
 
 
 class StageOperator(Operator):

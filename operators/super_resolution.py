@@ -6,10 +6,10 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from acuity.inference.bundle import Bundle
-from acuity.inference.pipeline import SuperResolved, super_resolve_study
-from acuity.inference.preparation import Prepared
-from acuity.inference.run import Run
+from acuity.models.bundle import Bundle
+from acuity.pipeline.preparation import Prepared
+from acuity.pipeline.run import Run
+from acuity.pipeline.stages import SuperResolved, super_resolve_study
 from operators.stage import StageOperator
 
 

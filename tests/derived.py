@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.anatomy import Sequence
-from acuity.dicom.model_info import ModelInfo
-from acuity.dicom.write_overview import write_overview
-from acuity.dicom.write_report import write_report
-from acuity.dicom.write_seg import write_regions, write_segmentation
-from acuity.dicom.write_series import write_mr_series
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.overview import write_overview
+from acuity.dicom.writing.report import write_report
+from acuity.dicom.writing.segmentation import write_regions, write_segmentation
+from acuity.dicom.writing.series import write_mr_series
 from acuity.imaging.measurement import measure_regions
 from acuity.volume import Grid, Volume
 from tests import dicom_builder

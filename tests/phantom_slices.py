@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acuity.data.slice_sets import ImageSlice
+from acuity.research.datasets.slice_sets import ImageSlice
 
 
 def phantom_slices(count: int = 3, size: int = 48) -> list[ImageSlice]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from acuity.data.demo_study import write_demo_study
+from acuity.demo.study import write_demo_study
 from acuity.errors import WorkbenchError
 from workbench.multipart import related
 

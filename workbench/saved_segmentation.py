@@ -17,11 +17,11 @@ from requests_toolbelt.multipart.decoder import (
     NonMultipartContentTypeException,
 )
 
-from acuity.dicom.repair_ohif import repair_bits, repair_references
-from acuity.dicom.repair_seg import repair_segmentation
 from acuity.errors import UnsupportedSeriesError
 from workbench.multipart import related
 from workbench.refusal import Refusal
+from workbench.repair_ohif import repair_bits, repair_references
+from workbench.repair_seg import repair_segmentation
 
 
 def repair_stored(body: bytes, content_type: str, creator: str) -> tuple[bytes, str]:

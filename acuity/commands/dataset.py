@@ -12,11 +12,11 @@ import argparse
 import shlex
 from pathlib import Path
 
-from acuity.evaluation.brats_altered import CHANGES, Altered
-from acuity.evaluation.brats_low_resolution import BroughtBack, Lowering, LowResolution, ThickSliced
-from acuity.evaluation.brats_sets import Cropped, Making, chosen_cases, make_set
-from acuity.evaluation.brats_tumor_free import Mirrored, make_phantoms
-from acuity.evaluation.volume_methods import BASELINE, VolumeMethod, volume_methods
+from acuity.research.derived.altered import CHANGES, Altered
+from acuity.research.derived.low_resolution import BroughtBack, Lowering, LowResolution, ThickSliced
+from acuity.research.derived.sets import Cropped, Making, chosen_cases, make_set
+from acuity.research.derived.tumor_free import Mirrored, make_phantoms
+from acuity.research.evaluation.volumes.methods import BASELINE, VolumeMethod, volume_methods
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     DataError, ModelError, OutputError
-        See ``acuity.evaluation.brats_sets.make_set`` and ``acuity.evaluation.volume_methods.volume_methods``.
+        See ``acuity.research.derived.sets.make_set`` and ``acuity.research.evaluation.volumes.methods.volume_methods``.
     """
     if args.kind == "phantoms":
         path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))

@@ -19,13 +19,13 @@ from rich.table import Table
 
 import acuity
 from acuity.anatomy import REGION_NAMES, Region, labels_to_regions
-from acuity.commands.demo_picture import draw
-from acuity.data.demo_study import write_demo_study
-from acuity.data.phantom import Phantom
-from acuity.dicom.read_seg import read_segmentation
+from acuity.demo.picture import draw
+from acuity.demo.study import write_demo_study
+from acuity.dicom.reading.read_seg import read_segmentation
 from acuity.errors import DataError, OutputError
 from acuity.imaging.resampling import resample
-from acuity.metrics.overlap import dice
+from acuity.research.metrics.overlap import dice
+from acuity.research.synthetic.phantom import Phantom
 
 STUDY, TRUTH, RESULT, PICTURE = "study", "truth", "result", "overlay.png"
 _MARK = ".acuity-demo"  # says that a folder's content is this command's and may be replaced

@@ -9,9 +9,9 @@ from pathlib import Path
 from acuity.anatomy import Sequence
 from acuity.commands.arguments import named_file
 from acuity.errors import DataError
-from acuity.evaluation.segmentation import evaluate
-from acuity.evaluation.segmentation_models import SegmentationModel, bundle_models, forest_model, trained_model
-from acuity.evaluation.super_resolution import unseen_cases
+from acuity.research.evaluation.segmentation.comparison import evaluate
+from acuity.research.evaluation.segmentation.models import SegmentationModel, bundle_models, forest_model, trained_model
+from acuity.research.evaluation.volumes.comparison import unseen_cases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     AcuityError
-        See ``acuity.evaluation.segmentation.evaluate``.
+        See ``acuity.research.evaluation.segmentation.comparison.evaluate``.
     """
     inputs = dict(args.input)
     if len(inputs) < len(args.input):

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from acuity.dicom.read import read_study
-from acuity.dicom.rules import default_rules, load_rules
-from acuity.dicom.scan import scan_of
-from acuity.dicom.select import Selection, examine
-from acuity.dicom.study import Series, Study
-from acuity.inference.options import named_series
+from acuity.dicom.reading.read import read_study
+from acuity.dicom.reading.scan import scan_of
+from acuity.dicom.reading.study import Series, Study
+from acuity.dicom.selection.rules import default_rules, load_rules
+from acuity.dicom.selection.select import Selection, examine
+from acuity.pipeline.options import named_series
 
 _logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 
 from acuity.anatomy import Region
-from acuity.data import brats
 from acuity.errors import DataError
-from acuity.training.forest import SETTINGS, Plan, train
+from acuity.research.datasets import brats
+from acuity.research.forest.training import SETTINGS, Plan, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not names:
         raise DataError(
             f"{data} holds no fine case of the training split.",
-            rule="The forest is trained on cases of acuity/data/brats_split.json.",
+            rule="The forest is trained on cases of acuity/research/datasets/brats_split.json.",
             remedy="Name the folder that holds a folder for each case.",
         )
     plan = Plan(trees=args.trees, depth=args.depth, folds=args.folds, voxels_per_case=args.voxels_per_case,

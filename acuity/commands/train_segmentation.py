@@ -6,16 +6,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from acuity.data import brats
-from acuity.data.augmentation import NAMED
-from acuity.data.preparation import prepare_cases
-from acuity.data.transplant import OtherBrains, grafts_of
-from acuity.data.tumor_free import tumor_free_brains
 from acuity.errors import DataError
-from acuity.networks.recipe_file import recipe_names
+from acuity.research.datasets import brats
+from acuity.research.sampling.augmentation import NAMED
+from acuity.research.sampling.preparation import prepare_cases
+from acuity.research.synthetic.transplant import OtherBrains, grafts_of
+from acuity.research.synthetic.tumor_free import tumor_free_brains
+from acuity.research.training.recipe_file import recipe_names
+from acuity.research.training.segmentation import read_variants, train
+from acuity.research.training.segmentation_recipe import read_segmentation_recipe
 from acuity.resources import config_file
-from acuity.training.segmentation import read_variants, train
-from acuity.training.segmentation_recipe import read_segmentation_recipe
 
 RECIPES = config_file("seg")
 

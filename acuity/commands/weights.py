@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from acuity.errors import OutputError
-from acuity.networks.checkpoints import WeightsDescription, load_published
+from acuity.research.weights.checkpoints import WeightsDescription, load_published
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

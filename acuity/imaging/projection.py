@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from acuity.degradations.functional import AxisMatrix, resize_axes
+from acuity.imaging.forward_model import AxisMatrix, resize_axes
 
 CONSISTENT = 1e-3  # of the intensity range: the largest residual that projection leaves
 MOST_STEPS = 300

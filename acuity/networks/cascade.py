@@ -74,7 +74,7 @@ def part_state(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     Parameters
     ----------
     state : state_dict of a ``CoarseToFine`` that holds the part; or of one whose whole stage is the part, as
-        ``acuity.training.cascade`` leaves it of an ensemble's member; or of the part alone
+        ``acuity.research.training.cascade`` leaves it of an ensemble's member; or of the part alone
     part : "coarse", "fine", or a member of an ensemble such as "fine.networks.0"
     """
     stage = part.split(".")[0]

@@ -21,7 +21,7 @@ class Slices(nn.Module):
     In training a volume is a patch whose outermost ``neighbors`` slices on both sides serve as neighbors alone: they
     get no logits, as theirs are unknown. Otherwise every slice gets logits, and beyond the volume all is 0: true of a
     whole brain, and of a box that has some slices to spare. A network of several planes is trained on patches turned
-    into any of them (``acuity.data.patches.draw_matrix``), which it sees as the first; of a brain it sees the slices of
+    into any of them (``acuity.research.sampling.patches.draw_matrix``), which it sees as the first; of a brain it sees the slices of
     each, and gives the mean of their logits.
 
     Parameters

@@ -14,7 +14,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from acuity.anatomy import Sequence
-from acuity.dicom.model_info import ModelInfo
+from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import AcuityError, ArchiveError, DataError
 from acuity.volume import Volume
 from label.case import complete_case

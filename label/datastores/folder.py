@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acuity.anatomy import Sequence
-from acuity.data.brats import FILE_SUFFIX, read_image
-from acuity.dicom.model_info import ModelInfo
+from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import DataError, InputNotFoundError, OutputError
-from acuity.inference.preparation import REFERENCE
+from acuity.pipeline.preparation import REFERENCE
+from acuity.research.datasets.brats import FILE_SUFFIX, read_image
 from acuity.volume import Volume
 from label.case import EXTENSIONS, case_files, complete_case, read_volume, write_volume
 from label.datastores.base import CaseDatastore, annotator_of, checked_tag, segments_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from acuity.inference.source_grid import labels_on_grid
+from acuity.models.source_grid import labels_on_grid
 from acuity.volume import Grid, Volume
 
 # In voxels: viewers round positions; a voxel that lies further off belongs to another lattice.

@@ -16,11 +16,11 @@ from pydicom import Dataset
 
 from acuity import __version__
 from acuity.anatomy import Sequence
-from acuity.data.brats import FILE_SUFFIX
-from acuity.dicom.read import load_stack, study_from_headers
-from acuity.dicom.select import Selection, select_sequences
-from acuity.dicom.study import Stack
+from acuity.dicom.reading.read import load_stack, study_from_headers
+from acuity.dicom.reading.study import Stack
+from acuity.dicom.selection.select import Selection, select_sequences
 from acuity.errors import AcuityError, ArchiveError
+from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.volume import Volume
 from label.case import write_case
 from label.datastores.dicomweb import Archive, SeriesEntry
@@ -91,7 +91,7 @@ class Studies:
         return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
 
     def require(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase:
-        """As ``find``, but raises the error of ``acuity.dicom.select`` where the study is no case."""
+        """As ``find``, but raises the error of ``acuity.dicom.selection.select`` where the study is no case."""
         entries = list(entries)
         case = self.find(study_uid, entries)
         if case is None:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
-from acuity.dicom.model_info import ModelInfo
-from acuity.dicom.read_seg import read_segmentation
-from acuity.dicom.write_series import write_mr_series
+from acuity.dicom.reading.read_seg import read_segmentation
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.series import write_mr_series
 from acuity.errors import DataError, InputNotFoundError, OutputError
-from acuity.inference.preparation import REFERENCE
+from acuity.pipeline.preparation import REFERENCE
 from acuity.volume import Volume
 from label.case import read_volume, write_volume
 from label.datastores.base import CaseDatastore, annotator_of, checked_tag, segments_of

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from acuity.anatomy import Label
-from acuity.dicom.read_seg import label_named
+from acuity.dicom.reading.read_seg import label_named
 from acuity.errors import DataError
 from acuity.volume import Grid, Volume, sitk_affine
 from label.datastores.placement import exact_labels

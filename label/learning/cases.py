@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from acuity.anatomy import Sequence
-from acuity.data.patches import PreparedCase
-from acuity.data.preparation import prepare
 from acuity.imaging.resampling import resample
-from acuity.inference.bundle import Bundle
-from acuity.inference.pipeline import as_measured
-from acuity.inference.preparation import Prepared, mask_on_grid
-from acuity.inference.segmentation import segment
-from acuity.inference.source_grid import labels_on_grid
+from acuity.models.bundle import Bundle
+from acuity.models.segmentation import segment
+from acuity.models.source_grid import labels_on_grid
+from acuity.pipeline.preparation import Prepared, mask_on_grid
+from acuity.pipeline.stages import as_measured
+from acuity.research.sampling.patches import PreparedCase
+from acuity.research.sampling.preparation import prepare
 from acuity.volume import Grid, Volume
 from label.case import Case, read_case
 from label.learning.scoring import Scores, score

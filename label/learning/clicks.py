@@ -24,13 +24,13 @@ from tqdm import tqdm
 
 from acuity.anatomy import Label, Region, Sequence, labels_to_regions
 from acuity.cli import print_error
-from acuity.data import brats
 from acuity.errors import AcuityError
 from acuity.imaging.refinement import Click, refined
-from acuity.inference.bundle import load_bundle
-from acuity.inference.pipeline import SEGMENTATION_BUNDLE
-from acuity.inference.segmentation import network_channels, segment
-from acuity.metrics.overlap import dice
+from acuity.models.bundle import load_bundle
+from acuity.models.segmentation import network_channels, segment
+from acuity.pipeline.stages import SEGMENTATION_BUNDLE
+from acuity.research.datasets import brats
+from acuity.research.metrics.overlap import dice
 
 TABLE = "clicks.csv"
 _FIELDS = ("case", "clicks", *(f"dice_{region.value}" for region in Region), "dice")

@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 
 from acuity.anatomy import Region
-from acuity.inference.uncertainty import Uncertainty
+from acuity.models.uncertainty import Uncertainty
 from label.datastores.notes import write_whole
 
 

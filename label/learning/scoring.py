@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from acuity.anatomy import Region, labels_to_regions
 from acuity.errors import DataError
-from acuity.metrics.overlap import Overlap, brats_overlap
+from acuity.research.metrics.overlap import Overlap, brats_overlap
 from acuity.volume import Volume
 from label.tasks.masks import read_labels
 
@@ -22,7 +22,7 @@ Scores = dict[Region, Overlap]
 
 
 def score(preds: Volume, target: Volume) -> Scores:
-    """Overlap of each region, by BraTS's rule for regions that are absent, see ``acuity.metrics.overlap``.
+    """Overlap of each region, by BraTS's rule for regions that are absent, see ``acuity.research.metrics.overlap``.
 
     Parameters
     ----------

@@ -28,19 +28,19 @@ from scipy.special import expit
 
 from acuity.anatomy import Region, regions_to_labels
 from acuity.cli import print_error
-from acuity.data import brats
-from acuity.data.patches import PreparedCase
-from acuity.data.preparation import prepare_cases
 from acuity.errors import AcuityError, DataError
-from acuity.evaluation.bootstrap import paired_difference
 from acuity.imaging.regions import tidied
-from acuity.inference.segmentation import ONE_VIEW, SegmentationResult, coarse_to_fine
-from acuity.inference.uncertainty import uncertainty
-from acuity.metrics.overlap import dice
+from acuity.models.segmentation import ONE_VIEW, SegmentationResult, coarse_to_fine
+from acuity.models.uncertainty import uncertainty
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import Slices
 from acuity.networks.unet2d import UNet2d
-from acuity.training import cascade
+from acuity.research.datasets import brats
+from acuity.research.evaluation.bootstrap import paired_difference
+from acuity.research.metrics.overlap import dice
+from acuity.research.sampling.patches import PreparedCase
+from acuity.research.sampling.preparation import prepare_cases
+from acuity.research.training import cascade
 from acuity.volume import Volume
 from label.learning.doubts import doubt
 from label.learning.study_figure import draw

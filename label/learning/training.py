@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from acuity.data.augmentation import STANDARD
 from acuity.errors import BundleError, DataError
-from acuity.inference.bundle import Bundle, load_bundle
+from acuity.models.bundle import Bundle, load_bundle
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import sees_several_planes
-from acuity.training import cascade
+from acuity.research.sampling.augmentation import STANDARD
+from acuity.research.training import cascade
 from label.learning.cases import Corrected, scored, training_case
 from label.learning.lists import Lists, read_lists, write_lists
 from label.learning.scoring import mean_scores

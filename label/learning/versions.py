@@ -18,7 +18,7 @@ from typing import Any
 
 from acuity.cli import print_error
 from acuity.errors import AcuityError, BundleError, DataError
-from acuity.inference.bundle import Bundle, load_bundle
+from acuity.models.bundle import Bundle, load_bundle
 from acuity.resources import file_sha256
 from label.datastores.notes import write_whole
 

@@ -11,7 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from acuity.errors import DataError
-from acuity.inference.pipeline import model_info
+from acuity.pipeline.stages import model_info
 from acuity.volume import Volume
 from label.case import Case, read_case
 from label.datastores.base import FINAL, ORIGINAL, CaseDatastore, segments_of

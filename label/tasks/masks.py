@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from acuity.anatomy import SEGMENTS, Label
-from acuity.data.brats import read_image
 from acuity.errors import DataError
+from acuity.research.datasets.brats import read_image
 from acuity.volume import Volume
 
 EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from acuity.inference.bundle import Bundle, load_bundle
-from acuity.inference.pipeline import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
+from acuity.models.bundle import Bundle, load_bundle
+from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 from label.learning.versions import Versions
 
 TUMOR = "tumour_segmentation"  # name of the task, of its training and of the folder of its versions

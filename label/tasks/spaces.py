@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 
 from acuity.anatomy import Sequence
-from acuity.inference.preparation import Prepared
-from acuity.inference.source_grid import labels_on_grid
+from acuity.models.source_grid import labels_on_grid
+from acuity.pipeline.preparation import Prepared
 from acuity.volume import Grid, Volume
 
 

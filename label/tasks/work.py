@@ -14,11 +14,11 @@ from pydicom.uid import generate_uid
 from acuity.anatomy import Region, Sequence
 from acuity.imaging.refinement import Clicks, refined
 from acuity.imaging.resampling import resample
-from acuity.inference.bundle import Bundle
-from acuity.inference.pipeline import SuperResolved, as_measured, model_info, segment_study, super_resolve_study
-from acuity.inference.preparation import REFERENCE, Prepared, prepare_volumes
-from acuity.inference.segmentation import SegmentationResult, network_channels, segment
-from acuity.inference.uncertainty import Uncertainty, uncertainty
+from acuity.models.bundle import Bundle
+from acuity.models.segmentation import SegmentationResult, network_channels, segment
+from acuity.models.uncertainty import Uncertainty, uncertainty
+from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
+from acuity.pipeline.stages import SuperResolved, as_measured, model_info, segment_study, super_resolve_study
 from acuity.volume import Volume
 from label.case import Case
 from label.tasks.models import ServedModels
@@ -143,7 +143,7 @@ def prepare_case(case: Case) -> Prepared:
     Raises
     ------
     RegistrationError, BrainExtractionError
-        See ``acuity.inference.preparation.prepare_volumes``.
+        See ``acuity.pipeline.preparation.prepare_volumes``.
     """
     grid = case.volumes[REFERENCE].grid
     common = case.volumes[REFERENCE].frame_of_reference_uid or generate_uid()

@@ -19,12 +19,12 @@ from monai.bundle import ConfigParser
 from packaging.requirements import Requirement
 
 from acuity import __version__
-from acuity.data.brats import FOLDS
-from acuity.inference.bundle import load_bundle
-from acuity.networks.recipe_file import recipe_names
+from acuity.models.bundle import load_bundle
+from acuity.research.datasets.brats import FOLDS
+from acuity.research.training.recipe_file import recipe_names
 from acuity.resources import config_file
-from scripts.release_segmentation import assembled
 from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
+from tools.release_segmentation import assembled
 
 SUPER_RESOLUTION = "brain_mri_super_resolution"
 SEGMENTATION = "brain_tumor_segmentation"
@@ -249,9 +249,9 @@ TINY_SEGMENTATION = {
     "train_cases": "$acuity_prepare(pathlib.Path(@dataset_dir), @cases)",
     "validation_cases": "@train_cases",
     "imports": [
-        "$import torch", "$import os", "$import pathlib", "$from acuity.data.augmentation import HOSPITAL",
-        "$from acuity.networks.efficient_unet import EfficientUNet", "$from acuity.training.cascade import load_part",
-        "$from acuity.data.preparation import prepare_cases as acuity_prepare",
+        "$import torch", "$import os", "$import pathlib", "$from acuity.research.sampling.augmentation import HOSPITAL",
+        "$from acuity.networks.efficient_unet import EfficientUNet", "$from acuity.research.training.cascade import load_part",
+        "$from acuity.research.sampling.preparation import prepare_cases as acuity_prepare",
     ],
     "coarse#patch": [8, 8, 8],
     "member#patch": [8, 8, 3],

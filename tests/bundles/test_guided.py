@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from acuity.networks.srrescycgan import SRResCycGAN
-from acuity.training.guided import read_segmenter
-from acuity.training.guided_patches import read_cases
-from acuity.training.super_resolution import SETTINGS, read_tumors, read_volumes
+from acuity.research.training.guided import read_segmenter
+from acuity.research.training.guided_patches import read_cases
+from acuity.research.training.super_resolution import SETTINGS, read_tumors, read_volumes
 from tests.bundles.conftest import CASES, REPOSITORY, run
 
 SUPER_RESOLUTION = "brain_mri_super_resolution"

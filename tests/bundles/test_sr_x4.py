@@ -15,17 +15,17 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from acuity.degradations.functional import resize_cubic
 from acuity.errors import DataError
-from acuity.evaluation.comparison_methods import bundle_methods
-from acuity.inference.bundle import load_bundle
+from acuity.imaging.forward_model import resize_cubic
+from acuity.models.bundle import load_bundle
 from acuity.networks.ranker import Ranker
+from acuity.research.evaluation.slices.methods import bundle_methods
+from acuity.research.training.super_resolution_recipe import read_recipe
 from acuity.resources import config_file
-from acuity.training.recipe import read_recipe
-from scripts.sr_figures import NOT_MEASURED
-from scripts.sr_training import LARGEST
 from tests.bundles.conftest import BRATS_AFFINE, REPOSITORY, X4, X4_PREFIX, config, metadata, run, write_case
 from tests.phantom_slices import phantom_slices
+from tools.sr_figures import NOT_MEASURED
+from tools.sr_training import LARGEST
 
 BUNDLES = REPOSITORY / "bundles"
 RANKED = [bundle for bundle in X4 if bundle.endswith("ranksrgan")]
@@ -133,7 +133,7 @@ class TestX4Bundle:
     def test_card_has_figures(self, bundle: str) -> None:
         figures = card(bundle).partition("<!-- figures: begin")[2].partition("<!-- figures: end")[0]
         if NOT_MEASURED in figures:
-            pytest.xfail(f"{bundle} is not measured: acuity evaluate sr, then scripts/release_sr.py --scores")
+            pytest.xfail(f"{bundle} is not measured: acuity evaluate sr, then tools/release_sr.py --scores")
         name = bundle.removeprefix(X4_PREFIX)
         rows = {row[1]: [float(value) for value in row[2:]] for line in figures.splitlines()
                 if (row := [cell.strip() for cell in line.strip("| ").split("|")])[0] == "brain"}  # fmt: skip

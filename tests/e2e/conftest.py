@@ -14,11 +14,11 @@ from playwright.sync_api import Browser, sync_playwright
 from pydicom import dcmread
 
 from acuity.anatomy import Sequence
-from acuity.data.demo_study import write_demo_study
+from acuity.demo.study import write_demo_study
 from acuity.errors import WorkbenchError
 from acuity.volume import Volume
 from tests.e2e.label_standin import LabelServer
-from tests.unit.workbench.standin import free_port, serving
+from tests.workbench.standin import free_port, serving
 from workbench import demo, ohif, orthanc, serve, services
 from workbench.gateway import GatewaySettings
 from workbench.settings import read_settings

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from acuity.dicom.model_info import ModelInfo
-from acuity.dicom.write_seg import write_segmentation
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.volume import Volume
 from workbench.demo import store
 

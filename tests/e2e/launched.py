@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.workbench.standin import free_port
+from tests.workbench.standin import free_port
 
 
 class Launcher:

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from scipy import ndimage
 
 from acuity.anatomy import SEGMENTS, Sequence
-from acuity.dicom.read_seg import read_segmentation
+from acuity.dicom.reading.read_seg import read_segmentation
 from tests.e2e.conftest import TOKEN, Running, bounding_box
 from tests.e2e.label_standin import REFUSED, TRAINING
 from tests.e2e.viewer import (

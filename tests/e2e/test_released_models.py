@@ -15,11 +15,11 @@ from pydicom import FileDataset, dcmread
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import SEGMENTS
-from acuity.data.demo_study import write_demo_study
-from acuity.data.phantom import Phantom
-from acuity.dicom.read_seg import read_segmentation
-from acuity.dicom.write_seg import write_annotation
+from acuity.demo.study import write_demo_study
+from acuity.dicom.reading.read_seg import read_segmentation
+from acuity.dicom.writing.segmentation import write_annotation
 from acuity.errors import WorkbenchError
+from acuity.research.synthetic.phantom import Phantom
 from label.case import read_case
 from label.datastores.dicomweb import Archive
 from label.datastores.study import StudyDatastore

@@ -20,10 +20,10 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage
 
 from acuity.anatomy import Sequence
-from acuity.dicom.read_seg import read_segmentation
-from acuity.inference.options import Options
-from acuity.inference.pipeline import load_models
-from acuity.inference.run import Run
+from acuity.dicom.reading.read_seg import read_segmentation
+from acuity.pipeline.options import Options
+from acuity.pipeline.run import Run
+from acuity.pipeline.stages import load_models
 from tests.dicom_builder import corrupt_element, oblique_affine, phantom, truncate, uid, write_mr_series
 from tests.study_phantom import HEADERS, lesion_centroid, oblique_grid, write_bundles, write_study
 
@@ -333,7 +333,7 @@ def test_a_failure_after_writing_began_leaves_no_dicom(
         assert dicom_in(tmp_path / "out")  # there is something to withdraw
         raise ValueError("Quixotic^Zebulon")
 
-    monkeypatch.setattr("acuity.inference.writing.write_report", fail)
+    monkeypatch.setattr("acuity.pipeline.writing.write_report", fail)
     assert run_graph(study, tmp_path / "out", bundles) == 1
     assert os.listdir(tmp_path / "out") == ["result.json"]
     result = json.loads((tmp_path / "out" / "result.json").read_text())

@@ -12,11 +12,11 @@ import jsonschema
 import pytest
 
 from acuity.anatomy import Region, labels_to_regions
-from acuity.data.brats import read_labels, read_split
-from acuity.dicom.read_seg import read_segmentation
+from acuity.dicom.reading.read_seg import read_segmentation
 from acuity.imaging.resampling import resample
-from acuity.inference.pipeline import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
-from acuity.metrics.overlap import dice
+from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
+from acuity.research.datasets.brats import read_labels, read_split
+from acuity.research.metrics.overlap import dice
 
 WHOLE_TUMOR_FLOOR = 0.70  # Dice; a wrong axis, sequence or scale falls far below, the networks lie above
 MEMORY_BAR_MIB = 8 * 1024
@@ -34,7 +34,7 @@ def result(case: Path, repository: Path, tmp_path_factory: pytest.TempPathFactor
     if not all((repository / "bundles" / name / "models" / "model.pt").is_file() for name in bundles):
         pytest.skip("the released weights are not in this clone")
     folder = tmp_path_factory.mktemp("brats")
-    script = repository / "scripts" / "brats_to_dicom.py"
+    script = repository / "tools" / "brats_to_dicom.py"
     subprocess.run([sys.executable, script, case, folder / "study"], check=True, capture_output=True)
     done = subprocess.run(
         [sys.executable, repository / "app.py", "-i", folder / "study", "-o", folder / "out"],

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from acuity.dicom.read import load_stack, read_study
-from acuity.dicom.study import Series
+from acuity.dicom.reading.read import load_stack, read_study
+from acuity.dicom.reading.study import Series
 
 # folder: code, words of the reason
 TABLE = {

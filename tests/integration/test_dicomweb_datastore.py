@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from acuity.anatomy import SEGMENTS, Sequence
-from acuity.dicom.model_info import ModelInfo
-from acuity.dicom.write_seg import write_segmentation
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.errors import ArchiveError, DataError, InputNotFoundError, MissingSequenceError
 from acuity.volume import Grid
 from label.case import read_case, write_volume

@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from acuity.data.demo_study import write_demo_study
-from scripts.package_content import read_revision
-from scripts.package_contexts import write_cpu_context
-from scripts.package_manifests import instructions
+from acuity.demo.study import write_demo_study
 from tests.dicom_builder import truncate
+from tools.package_content import read_revision
+from tools.package_contexts import write_cpu_context
+from tools.package_manifests import instructions
 
 pytestmark = pytest.mark.slow
 USER = 12345  # who calls: neither root nor the image's own user

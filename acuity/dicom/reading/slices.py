@@ -1,0 +1,150 @@
+"""One slice's place, size and rescale, from a classic header or from a frame of a multi-frame one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from acuity.dicom.reading.values import number, quiet_value, read_value, to_numbers
+from acuity.dicom.selection.traits import Lookup, classic_traits, frame_traits
+from acuity.errors import InconsistentHeadersError, NoGeometryError
+
+# Text rounding of direction cosines: exporters write three decimals or more.
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice before its pixels are read.
+
+    Parameters
+    ----------
+    dataset : the header it comes from
+    frame : 0-based number in a multi-frame object, None for a classic one
+    position : (3,) centre of the first pixel, LPS mm
+    row, column : (3,) unit vectors along a row and down a column, LPS
+    spacing : mm between neighbours along a row, and down a column (PixelSpacing has them the other way round)
+    size : pixels in a row (Columns), rows
+    traits : what may tell volumes at the same positions apart, by DICOM keyword; absent ones are left out
+    """
+
+    dataset: Dataset = field(repr=False)
+    frame: int | None
+    position: NDArray[np.float64]
+    row: NDArray[np.float64]
+    column: NDArray[np.float64]
+    spacing: tuple[float, float]
+    size: tuple[int, int]
+    traits: dict[str, Any]
+
+    @property
+    def number(self) -> str:
+        """How to name this slice to a user: its instance or frame number, which identifies no patient."""
+        if self.frame is not None:
+            return f"frame {self.frame + 1}"
+        instance = quiet_value(self.dataset, "InstanceNumber")
+        return "a slice without number" if instance is None else f"instance {instance}"
+
+
+def classic_slice(ds: Dataset) -> Slice:
+    """The slice of a single-frame image (PS3.3 C.7.6.2, Image Plane).
+
+    Raises
+    ------
+    NoGeometryError : position, orientation or pixel spacing is absent
+    InconsistentHeadersError : one of them is not valid
+    """
+    return _slice(ds, None, lambda _, keyword: read_value(ds, keyword), classic_traits(ds))
+
+
+def frame_slices(ds: Dataset) -> list[Slice]:
+    """The slices of a multi-frame image, from its functional groups (PS3.3 C.7.6.16). Raises as ``classic_slice``."""
+    count = int(number(ds, "NumberOfFrames") or 0)
+    groups = read_value(ds, "PerFrameFunctionalGroupsSequence")
+    if not groups:
+        raise NoGeometryError("A multi-frame image has no functional groups for its frames.")
+    if len(groups) != count:
+        raise InconsistentHeadersError(
+            f"A multi-frame image of {count} frames describes {len(groups)}.",
+            rule="NumberOfFrames must be the number of items in PerFrameFunctionalGroupsSequence.",
+        )
+    shared = (read_value(ds, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    slices = []
+    for index, group in enumerate(groups):
+        lookup = _frame_lookup(ds, shared, group)
+        slices.append(_slice(ds, index, lookup, frame_traits(ds, group, lookup)))
+    return slices
+
+
+def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None:
+    """RescaleSlope and RescaleIntercept of a slice, None if neither is there (then the stored values stand).
+
+    The Modality LUT (PS3.3 C.11.1) or, for a frame, the Pixel Value Transformation (C.7.6.16.2.9). Philips'
+    private scale slope (2005,100E) and Real World Value Mapping are not applied: they lead to other units,
+    not to those of the stored image.
+
+    Raises
+    ------
+    InconsistentHeadersError : not a number, or a slope of 0
+    """
+    source = ds
+    if frame is not None:
+        shared = (read_value(ds, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        for group in (read_value(ds, "PerFrameFunctionalGroupsSequence")[frame], shared):
+            if items := read_value(group, "PixelValueTransformationSequence"):
+                source = items[0]
+                break
+    slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
+    if slope is None and intercept is None:
+        return None
+    if slope == 0:
+        raise InconsistentHeadersError("RescaleSlope is 0.", rule="A slope of 0 would erase the image.")
+    return 1.0 if slope is None else slope, intercept or 0.0
+
+
+def _slice(ds: Dataset, frame: int | None, lookup: Lookup, traits: dict[str, Any]) -> Slice:
+    position = to_numbers(lookup("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
+    cosines = to_numbers(lookup("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
+    spacing = to_numbers(lookup("PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2)
+    if position is None or cosines is None or spacing is None:
+        values = {"ImagePositionPatient": position, "ImageOrientationPatient": cosines, "PixelSpacing": spacing}
+        absent = ", ".join(keyword for keyword, value in values.items() if value is None)
+        raise NoGeometryError(f"{absent} is absent.")
+    if (spacing <= 0).any():
+        raise InconsistentHeadersError(f"PixelSpacing is {spacing[0]:g}, {spacing[1]:g} mm.", rule="It is above 0.")
+    columns, rows = number(ds, "Columns"), number(ds, "Rows")
+    if not columns or not rows:
+        raise InconsistentHeadersError("Rows or Columns is absent or 0.", rule="An image has rows and columns.")
+    rescale(ds, frame)
+    row, column = _unit_vectors(cosines)
+    sides = float(spacing[1]), float(spacing[0])
+    return Slice(ds, frame, position, row, column, sides, (int(columns), int(rows)), traits)
+
+
+def _unit_vectors(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    row, column = cosines[:3], cosines[3:]
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(row @ column))) > UNIT_TOLERANCE:
+        raise InconsistentHeadersError(
+            f"ImageOrientationPatient has lengths {lengths[0]:.4f} and {lengths[1]:.4f} and inner product "
+            f"{row @ column:.4f}.",
+            rule="Its two vectors must be perpendicular unit vectors.",
+        )
+    return row / lengths[0], column / lengths[1]
+
+
+def _frame_lookup(ds: Dataset, shared: Dataset, group: Dataset) -> Lookup:
+    """Find a value in a frame's own group, then in the shared groups, then at the top level (some vendors)."""
+
+    def lookup(sequence: str, keyword: str) -> Any:
+        for source in (group, shared):
+            items = read_value(source, sequence)
+            if items and (value := read_value(items[0], keyword)) is not None:
+                return value
+        return read_value(ds, keyword)
+
+    return lookup

@@ -1,0 +1,124 @@
+"""How an MR image was acquired, in the words of classic MR."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from pydicom import Dataset
+
+from acuity.dicom.reading.source import ds_value, functional_group, values_of
+from acuity.dicom.reading.values import quiet_value
+
+# MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
+# (PS3.3 A.4); they stay true of an image derived from that scan.
+_ACQUISITION_KEYWORDS = (
+    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "SequenceName", "AngioFlag",
+    "RepetitionTime", "EchoTime", "InversionTime", "TriggerTime", "NumberOfAverages", "ImagingFrequency",
+    "ImagedNucleus", "EchoNumbers", "MagneticFieldStrength", "EchoTrainLength", "FlipAngle", "PixelBandwidth",
+    "ReceiveCoilName", "TransmitCoilName", "VariableFlipAngleFlag", "InPlanePhaseEncodingDirection",
+    "AcquisitionMatrix", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusRoute",
+    "ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastBolusIngredient",
+    "ContrastBolusIngredientConcentration", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
+    "AcquisitionDateTime", "ProtocolName", "PatientPosition", "BodyPartExamined",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
+
+
+def acquisition_attributes(source: Dataset) -> Dataset:
+    """The classic MR attributes that tell how the source was acquired (PS3.3 C.8.3.1).
+
+    Private elements are left behind. For an enhanced image the functional groups are translated.
+    Attributes that classic MR requires are present, empty where the standard allows and nothing is known.
+    """
+    result = Dataset()
+    for keyword in _ACQUISITION_KEYWORDS:
+        if keyword in source:
+            result[keyword] = deepcopy(source[keyword])
+    if "PerFrameFunctionalGroupsSequence" in source:
+        _translate_enhanced(source, result)
+    for keyword in ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength"):
+        if keyword not in result:
+            setattr(result, keyword, None)
+    if not result.get("ScanningSequence"):
+        result.ScanningSequence = "RM"  # research mode: the only defined term for "none of the others"
+    if not result.get("SequenceVariant"):
+        result.SequenceVariant = "NONE"
+    if "InversionTime" not in result and "IR" in values_of(result.ScanningSequence):
+        result.InversionTime = None
+    if not result.get("BodyPartExamined"):
+        result.BodyPartExamined = "BRAIN"  # also says that Laterality, for paired body parts, does not apply
+    if "PatientPosition" not in result:
+        result.PatientPosition = None
+    if any(keyword.startswith("ContrastBolus") for keyword in result.dir()) and "ContrastBolusAgent" not in result:
+        result.ContrastBolusAgent = None
+    result.remove_private_tags()
+    return result
+
+
+def acquisition_type(source: Dataset) -> str:
+    """MRAcquisitionType (0018,0023), "2D" or "3D" for example; "" where the header does not say.
+
+    Classic and enhanced images have it at the top (PS3.3 C.8.3.1, C.8.13.4), legacy converted ones among the
+    attributes for which the conversion knew no place.
+    """
+    places = [source]
+    if "PerFrameFunctionalGroupsSequence" in source:
+        places += [functional_group(source, f"Unassigned{scope}ConvertedAttributesSequence")
+                   for scope in ("PerFrame", "Shared")]  # fmt: skip
+    found = (quiet_value(place, "MRAcquisitionType") for place in places)
+    return next((str(value).strip().upper() for value in found if value is not None), "")
+
+
+def _translate_enhanced(source: Dataset, result: Dataset) -> None:
+    """Enhanced MR (PS3.3 A.36) attributes in the words of classic MR, from the first frame."""
+    timing = functional_group(source, "MRTimingAndRelatedParametersSequence")
+    echo = functional_group(source, "MREchoSequence")
+    modifier = functional_group(source, "MRModifierSequence")
+    averages = functional_group(source, "MRAveragesSequence")
+    translations = {
+        "RepetitionTime": timing.get("RepetitionTime"),
+        "FlipAngle": timing.get("FlipAngle"),
+        "EchoTrainLength": timing.get("EchoTrainLength", timing.get("RFEchoTrainLength")),
+        "EchoTime": echo.get("EffectiveEchoTime"),
+        "InversionTime": next(iter(values_of(modifier.get("InversionTimes"))), None),
+        "NumberOfAverages": averages.get("NumberOfAverages"),
+    }
+    for keyword, value in translations.items():
+        if value is not None:
+            setattr(result, keyword, value if keyword == "EchoTrainLength" else ds_value(value))
+    result.ScanningSequence = _scanning_sequence(source, modifier)
+    result.SequenceVariant = _sequence_variant(source, modifier)
+    _translate_contrast(source, result)
+
+
+def _scanning_sequence(source: Dataset, modifier: Dataset) -> list[str]:
+    by_echo = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}
+    terms = list(by_echo.get(source.get("EchoPulseSequence", ""), []))
+    if modifier.get("InversionRecovery") == "YES":
+        terms.append("IR")
+    if source.get("EchoPlanarPulseSequence") == "YES":
+        terms.append("EP")
+    return terms or ["RM"]
+
+
+def _sequence_variant(source: Dataset, modifier: Dataset) -> list[str]:
+    terms = []
+    if source.get("SegmentedKSpaceTraversal", "SINGLE") not in ("", "SINGLE"):
+        terms.append("SK")
+    if modifier.get("MagnetizationTransfer", "NONE") not in ("", "NONE"):
+        terms.append("MTC")
+    if source.get("SteadyStatePulseSequence", "NONE") not in ("", "NONE"):
+        terms.append("SS")
+    if modifier.get("Spoiling", "NONE") not in ("", "NONE"):
+        terms.append("SP")
+    return terms or ["NONE"]
+
+
+def _translate_contrast(source: Dataset, result: Dataset) -> None:
+    """Enhanced Contrast/Bolus (PS3.3 C.7.6.4b) as the classic module (C.7.6.4)."""
+    if "ContrastBolusAgentSequence" not in result:
+        return
+    agents: list[Dataset] = list(result["ContrastBolusAgentSequence"].value)
+    del result.ContrastBolusAgentSequence
+    if agents:
+        result.ContrastBolusAgent = str(agents[0].get("CodeMeaning", ""))[:64]

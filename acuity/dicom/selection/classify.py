@@ -1,0 +1,78 @@
+"""Which sequence a scan is, from its headers alone: physics first, names where physics is silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from acuity.anatomy import Sequence
+from acuity.dicom.reading.scan import Scan
+from acuity.dicom.selection.rules import Rule, Rules, matches
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a scan is.
+
+    Parameters
+    ----------
+    sequence : T1 (with or without contrast agent), T2, FLAIR, or None
+    reason : a clause with the values it rests on
+    warning : a sentence where physics and name contradict each other, or ""
+    """
+
+    sequence: Sequence | None
+    reason: str
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Whether a contrast agent had been given: True, False, or None where nothing says so."""
+
+    given: bool | None
+    reason: str
+    warning: str = ""
+
+
+def classify(scan: Scan, rules: Rules) -> Kind:
+    """The kind of ``scan``; T1c comes back as T1, see ``agent_given``."""
+    if scan.made_by_acuity:
+        return Kind(None, "an output of Acuity, in which details were inferred and not measured")
+    excluded = _first(rules.exclude, scan)
+    if excluded is not None:
+        return Kind(None, f"{excluded.name}: {excluded.reason}")
+    physics, named = _first(rules.physics, scan), _first(rules.names, scan)
+    if physics is not None:
+        return Kind(physics.sequence, f"{scan.timing()}: {physics.reason}", _contradiction(physics, named))
+    if named is not None and named.sequence is not None:
+        why = "the timing is missing" if scan.echo_time is None or scan.repetition_time is None else \
+            f"{scan.timing()} fits no rule"
+        return Kind(named.sequence, f"{why}; the name says {named.sequence.value}",
+                    f"{named.sequence.value} was chosen by name alone.")
+    return Kind(None, f"{scan.timing()} and a name that say nothing of the contrast" if named is None
+                else f"by name {named.name}")
+
+
+def agent_given(scan: Scan, rules: Rules) -> Agent:
+    """Whether a contrast agent was given before ``scan``, by the header's statement or else by name."""
+    says_without = matches(rules.without_agent, scan.description)
+    says_with = not says_without and matches(rules.with_agent, scan.description)
+    if scan.agent:
+        warning = "Its name says that no contrast agent was given, but its header states one." if says_without else ""
+        return Agent(True, "its header states a contrast agent", warning)
+    if says_with:
+        return Agent(True, "its name says so, though no contrast agent is stated")
+    if says_without:
+        return Agent(False, "its name says that no contrast agent was given")
+    return Agent(None, "neither header nor name says whether a contrast agent was given")
+
+
+def _first(rules: tuple[Rule, ...], scan: Scan) -> Rule | None:
+    return next((rule for rule in rules if rule.holds(scan)), None)
+
+
+def _contradiction(physics: Rule, named: Rule | None) -> str:
+    if named is None or named.sequence is None or named.sequence is physics.sequence:
+        return ""
+    kind = physics.sequence.value if physics.sequence else physics.name
+    return f"Its name says {named.sequence.value}, but its timing says {kind}; the timing counts."

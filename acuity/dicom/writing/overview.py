@@ -1,0 +1,86 @@
+"""The overview picture, written as a Secondary Capture image and as a PNG file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from pathlib import Path
+
+import highdicom as hd
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
+
+from acuity.anatomy import Sequence
+from acuity.dicom.reading.source import complete_source, take_patient_and_study, without_name
+from acuity.dicom.writing.drawing import draw_overview
+from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.imaging.measurement import RegionMeasurement
+from acuity.volume import Volume
+
+
+def write_overview(
+    original: Volume,
+    super_resolved: Volume,
+    labels: Volume,
+    folder: Path,
+    *,
+    sequence: Sequence,
+    measurements: Items[RegionMeasurement],
+    series_uid: str,
+    series_number: int,
+    description: str,
+    model: ModelInfo,
+    further_models: Items[ModelInfo] = (),
+) -> hd.sc.SCImage:
+    """Write ``overview.dcm`` (Secondary Capture Image Storage, PS3.3 A.8.1, RGB) and ``overview.png``.
+
+    Outlines and volumes are burnt into the pixels, but nothing that identifies the patient: that is what
+    Burned In Annotation speaks of (PS3.3 C.7.6.1.1), so it is NO. The image lies in no one plane, so
+    that Patient Orientation is empty.
+
+    Parameters
+    ----------
+    original, super_resolved, labels, measurements : see ``acuity.dicom.writing.drawing.draw_overview``; patient
+        and study come from the first source image of ``original``
+    folder : created if absent
+    sequence : what the images show
+    series_uid, series_number : of the new series
+    description : Series Description, 64 characters at most
+    model : what found the tumour
+    further_models : others that had a part in it, such as the super-resolution
+    """
+    models = (model, *further_models)
+    picture = draw_overview(
+        original,
+        super_resolved,
+        labels,
+        sequence=sequence,
+        measurements=measurements,
+        models=[f"{m.name} {m.version}" for m in models],
+    )
+    source = complete_source(original.source_images[0], original.frame_of_reference_uid or "")
+    image = hd.sc.SCImage.from_ref_dataset(
+        ref_dataset=without_name(source),
+        pixel_array=picture,
+        photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
+        bits_allocated=8,
+        coordinate_system=hd.CoordinateSystemNames.PATIENT,
+        patient_orientation=("L", "P"),  # highdicom asks for one; emptied below
+        series_instance_uid=series_uid,
+        series_number=series_number,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        **model.equipment,
+        series_description=description,
+        specific_character_set=None,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        contributing_equipment=[m.contributing_equipment("AI processing") for m in models],
+    )
+    take_patient_and_study(image, source)
+    image.PatientOrientation = None
+    image.BodyPartExamined = source.get("BodyPartExamined") or "BRAIN"
+    image.BurnedInAnnotation = "NO"
+    image.ImageComments = NOT_FOR_PRIMARY_DIAGNOSIS
+    folder.mkdir(parents=True, exist_ok=True)
+    image.save_as(folder / "overview.dcm", enforce_file_format=True)
+    Image.fromarray(picture).save(folder / "overview.png")
+    return image

@@ -1,0 +1,216 @@
+"""Super-resolving a volume: in-plane, then through-plane, then made consistent with what was measured."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acuity.errors import PreparationError
+from acuity.imaging.denoising import denoise
+from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes, resize_cubic, resize_matrix
+from acuity.imaging.projection import back_project, smallest_preimage
+from acuity.models.bundle import Bundle
+from acuity.models.super_resolution_slices import FOREGROUND, Progress, foreground_box, run_slices, scale_of
+from acuity.volume import Volume
+
+INSIGNIFICANT = 1e-3  # relative difference of spacings that is no change of resolution
+
+Denoising = Literal["before", "after"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SuperResolution:
+    """The sharper volume, and how far it was from the measured one.
+
+    Parameters
+    ----------
+    volume : float32, in the measured image's intensities, on its ``grid.with_spacing(spacing)``
+    residual : the largest |degrade(sr) - measured| of any voxel, in parts of the intensity range (0 to the 99.9th
+        percentile of what is above 0), before the projection onto the measured data; what is left after it is
+        ``residual_after``, below 1e-3 where images exist that have no negative values and degrade to the measured one
+    """
+
+    volume: Volume
+    residual: float
+    residual_after: float
+
+
+def super_resolve(
+    volume: Volume,
+    bundle: Bundle,
+    *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    mask: Volume | None = None,
+    progress: Progress | None = None,
+    denoising: Denoising | None = None,
+    fusion: bool = False,
+    slice_profile: SliceProfile = "cubic",
+) -> SuperResolution:
+    """Super-resolve a volume to a spacing along its own axes.
+
+    The network works on slices: first on those in the plane of finest spacing, then, in planes across it, on the
+    axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
+    that cubic interpolation brought to the target grid; one of another scale enlarges them by it, and cubic resizing
+    brings them from there to the target. An axis that keeps its spacing is left as it is. Projection then makes
+    the result, shrunk by antialiased cubic interpolation or as ``slice_profile`` says, give the measured volume again.
+
+    Parameters
+    ----------
+    volume : magnitudes, at least 0 where there is signal
+    spacing : target in mm along i, j, k; not coarser than the volume's
+    mask : the network works in the box of this mask (uint8, the same grid); default: the box of the foreground.
+        Outside it the volume is interpolated.
+    denoising : by non-local means, in the slices across the axis of coarsest spacing (the last of those). "before":
+        the volume is denoised first, and that is what counts as measured from there on. "after": what the network
+        made is denoised before the projection, so that what was measured still holds, its noise included
+    fusion : across the slices, work in both planes that hold their axis, and take the mean: one pass
+        more. Without effect where the axis of the slices does not change, or two axes do
+    slice_profile : what was measured along the axis of coarsest spacing (the last of those). "box": means over the
+        spacing, as 2D acquisitions without gaps measure them, about. "cubic": antialiased cubic shrinking, as along
+        the other axes
+
+    Raises
+    ------
+    PreparationError : where a voxel is no finite number, or none is above 0
+    ValueError : where ``spacing`` is coarser than the volume's
+    """
+    target = volume.grid.with_spacing(spacing)
+    ratios = tuple(float(r) for r in target.spacing / volume.spacing)
+    if max(ratios) > 1 + INSIGNIFICANT:
+        raise ValueError(f"spacing {spacing} is coarser than the volume's {tuple(volume.spacing)}")
+    _require_finite(volume)
+    _bright_end(volume)  # refuses what has none before anything is computed from it
+    slice_axis = max(range(3), key=lambda axis: (volume.spacing[axis], axis))
+    if denoising == "before":
+        volume = volume.with_array(_denoised(volume.array, slice_axis))
+    scale = _bright_end(volume)
+    measured = torch.from_numpy(np.asarray(volume.array, dtype=np.float32) / scale).to(bundle.device)
+    box = foreground_box(volume.array > FOREGROUND * scale if mask is None else mask.array > 0)
+
+    with torch.inference_mode():
+        result = _restore(measured, target.shape, ratios, box, bundle.network, fusion, progress or (lambda _: None))
+        if denoising == "after":
+            result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(bundle.device)
+        averaged = slice_axis if slice_profile == "box" else None
+        result, before, after = make_consistent(result, measured, ratios, averaged)
+    array = (result * scale).cpu().numpy()
+    return SuperResolution(volume.on_grid(array, target), before, after)
+
+
+def make_consistent(
+    result: Tensor, measured: Tensor, ratios: tuple[float, ...], averaged: int | None = None
+) -> tuple[Tensor, float, float]:
+    """Project ``result`` (I, J, K) onto the volumes that antialiased cubic shrinking degrades to ``measured``.
+
+    Parameters
+    ----------
+    ratios : spacing of ``result`` over that of ``measured``, at most 1 along each axis
+    averaged : the axis, if any, along which means over the measured spacing take the place of cubic shrinking
+
+    Returns
+    -------
+    The volume, and the largest |degrade(result) - measured| before and after
+    """
+    matrices = [box_matrix if axis == averaged else resize_matrix for axis in range(3)]
+
+    def degrade(volume: Tensor) -> Tensor:
+        return resize_axes(volume, tuple(measured.shape), tuple(1.0 / r for r in ratios), matrices)
+
+    def back(difference: Tensor) -> Tensor:
+        return smallest_preimage(difference, tuple(result.shape), ratios, matrices)
+
+    projected, steps = back_project(result, measured, degrade, back)
+    before, after = (float((degrade(volume) - measured).abs().max()) for volume in (result, projected))
+    logger.debug("projected in %d steps: residual %.5f, then %.5f", steps, before, after)
+    return projected, before, after
+
+
+def _restore(
+    measured: Tensor,
+    shape: tuple[int, int, int],
+    ratios: tuple[float, ...],
+    box: tuple[slice, ...],
+    network: nn.Module,
+    fusion: bool,
+    progress: Progress,
+) -> Tensor:
+    """Interpolate to ``shape``; inside ``box`` of the measured grid, do so with the network."""
+    result = resize_cubic(measured, shape, ratios).clamp_min(0)
+    stages = _stages(ratios, fusion)
+    passes = sum(len(planes) for _, planes in stages)
+    current, region, done = measured, list(box), 0
+    for axes, planes in stages:
+        size = tuple(shape[a] if a in axes else current.shape[a] for a in range(3))
+        steps = tuple(ratios[a] if a in axes else 1.0 for a in range(3))
+        target_region = [_on_target(region[a], ratios[a], shape[a]) if a in axes else region[a] for a in range(3)]
+        if scale_of(network) == 1:
+            current, steps, region = resize_cubic(current, size, steps).clamp_min(0), (1.0, 1.0, 1.0), target_region
+        restored = []
+        for plane in planes:
+            part = _part(progress, done, passes)
+            restored.append(run_slices(current, plane, size, steps, network, tuple(region), part))
+            done += 1
+        current, region = sum(restored[1:], restored[0]) / len(restored), target_region
+    where = tuple(_on_target(b, r, n) for b, r, n in zip(box, ratios, shape, strict=True))
+    result[where] = current[where]
+    return result
+
+
+def _stages(ratios: tuple[float, ...], fusion: bool) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Which axes are brought to the target one after the other, and the axes across whose planes that is done."""
+    changed = tuple(axis for axis in range(3) if ratios[axis] < 1 - INSIGNIFICANT)
+    if not changed:
+        return []
+    if len(changed) == 2:
+        return [(changed, tuple(axis for axis in range(3) if axis not in changed))]
+    through = max(changed, key=lambda axis: (1 / ratios[axis], axis))
+    in_plane = tuple(axis for axis in changed if axis != through)
+    across = tuple(axis for axis in range(3) if axis != through)
+    last = ((through,), across if fusion else across[:1])
+    return [(in_plane, (through,)), last] if in_plane else [last]
+
+
+def _on_target(part: slice, ratio: float, size: int) -> slice:
+    """A part of a measured axis on the target's, at least as large."""
+    return slice(int(np.floor(part.start / ratio)), min(size, int(np.ceil(part.stop / ratio))))
+
+
+def _part(progress: Progress, done: int, passes: int) -> Progress:
+    """Progress of one pass over the slices as a share of the whole."""
+    return lambda part: progress((done + part) / passes)
+
+
+def _denoised(array: np.ndarray, slice_axis: int) -> np.ndarray:
+    """Non-local means in the slices across an axis, with one noise level for all of them."""
+    return np.moveaxis(denoise(np.moveaxis(np.maximum(array, 0), slice_axis, -1)), -1, slice_axis)
+
+
+def _require_finite(volume: Volume) -> None:
+    """Raise PreparationError where a voxel is NaN or infinite: cubic resizing would spread it."""
+    count = int(np.count_nonzero(~np.isfinite(volume.array)))
+    if count:
+        raise PreparationError(
+            f"{count} of the image's {volume.array.size} voxels hold no finite number.",
+            rule="Super-resolution needs an image with a number in every voxel.",
+            remedy="Check the series' pixel data, or choose another series.",
+        )
+
+
+def _bright_end(volume: Volume) -> float:
+    """The 99.9th percentile of the positive voxels: the intensity that the generator was trained to see as 1."""
+    positive = volume.array[volume.array > 0]
+    end = float(np.percentile(positive, 99.9)) if positive.size else 0.0
+    if end <= 0:
+        raise PreparationError(
+            f"The image's 99.9th percentile is {end:g}.",
+            rule="Super-resolution needs an image with signal.",
+            remedy="Check the series' pixel data, or choose another series.",
+        )
+    return end

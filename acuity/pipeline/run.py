@@ -1,0 +1,184 @@
+"""One run of the application: its stages, what it says while they go on, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard, TypeVar
+
+from acuity.errors import AcuityError
+from acuity.pipeline.options import Options
+from acuity.pipeline.publication import Staging, not_writable, write_result
+from acuity.pipeline.result import Manifest, describe_error, exit_code_of, list_outputs
+
+_log = logging.getLogger(__name__)
+
+
+class StageResult(Protocol):
+    """What a stage hands on: it can say what it is."""
+
+    def describe(self) -> dict[str, Any]:
+        """Its part of ``result.json``."""
+
+    def summary(self) -> str:
+        """One line for people."""
+
+
+R = TypeVar("R", bound=StageResult)
+
+
+class Run:
+    """Performs stages, keeps the first error, and publishes the outputs if there was none.
+
+    Stages may run on another thread than the one that made the run, but one at a time.
+
+    Parameters
+    ----------
+    options : what the user asked for
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.manifest = Manifest()
+        self.error: BaseException | None = None
+        self._expected: list[str] = []
+        self._staging: Staging | None = None
+        self._started = time.perf_counter()
+
+    def expect(self, stage: str) -> None:
+        """Announce a stage, without which the run is no success."""
+        self._expected.append(stage)
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with this error, unless it has one already: what follows the first is its consequence."""
+        if self.error is None:
+            self.error = error
+
+    def open(self) -> None:
+        """Take possession of the output folder; why it cannot be used is kept in ``error``."""
+        try:
+            self._staging = Staging(self.options.output)
+        except AcuityError as error:
+            self.fail(error)
+
+    @property
+    def folder(self) -> Path:
+        """Where outputs are written until they are complete."""
+        if self._staging is None:
+            raise RuntimeError("the run has no output folder; open() comes first")
+        return self._staging.path
+
+    def perform(self, stage: str, work: Callable[[], R]) -> R | None:
+        """Do the work of a stage; time it, tell of it, and remember what it says of itself.
+
+        Returns
+        -------
+        The stage's result, or None after an error, of this stage or one before: the error is kept in ``error``
+        and not raised, so that no framework prints it (its text may hold header values) or changes the exit code.
+        """
+        if self.error is not None:
+            return None
+        started = time.perf_counter()
+        try:
+            result = work()
+            self.manifest.add(result.describe())
+        except Exception as error:
+            self.fail(not_writable(error) if self._concerns_output(error) else error)
+            return None
+        finally:
+            self.manifest.timings[stage] = time.perf_counter() - started
+        self._say(f"{stage:<16}{self.manifest.timings[stage]:6.1f} s  {result.summary()}")
+        return result
+
+    def progress(self, stage: str) -> Callable[[float], None]:
+        """A function to call with the part of a stage that is done, 0 to 1; every tenth is logged."""
+        told = 0
+
+        def report(done: float) -> None:
+            nonlocal told
+            if int(done * 10) > told:
+                told = int(done * 10)
+                _log.info("%s: %d %%", stage, told * 10)
+
+        return report
+
+    def finish(self) -> int:
+        """Publish the outputs or withdraw them, write ``result.json``, and return the process's exit code."""
+        if self.error is None:
+            self.error = self._publish()
+        if self._staging is not None:
+            self._staging.discard()
+        if self.error is not None:
+            self._report_error(self.error)
+        else:
+            for warning in self.manifest.warnings:
+                self._say(f"warning: {warning}")
+            self._say(f"{'total':<16}{self.manifest.timings['total']:6.1f} s  {self.options.output}")
+        return exit_code_of(self.error)
+
+    def _concerns_output(self, error: Exception) -> TypeGuard[OSError]:
+        """Whether a file could not be written (and not: read)."""
+        if not isinstance(error, OSError) or self._staging is None:
+            return False
+        named = isinstance(error.filename, str | Path) and Path(error.filename).is_relative_to(self._staging.path)
+        return named or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+    def _publish(self) -> BaseException | None:
+        """Everything written so far becomes visible; returns why it did not."""
+        assert self._staging is not None
+        missing = [stage for stage in self._expected if stage not in self.manifest.timings]
+        if missing:
+            return RuntimeError(f"stages that did not run: {', '.join(missing)}")
+        try:
+            outputs = list_outputs(self.folder)
+            self.manifest.timings["total"] = time.perf_counter() - self._started
+            write_result(self.manifest.as_dict(error=None, outputs=outputs), self.folder)
+            self._staging.publish()
+        except OSError as error:
+            return not_writable(error)
+        except AcuityError as error:
+            return error
+        return None
+
+    def _report_error(self, error: BaseException) -> None:
+        """Say what happened, in ``result.json`` and on standard error."""
+        described = describe_error(error)
+        assert described is not None
+        self.manifest.timings["total"] = time.perf_counter() - self._started
+        if not isinstance(error, AcuityError):
+            # Where it happened, without the exception's text, which may hold header values.
+            _log.info("traceback of %s:\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        parts = (described["found"], described["rule"], described["remedy"])
+        print(f"error: {described['code']}: {' '.join(part for part in parts if part)}", file=sys.stderr, flush=True)
+        if self._staging is None:
+            return  # the output folder could not be used, or holds an earlier result that must stay
+        try:
+            write_result(self.manifest.as_dict(error=error, outputs=[]), self.options.output)
+        except OSError as failure:
+            print(f"error: result.json could not be written: {failure.strerror}", file=sys.stderr, flush=True)
+
+    def _say(self, line: str) -> None:
+        if self.options.verbosity >= 0:
+            print(line, file=sys.stderr, flush=True)
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Acuity's own log on standard error: warnings only by default, details with ``-v``, all with ``-vv``.
+
+    The libraries stay silent: their warnings quote header values, and those may name a patient.
+    """
+    level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("acuity")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(level)
+    logging.getLogger().handlers = [logging.NullHandler()]
+    warnings.simplefilter("ignore")

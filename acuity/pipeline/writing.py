@@ -1,0 +1,162 @@
+"""The last stages: DICOM objects and the overview, written below one folder.
+
+``series/<sequence>/0001.dcm ...``, ``seg/``, ``report/`` and ``overview/``. Series numbers begin where a scanner's do
+not reach, so that derived series stand at the end of a study's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+from acuity.anatomy import Sequence
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.overview import write_overview
+from acuity.dicom.writing.report import write_report
+from acuity.dicom.writing.segmentation import write_regions, write_segmentation
+from acuity.dicom.writing.series import write_mr_series
+from acuity.imaging.measurement import RegionMeasurement, measure_regions
+from acuity.pipeline.preparation import REFERENCE
+from acuity.pipeline.stages import Segmented, SuperResolved
+
+FIRST_SERIES_NUMBER = 9001
+_DENOISED = "Denoised by non-local means {} super-resolution."
+_SEG_FINE, _SEG_SOURCE, _REGIONS, _REPORT, _OVERVIEW = (FIRST_SERIES_NUMBER + 4 + n for n in range(5))
+
+
+@dataclass(frozen=True)
+class WrittenSeries:
+    """The derived series, as written: for each sequence its images along k, and the model that made them."""
+
+    images: Mapping[Sequence, list[Dataset]]
+    model: ModelInfo
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing: files are listed when they are published."""
+        return {}
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{len(self.images)} series of {len(self.images[REFERENCE])} images each"
+
+
+def write_all_series(images: SuperResolved, folder: Path) -> WrittenSeries:
+    """Write every super-resolved volume as a derived MR series, see ``acuity.dicom.writing.series``."""
+    written = {
+        sequence: write_mr_series(
+            volume,
+            folder / "series" / sequence.value,
+            sequence=sequence,
+            series_uid=generate_uid(),
+            series_number=FIRST_SERIES_NUMBER + list(Sequence).index(sequence),
+            model=images.model,
+            processing="" if images.denoising is None else _DENOISED.format(images.denoising),
+        )
+        for sequence, volume in images.volumes.items()
+    }
+    return WrittenSeries(written, images.model)
+
+
+@dataclass(frozen=True)
+class WrittenSegmentations:
+    """The overlapping regions that a report refers to, and the images they were found in."""
+
+    regions: Dataset
+    images: list[Dataset]
+    super_resolution: ModelInfo
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing: files are listed when they are published."""
+        return {}
+
+    def summary(self) -> str:
+        """One line for people."""
+        return "on the super-resolved grid and on the source's"
+
+
+def write_segmentations(tumor: Segmented, series: WrittenSeries, folder: Path) -> WrittenSegmentations:
+    """Write the labels on both grids, and the regions of the report, see ``acuity.dicom.writing.segmentation``."""
+    fine = series.images[REFERENCE]
+    write_segmentation(
+        tumor.labels, fine, folder / "seg" / "segmentation_sr.dcm", series_uid=generate_uid(),
+        series_number=_SEG_FINE, description="Tumor by AI, on SR grid", model=tumor.model,
+    )  # fmt: skip
+    write_segmentation(
+        tumor.source_labels, tumor.source_labels.source_images, folder / "seg" / "segmentation_source.dcm",
+        series_uid=generate_uid(), series_number=_SEG_SOURCE, description="Tumor by AI, on source grid",
+        model=tumor.model,
+    )  # fmt: skip
+    regions = write_regions(
+        tumor.labels, fine, folder / "report" / "regions.dcm", series_uid=generate_uid(), series_number=_REGIONS,
+        description="Tumor regions of the AI report", model=tumor.model,
+    )  # fmt: skip
+    return WrittenSegmentations(regions, fine, series.model)
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """What the report says."""
+
+    measurements: tuple[RegionMeasurement, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """The ``measurements`` section of ``result.json``: ml and mm, null where there is nothing to measure."""
+        return {"measurements": {
+            m.region.value: {
+                "volume_ml": round(m.volume_ml, 3),
+                "longest_diameter_mm": _rounded(m.longest_diameter_mm),
+                "long_axis_mm": _rounded(m.long_axis_mm),
+                "short_axis_mm": _rounded(m.short_axis_mm),
+                "components": m.components,
+            }
+            for m in self.measurements
+        }}  # fmt: skip
+
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(f"{m.region.value} {_rounded(m.longest_diameter_mm) or 0:.0f} mm" for m in self.measurements)
+
+
+def write_measurements(tumor: Segmented, segmentations: WrittenSegmentations, folder: Path) -> WrittenReport:
+    """Measure the regions on the super-resolved grid and write the report, see ``acuity.dicom.writing.report``."""
+    measurements = measure_regions(tumor.labels)
+    write_report(
+        measurements, segmentations.regions, segmentations.images, folder / "report" / "report.dcm",
+        series_uid=generate_uid(), series_number=_REPORT, description="Tumor measurements by AI",
+        model=tumor.model, further_models=(segmentations.super_resolution,),
+    )  # fmt: skip
+    return WrittenReport(measurements)
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)
+
+
+@dataclass(frozen=True)
+class WrittenOverview:
+    """The picture."""
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing: files are listed when they are published."""
+        return {}
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{REFERENCE.value} before and after, with outlines"
+
+
+def write_overview_picture(
+    images: SuperResolved, tumor: Segmented, report: WrittenReport, folder: Path
+) -> WrittenOverview:
+    """Write the reference before and after with the tumour's outlines, see ``acuity.dicom.writing.overview``."""
+    write_overview(
+        images.source, images.volumes[REFERENCE], tumor.labels, folder / "overview", sequence=REFERENCE,
+        measurements=report.measurements, series_uid=generate_uid(), series_number=_OVERVIEW,
+        description="Tumor overview by AI", model=tumor.model, further_models=(images.model,),
+    )  # fmt: skip
+    return WrittenOverview()

@@ -1,0 +1,150 @@
+"""Folders of images: telling which format one holds, and reading volumes from DICOM and NIfTI."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from nibabel.filebasedimages import ImageFileError
+
+from acuity.dicom.reading.files import find_dicom
+from acuity.dicom.reading.read import load_stack, read_study
+from acuity.errors import DataError
+from acuity.research.datasets.brats import FILE_SUFFIX, read_image
+from acuity.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+class ImageFormat(StrEnum):
+    """What a folder of images may hold."""
+
+    BRATS = "BraTS cases"
+    FASTMRI = "fastMRI files"
+    NIFTI = "NIfTI files"
+    DICOM = "DICOM files"
+
+
+@dataclass(frozen=True)
+class NamedVolume:
+    """A volume and where it is from.
+
+    Parameters
+    ----------
+    case : the file's or study's path within the folder, without suffix
+    sequence : what tells the volumes of a case apart; "" in NIfTI
+    """
+
+    case: str
+    sequence: str
+    volume: Volume
+
+
+def image_format(folder: Path) -> ImageFormat:
+    """The one format of the images in ``folder`` and its subfolders, by the files' names and, for DICOM, headers.
+
+    Files that are none of these do not matter. NIfTI files are BraTS cases where folders NAME hold NAME_t1.nii.gz.
+
+    Raises
+    ------
+    DataError : the folder does not exist, holds no image, or holds several formats
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder.", rule="Images are read from a folder.",
+                        remedy="Name one that exists.")  # fmt: skip
+    cases = set(case_folders(folder))
+    nifti = nifti_files(folder)
+    counts = {
+        ImageFormat.BRATS: len(cases),
+        ImageFormat.FASTMRI: len(fastmri_files(folder)),
+        ImageFormat.NIFTI: sum(file.parent not in cases for file in nifti),
+        ImageFormat.DICOM: len(find_dicom(folder).datasets),
+    }
+    found = [kind for kind, count in counts.items() if count]
+    if not found:
+        raise DataError(f"{folder} holds no image.", rule=f"A folder of images holds {' or '.join(ImageFormat)}.",
+                        remedy="Check the path, and unpack archives.")  # fmt: skip
+    if len(found) > 1:
+        kinds = " and ".join(f"{counts[kind]} {kind}" for kind in found)
+        raise DataError(f"{folder} holds {kinds}.", rule="A folder of images has one format.",
+                        remedy="Keep each format in a folder of its own, and name one of them.")  # fmt: skip
+    return found[0]
+
+
+def case_folders(folder: Path) -> list[Path]:
+    """Folders of BraTS cases directly in ``folder``: NAME with one of NAME_t1, _t1ce, _t2, _flair (.nii.gz)."""
+    return [
+        case for case in sorted(folder.iterdir())
+        if any((case / f"{case.name}_{suffix}.nii.gz").is_file() for suffix in FILE_SUFFIX.values())
+    ]  # fmt: skip
+
+
+def fastmri_files(folder: Path) -> list[Path]:
+    """The .h5 files in ``folder`` and its subfolders."""
+    return sorted(folder.rglob("*.h5"))
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """The .nii and .nii.gz files in ``folder`` and its subfolders."""
+    return sorted([*folder.rglob("*.nii"), *folder.rglob("*.nii.gz")])
+
+
+def case_name(file: Path, folder: Path) -> str:
+    """The file's path within ``folder`` without .h5, .nii or .nii.gz."""
+    return file.relative_to(folder).as_posix().removesuffix(".gz").removesuffix(".nii").removesuffix(".h5")
+
+
+def read_nifti(folder: Path) -> Iterator[NamedVolume]:
+    """Each NIfTI file as a volume.
+
+    Raises
+    ------
+    DataError : a file that is damaged, or not an image of three axes
+    """
+    for file in nifti_files(folder):
+        try:
+            volume = read_image(file)
+        except (ImageFileError, OSError, EOFError, ValueError) as error:
+            raise DataError(
+                f"{case_name(file, folder)} cannot be read as a NIfTI image of three axes.",
+                rule="A volume is one whole NIfTI file with three axes.",
+                remedy="Write it again, a series of volumes as one file each, or leave it out.",
+            ) from error
+        yield NamedVolume(case_name(file, folder), "", volume)
+
+
+def read_dicom(folder: Path) -> Iterator[NamedVolume]:
+    """Each volume of the study in ``folder``, or of the studies in its subfolders.
+
+    Series that the reader refuses are left out, with a warning that says why. A case is named after its folder,
+    never after what its headers say of the patient; a sequence after its series' number and what tells the
+    volumes of that series apart (e.g. "series 8, EchoTime 6.312").
+
+    Raises
+    ------
+    DataError : every series is refused
+    """
+    count = 0
+    for root in _study_roots(folder):
+        for series in read_study(root).series:
+            if series.verdict != "ok":
+                logger.warning("%s: a series is left out: %s", root.name, series.reason)
+            for stack in series.stacks:
+                named = [f"series {series.datasets[0].get('SeriesNumber')}"]
+                named += [f"{name} {value}" for name, value in stack.attributes.items()]
+                count += 1
+                yield NamedVolume(root.resolve().name, ", ".join(named), load_stack(stack))
+    if not count:
+        raise DataError(f"{folder} holds no MR volume.", rule="At least one series must be a volume.",
+                        remedy="`acuity inspect` says of each series why it is refused.")  # fmt: skip
+
+
+def _study_roots(folder: Path) -> list[Path]:
+    """The folder itself if it is one study (or the reader shall refuse it), else its subfolders with images."""
+    datasets = find_dicom(folder).datasets
+    tops = {folder / Path(ds.filename).relative_to(folder).parts[0] for ds in datasets}
+    several = len({str(ds.StudyInstanceUID) for ds in datasets}) > 1
+    return sorted(tops) if several and all(top.is_dir() for top in tops) else [folder]

@@ -1,0 +1,152 @@
+"""RankSRGAN's own data: what several networks make of one patch, in the order of a score.
+
+Zhang, Liu, Dong, Qiao, "RankSRGAN: Generative Adversarial Networks with Ranker for Image Super-Resolution",
+ICCV 2019 (arXiv:1908.06382), section 3.2: outputs of SRResNet, SRGAN and ESRGAN, scored by NIQE.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from acuity.errors import DataError
+from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RankingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Pairs of images with a known order.
+
+    Parameters
+    ----------
+    names : the M networks
+    images : float16 (P, M, 1, S, S), 0 to 1; the outputs of each network for P patches
+    scores : float32 (P, M); higher is worse
+    """
+
+    names: list[str]
+    images: Tensor
+    scores: Tensor
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int, int]]:
+        """(patch, network, network) of each pair; equal scores have no order and give none."""
+        return [
+            (patch, a, b)
+            for patch, row in enumerate(self.scores.tolist())
+            for a, b in combinations(range(len(row)), 2)
+            if row[a] != row[b]
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Two outputs for one patch, float32 (1, S, S) each, and which is worse: 1 for the first, -1 for the second.
+
+        That number is the ``target`` of ``torch.nn.functional.margin_ranking_loss`` on the ranker's scores of both.
+        """
+        patch, a, b = self.pairs[n]
+        worse = torch.sign(self.scores[patch, a] - self.scores[patch, b])
+        return self.images[patch, a].float(), self.images[patch, b].float(), worse
+
+
+@torch.no_grad()
+def make_ranking_set(
+    networks: Mapping[str, Callable[[Tensor], Tensor]],
+    slices: Seq[ImageSlice],
+    score: Callable[[NDArray[np.float32]], float],
+    path: Path,
+    *,
+    degrade: Callable[[Tensor], Tensor],
+    count: int,
+    size: int = 128,
+    seed: int = 0,
+) -> Path:
+    """Run every network on the same patches, score what comes out, and write it for ``read_ranking_set``.
+
+    Patches for which a score is not finite, or refused by DataError (NIQE of mostly background), are left out.
+
+    Parameters
+    ----------
+    networks : at least two; each maps (1, 1, h, w) as ``degrade`` gives it to (1, 1, size, size), 0 to 1
+    score : of (size, size), 0 to 1; higher is worse (NIQE in the paper)
+    path : of the .pt file: a dict of names, images and scores
+    degrade : takes (1, 1, size, size) to its low resolution
+    count : patches drawn from ``slices``
+    size : 128 in the paper
+
+    Raises
+    ------
+    ValueError : fewer than two networks, or an output of another size
+    DataError : no patch has finite scores
+    """
+    if len(networks) < 2:
+        raise ValueError(f"networks has {len(networks)} entry; a ranking needs two or more")
+    rng = np.random.default_rng(seed)
+    images: list[Tensor] = []
+    scores: list[list[float]] = []
+    for _ in tqdm(range(count), desc="ranking patches", mininterval=5):
+        lr = degrade(draw_hr_patches(slices, 1, size, rng))
+        # What is scored is what is kept.
+        outputs = [network(lr).clamp(0, 1).half().cpu() for network in networks.values()]
+        for name, sr in zip(networks, outputs, strict=True):
+            if sr.shape != (1, 1, size, size):
+                raise ValueError(f"{name} gives {tuple(sr.shape)}; it must give (1, 1, {size}, {size})")
+        row = [_scored(score, sr[0, 0].float().numpy()) for sr in outputs]
+        if np.isfinite(row).all():
+            images.append(torch.cat(outputs))
+            scores.append(row)
+    if not images:
+        raise DataError(f"None of {count} patches has finite scores.", rule="A ranking needs scores.",
+                        remedy="Use larger patches, or slices with more signal.")  # fmt: skip
+    logger.info("%d of %d patches are ranked", len(images), count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"names": list(networks), "images": torch.stack(images), "scores": torch.tensor(scores)}, partial)
+    os.replace(partial, path)
+    return path
+
+
+def _scored(score: Callable[[NDArray[np.float32]], float], image: NDArray[np.float32]) -> float:
+    """The score; NaN where ``score`` refuses the image."""
+    try:
+        return float(score(image))
+    except DataError:
+        return float("nan")
+
+
+def read_ranking_set(path: Path) -> RankingSet:
+    """Read what ``make_ranking_set`` wrote.
+
+    Raises
+    ------
+    DataError : the file is absent, or none of these
+    """
+    rule = "A ranking set holds names, images (P, M, 1, S, S) and scores (P, M)."
+    remedy = "Make it again with make_ranking_set."
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        ranking = RankingSet(list(content["names"]), content["images"], content["scores"])
+        expected = (ranking.scores.shape[0], len(ranking.names))
+        if ranking.images.ndim != 5 or not expected == ranking.scores.shape == ranking.images.shape[:2]:
+            raise ValueError("shapes disagree")
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path.name} is no ranking set.", rule=rule, remedy=remedy) from error
+    return ranking

@@ -1,0 +1,227 @@
+"""Slices for in-plane super-resolution from any source, and the fixed ones on which methods are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from acuity.anatomy import Sequence
+from acuity.errors import DataError
+from acuity.research.datasets import brats
+from acuity.research.datasets.fastmri import read_scan
+from acuity.research.datasets.folders import (
+    ImageFormat,
+    NamedVolume,
+    case_folders,
+    case_name,
+    fastmri_files,
+    image_format,
+    read_dicom,
+    read_nifti,
+)
+
+MINIMUM_SIGNAL = 0.1  # of a slice's pixels are above 0; emptier slices are left out
+LEVELS = 5  # slices of each volume on which methods are compared
+
+
+@dataclass(frozen=True)
+class ImageSlice:
+    """A slice and where it is from.
+
+    Parameters
+    ----------
+    image : float32 (H, W), 0 to 1 and slightly above: the volume divided by the 99.9th percentile of its values
+        above 0, nothing clipped but values below 0. Rows and columns as DICOM shows them (an axial slice: from
+        front to back, and from the patient's right to left)
+    case : the BraTS case, or the file or folder it was read from
+    sequence : T1, T1c, T2 or FLAIR; fastMRI's acquisition; the series' number; "" in NIfTI
+    index : number of the slice in its volume or file, from 0
+    spacing : size of a pixel along H and W in mm
+    """
+
+    image: NDArray[np.float32]
+    case: str
+    sequence: str
+    index: int
+    spacing: tuple[float, float]
+
+
+def read_slices(folder: Path, *, cases: Seq[str] | None = None, scale: int = 4) -> list[ImageSlice]:
+    """Every slice of a folder, whichever of the formats of ``image_format`` it holds.
+
+    BraTS cases give axial slices of all four sequences, cut to the brain's box; DICOM and NIfTI volumes those
+    across their coarsest axis; fastMRI files theirs. Slices with signal in less than MINIMUM_SIGNAL of their
+    pixels are left out.
+
+    Parameters
+    ----------
+    cases : those to read, by name; None reads all
+    scale : rows and columns are cropped, evenly at both ends, to multiples of it
+
+    Raises
+    ------
+    DataError : a folder without images or with several formats, a case that is not there, a damaged file,
+        values that are not finite, or no slice with signal
+    """
+    kind = image_format(folder)
+    slices = [cropped(s, scale) for s in tqdm(_SOURCES[kind](folder, cases), desc=f"reading {kind}", mininterval=10)]
+    absent = [case for case in cases or () if case not in {s.case for s in slices}]
+    if absent or not slices:
+        raise DataError(
+            f"{folder} gives no slice of {', '.join(absent) or 'any case'}.",
+            rule=f"A case is named as its file or folder is, and has signal in {MINIMUM_SIGNAL:.0%} of a slice.",
+            remedy="Name cases that are there.",
+        )
+    return slices
+
+
+def comparison_slices(
+    folder: Path, *, cases: Seq[str] | None = None, scale: int = 4, levels: int | None = LEVELS
+) -> list[ImageSlice]:
+    """The slices on which methods are compared: always the same ones, so nothing is drawn.
+
+    Of each volume the middle slices of ``levels`` equal parts (``spread``) of those that ``read_slices`` gives;
+    None takes all. In BraTS cases the one nearest to the slice with most tumour moves there.
+
+    Raises
+    ------
+    DataError : as ``read_slices`` does, or for a BraTS case without labels
+    """
+    slices = read_slices(folder, cases=cases, scale=scale)
+    if levels is None:
+        return slices
+    tumor_areas = {c.name: _tumor_areas(c) for c in case_folders(folder) if cases is None or c.name in cases}
+    chosen: list[ImageSlice] = []
+    for (case, _), group in groupby(slices, key=lambda s: (s.case, s.sequence)):
+        volume = list(group)
+        indices = spread([s.index for s in volume], levels)
+        if case in tumor_areas and tumor_areas[case].any():
+            largest = max((s.index for s in volume), key=lambda index: tumor_areas[case][index])
+            indices = moved(indices, largest)
+        chosen += [s for s in volume if s.index in indices]
+    return chosen
+
+
+def spread(indices: Seq[int], count: int) -> list[int]:
+    """The middle ones of ``count`` equal parts of ``indices``; all of them if there are no more."""
+    if len(indices) <= count:
+        return list(indices)
+    return [indices[int((n + 0.5) * len(indices) / count)] for n in range(count)]
+
+
+def moved(indices: Seq[int], target: int) -> list[int]:
+    """``indices`` with the one nearest to ``target`` moved there."""
+    nearest = min(indices, key=lambda index: abs(index - target))
+    return [target if index == nearest else index for index in indices]
+
+
+def cropped(item: ImageSlice, scale: int) -> ImageSlice:
+    """The middle of a slice, its rows and columns multiples of ``scale``."""
+    size = tuple(n // scale * scale for n in item.image.shape)
+    top, left = ((n - m) // 2 for n, m in zip(item.image.shape, size, strict=True))
+    image = np.ascontiguousarray(item.image[top : top + size[0], left : left + size[1]])
+    return ImageSlice(image, item.case, item.sequence, item.index, item.spacing)
+
+
+def draw_hr_patches(slices: Seq[ImageSlice], count: int, size: int, rng: np.random.Generator) -> Tensor:
+    """Square patches of slices drawn at random, turned and mirrored: float32 (count, 1, size, size).
+
+    Most hold signal in at least a quarter of their pixels. Slices smaller than ``size`` get a rim of zeros.
+    """
+    patches: list[NDArray[np.float32]] = []
+    while len(patches) < count:
+        image = slices[int(rng.integers(len(slices)))].image
+        rim = [(0, max(0, size - n)) for n in image.shape]
+        image = np.pad(image, rim) if any(b for _, b in rim) else image
+        i, j = (int(rng.integers(n - size + 1)) for n in image.shape)
+        patch = image[i : i + size, j : j + size]
+        if (patch > 0).mean() > 0.25 or rng.random() < 0.1:
+            turned = np.rot90(patch, int(rng.integers(4)))
+            patches.append(turned[:, ::-1] if rng.random() < 0.5 else turned)
+    return torch.from_numpy(np.stack(patches)[:, None].copy())
+
+
+def _brats_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
+    for case in case_folders(folder):
+        if cases is not None and case.name not in cases:
+            continue
+        images = brats.read_case(case)
+        box = brats.brain_box([images[s].array for s in Sequence])
+        for sequence in Sequence:
+            array = _unit_scaled(images[sequence].array[box], case.name)
+            rows, columns = float(images[sequence].spacing[1]), float(images[sequence].spacing[0])
+            for k in range(array.shape[2]):
+                item = ImageSlice(array[:, :, k].T, case.name, sequence.value, box[2].start + k, (rows, columns))
+                if _has_signal(item):
+                    yield item
+
+
+def _fastmri_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
+    for file in fastmri_files(folder):
+        case = case_name(file, folder)
+        if cases is not None and case not in cases:
+            continue
+        scan = read_scan(file)
+        for n, image in enumerate(_unit_scaled(scan.images, case)):
+            item = ImageSlice(image, case, scan.acquisition, n, scan.spacing)
+            if _has_signal(item):
+                yield item
+
+
+def _dicom_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
+    return _volume_slices(read_dicom(folder), cases)
+
+
+def _nifti_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
+    return _volume_slices(read_nifti(folder), cases)
+
+
+def _volume_slices(volumes: Iterator[NamedVolume], cases: Seq[str] | None) -> Iterator[ImageSlice]:
+    for named in volumes:
+        if cases is not None and named.case not in cases:
+            continue
+        spacing = named.volume.spacing
+        # Across the coarsest axis; of equal ones the last, along which DICOM stacks its slices.
+        axis = 2 if spacing[2] >= 0.99 * spacing.max() else int(spacing.argmax())
+        columns, rows = (float(spacing[a]) for a in range(3) if a != axis)
+        stack = np.moveaxis(_unit_scaled(named.volume.array, named.case), axis, 0)
+        for n, plane in enumerate(stack):
+            item = ImageSlice(plane.T, named.case, named.sequence, n, (rows, columns))
+            if _has_signal(item):
+                yield item
+
+
+_SOURCES = {
+    ImageFormat.BRATS: _brats_slices,
+    ImageFormat.FASTMRI: _fastmri_slices,
+    ImageFormat.DICOM: _dicom_slices,
+    ImageFormat.NIFTI: _nifti_slices,
+}
+
+
+def _unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
+    """Divided by the 99.9th percentile of what is above 0, so that a few bright vessels or coils do not matter."""
+    signal = array[array > 0]
+    if not np.isfinite(array).all() or not signal.size:
+        raise DataError(f"{case} holds an image that is not finite, or nowhere above 0.",
+                        rule="MR magnitudes are numbers, and at least 0.",
+                        remedy="Write the image again, or leave it out.")  # fmt: skip
+    return np.maximum(array / np.percentile(signal, 99.9), 0).astype(np.float32)
+
+
+def _has_signal(item: ImageSlice) -> bool:
+    return float((item.image > 0).mean()) >= MINIMUM_SIGNAL
+
+
+def _tumor_areas(case: Path) -> NDArray[np.int64]:
+    """Voxels of tumour in each axial slice."""
+    return (brats.read_labels(case).array > 0).sum(axis=(0, 1))

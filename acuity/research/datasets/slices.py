@@ -1,0 +1,97 @@
+"""Pairs of slices for training super-resolution: the truth, and what interpolation makes of its degradation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from acuity.imaging.forward_model import resize_cubic
+
+MARGIN = 8  # pixels cut off around a patch, so that no kernel sees the edge of what was read
+KERNELS = ("cubic", "box", "decimate")
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How a slice lost resolution: by ``factors`` along H and W, through ``kernel``.
+
+    "cubic" is antialiased cubic shrinking (a = -0.5), "box" averages over the new pixel as a slice profile does,
+    "decimate" is cubic without antialiasing.
+    """
+
+    factors: tuple[float, float]
+    kernel: str
+
+
+def draw_degradation(rng: np.random.Generator) -> Degradation:
+    """Half of them x2 in both axes (in-plane), the rest along one: x2, or a thick slice of 2.5 to 6."""
+    kind = rng.random()
+    kernel = str(rng.choice(KERNELS, p=[0.6, 0.25, 0.15]))
+    if kind < 0.5:
+        return Degradation((2.0, 2.0), kernel)
+    if kind < 0.8:
+        factors = (2.0, 1.0)
+    else:
+        factors, kernel = (float(rng.uniform(2.5, 6.0)), 1.0), str(rng.choice(["cubic", "box"]))
+    return Degradation(factors if rng.random() < 0.5 else factors[::-1], kernel)
+
+
+def degrade(image: Tensor, degradation: Degradation) -> Tensor:
+    """(N, 1, H, W) to the low-resolution (N, 1, h, w); outer faces coincide."""
+    size = tuple(
+        max(1, round(n / f)) for n, f in zip(image.shape[-2:], degradation.factors, strict=True)
+    )
+    ratios = tuple(n / m for n, m in zip(image.shape[-2:], size, strict=True))
+    if degradation.kernel == "box":
+        return F.interpolate(image, size=size, mode="area")
+    return resize_cubic(image, size, ratios, antialias=degradation.kernel == "cubic")
+
+
+def interpolate_back(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cubic interpolation (a = -0.5) of (N, 1, h, w) to (N, 1, *size): the generator's input."""
+    ratios = tuple(n / m for n, m in zip(image.shape[-2:], size, strict=True))
+    return resize_cubic(image, size, ratios)
+
+
+def draw_patches(
+    volume: NDArray[np.float16], count: int, size: int, rng: np.random.Generator,
+    tumor: NDArray[np.bool_] | None = None,
+) -> Tensor:
+    """Axial, coronal or sagittal patches of one brain: float32 (count, 1, size + 2 MARGIN, size + 2 MARGIN).
+
+    Half of the time two neighbouring slices are averaged, as the slices of a low-resolution stack are.
+
+    Parameters
+    ----------
+    tumor : (I, J, K); each patch then shows one of its voxels, if it has any
+    """
+    axis = int(rng.integers(3))
+    stack = np.moveaxis(volume, axis, 0)
+    full = size + 2 * MARGIN
+    grow = [(0, 0), *[(0, max(0, full - n)) for n in stack.shape[1:]]]
+    stack = np.pad(stack, grow) if any(b for _, b in grow) else stack
+    thick = int(rng.integers(1, 3))
+    shown = np.argwhere(np.moveaxis(tumor, axis, 0)) if tumor is not None else np.empty((0, 3))
+    patches: list[NDArray[np.float32]] = []
+    while len(patches) < count:
+        if len(shown):
+            voxel = shown[rng.integers(len(shown))]
+            k, i, j = (
+                int(np.clip(at - margin - rng.integers(inner), 0, n - inner - 2 * margin))
+                for at, margin, inner, n in zip(
+                    voxel, (0, MARGIN, MARGIN), (thick, size, size), stack.shape, strict=True
+                )
+            )
+        else:
+            k = int(rng.integers(stack.shape[0] - thick + 1))
+            i, j = (int(rng.integers(n - full + 1)) for n in stack.shape[1:])
+        patch = stack[k : k + thick, i : i + full, j : j + full].astype(np.float32).mean(axis=0)
+        if (patch > 0).mean() > 0.25 or rng.random() < 0.1:
+            turned = np.rot90(patch, int(rng.integers(4)))
+            patches.append(turned[:, ::-1] if rng.random() < 0.5 else turned)
+    return torch.from_numpy(np.stack(patches)[:, None].copy())

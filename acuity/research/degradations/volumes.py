@@ -1,0 +1,130 @@
+"""Degradations of volumes in patient space: shrinking, and thick slices made by averaging thin ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acuity.errors import DataError
+from acuity.imaging.forward_model import SliceProfile, downsample_cubic, upsample_cubic
+from acuity.volume import Grid, Volume
+
+_WHOLE = 1e-3  # how far the number of thin slices in a thick one may be from a whole number
+
+
+def low_resolution(volume: Volume, factors: tuple[float, float, float] = (2.0, 2.0, 2.0)) -> Volume:
+    """The volume shrunk by antialiased cubic interpolation, along all axes as the paper makes its LRBraTS.
+
+    Parameters
+    ----------
+    factors : along i, j, k, 1 at least; the result has ceil(size / factor) voxels, and the outer faces of the first
+        ones coincide
+    """
+    return Volume(np.clip(downsample_cubic(volume.array, factors), 0, None), _enlarged_voxels(volume.affine, factors))
+
+
+def interpolated(volume: Volume, low: Volume) -> NDArray[np.float32]:
+    """Tricubic interpolation of ``low`` on the grid of ``volume``: the baseline."""
+    factors = tuple(low.spacing / volume.spacing)
+    return np.clip(upsample_cubic(low.array, factors, volume.shape), 0, None)
+
+
+def averaged_slices(volume: Volume, count: int, axis: int) -> Volume:
+    """Each ``count`` neighbours along ``axis`` averaged: a boxcar slice profile as wide as the slices, without gap.
+
+    Raises
+    ------
+    ValueError : where the number of voxels along ``axis`` is no multiple of ``count``
+    """
+    size = volume.shape[axis]
+    if size % count:
+        raise ValueError(f"{size} slices along axis {axis} are no multiple of {count}; crop them first")
+    groups = volume.array.reshape(*volume.shape[:axis], size // count, count, *volume.shape[axis + 1 :])
+    factors = [1.0, 1.0, 1.0]
+    factors[axis] = float(count)
+    return Volume(groups.mean(axis=axis + 1, dtype=np.float32), _enlarged_voxels(volume.affine, tuple(factors)))
+
+
+def cropped_to_multiple(volume: Volume, count: int, axis: int) -> Volume:
+    """The middle of the volume, a multiple of ``count`` voxels along ``axis``; of an odd rest more goes at the end."""
+    size = volume.shape[axis] // count * count
+    start = (volume.shape[axis] - size) // 2
+    affine = volume.affine.copy()
+    affine[:3, 3] += start * affine[:3, axis]
+    return replace(volume, array=np.take(volume.array, range(start, start + size), axis=axis), affine=affine)
+
+
+def axial_axis(grid: Grid) -> int:
+    """The array's axis nearest to the patient's foot-head direction."""
+    return int(np.abs(grid.direction[2]).argmax())
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """Antialiased cubic shrinking of axial slices by ``in_plane``, and across them by ``through``."""
+
+    in_plane: float
+    through: float
+    slice_profile: ClassVar[SliceProfile] = "cubic"
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"antialiased cubic shrinking by {self.in_plane:g} in the axial plane, by {self.through:g} across it"
+
+    def covered(self, volume: Volume) -> Volume:
+        """What a result is compared with: all of it."""
+        return volume
+
+    def __call__(self, volume: Volume) -> Volume:
+        """The low resolution."""
+        factors = [self.in_plane] * 3
+        factors[axial_axis(volume.grid)] = self.through
+        return low_resolution(volume, (factors[0], factors[1], factors[2]))
+
+
+@dataclass(frozen=True)
+class ThickSlices:
+    """Axial slices of ``thickness`` mm without gap, each the mean over its thickness (boxcar slice profile)."""
+
+    thickness: float
+    slice_profile: SliceProfile = field(default="box", init=False)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"axial slices of {self.thickness:g} mm, the mean of what they cover (boxcar profile), without gap"
+
+    def covered(self, volume: Volume) -> Volume:
+        """What a result is compared with: as many thin slices, from the middle, as fill whole thick ones.
+
+        Raises
+        ------
+        DataError : where a thick slice holds no whole number of thin ones, two at least, or the volume not even one
+        """
+        return cropped_to_multiple(volume, self._count(volume), axial_axis(volume.grid))
+
+    def __call__(self, volume: Volume) -> Volume:
+        """The low resolution of what ``covered`` gave."""
+        return averaged_slices(volume, self._count(volume), axial_axis(volume.grid))
+
+    def _count(self, volume: Volume) -> int:
+        axis = axial_axis(volume.grid)
+        ratio = self.thickness / float(volume.spacing[axis])
+        count = round(ratio)
+        if count < 2 or abs(ratio - count) > _WHOLE or volume.shape[axis] < count:
+            raise DataError(
+                f"{volume.shape[axis]} slices of {volume.spacing[axis]:g} mm make no slice of {self.thickness:g} mm.",
+                rule="A thick slice is the mean of two or more whole thin ones.",
+                remedy="Take volumes with thinner slices, or another thickness.",
+            )
+        return count
+
+
+def _enlarged_voxels(affine: NDArray[np.float64], factors: tuple[float, ...]) -> NDArray[np.float64]:
+    """The affine of voxels ``factors`` times as long along i, j, k; the outer faces of the first ones coincide."""
+    result = affine.copy()
+    result[:3, :3] *= factors
+    result[:3, 3] += affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)
+    return result

@@ -1,0 +1,243 @@
+"""Data sets made from BraTS cases and laid out as they are, so that any tool reads them; the central crop is one.
+
+Each file is marked with what it was made from, so that a run that was cut goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from acuity.anatomy import Label, Sequence
+from acuity.errors import DataError, OutputError
+from acuity.pipeline.result import software
+from acuity.research.datasets import brats
+from acuity.research.datasets.folders import case_folders
+from acuity.research.evaluation import store as volume_files
+from acuity.volume import Volume
+
+DESCRIPTION = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a case of BraTS holds, on one grid.
+
+    Parameters
+    ----------
+    images : float32
+    labels : uint8 0, 1, 2, 4; None where nothing is known
+    """
+
+    name: str
+    images: Mapping[Sequence, Volume]
+    labels: Volume | None
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """(I, J, K): where any sequence of the stripped images has signal."""
+        return brats.brain_mask(self.images)
+
+
+class Making(Protocol):
+    """How a case of a data set is made."""
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What it does, for ``dataset.json``: all on which its result depends."""
+
+    def __call__(self, case: Case) -> Case | None:
+        """The case of the data set; None where it has none of this one."""
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """The central ``size`` voxels along each axis; of an odd rest more is left out at the end."""
+
+    size: int = 128
+
+    @property
+    def description(self) -> dict[str, object]:
+        """As ``Making`` says."""
+        return {
+            "kind": "crop", "size": self.size,
+            "images": "the voxels from (n - size) // 2 on along each axis: 56, 56, 13 of 240x240x155 at size 128",
+            "labels": "cropped as the images",
+        }  # fmt: skip
+
+    def __call__(self, case: Case) -> Case:
+        """See the class.
+
+        Raises
+        ------
+        DataError : the case has fewer voxels
+        """
+        labels = None if case.labels is None else central_crop(case.labels, self.size)
+        return Case(case.name, {s: central_crop(volume, self.size) for s, volume in case.images.items()}, labels)
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a case of a data set is made from, read when it is needed.
+
+    Parameters
+    ----------
+    name : of the case, and of its folder in the data set
+    labelled : whether it has labels
+    identity : tells one content from another
+    """
+
+    name: str
+    labelled: bool
+    identity: Callable[[], str]
+    read: Callable[[], Case]
+
+
+def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, command: str) -> Path:
+    """Make the cases of a data set that are not there yet.
+
+    Parameters
+    ----------
+    data, output : folders of BraTS cases; a case without labels gives one without
+    command : for ``dataset.json``
+
+    Returns
+    -------
+    ``dataset.json`` in ``output``: how the set is made, by what version of Acuity, and of each case that is complete
+    how much of its tumour it holds.
+
+    Raises
+    ------
+    DataError : a case or a file of one is absent, or cannot be made
+    OutputError : ``output`` cannot be written to, is ``data``, or holds a set that was made in another way
+    """
+    recipe = making.description | {"source": made_as(data), "acuity": software()["acuity"]}
+    if output.resolve() == data.resolve():
+        raise OutputError(f"{output} holds the cases that the data set is made from.",
+                          rule="A data set has a folder of its own.", remedy="Name another folder.")  # fmt: skip
+    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], making, command=command)
+
+
+def complete_set(
+    output: Path, recipe: Mapping[str, object], originals: Seq[Original], making: Making, *, command: str
+) -> Path:
+    """Make of each original the case that is not there yet, or was made from something else.
+
+    Parameters
+    ----------
+    recipe : all on which the cases depend, beside the originals
+    command, and what is returned and raised : as ``make_set`` has them
+    """
+    path = output / DESCRIPTION
+    _require_room(output, recipe)
+    volume_files.make_folder(output)
+    done = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
+    for original in tqdm(originals, desc=str(recipe["kind"])):
+        name = original.name
+        mark = volume_files.fingerprint(recipe, original.identity())
+        suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labelled else [])]
+        targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
+        if name not in done or any(volume_files.volume_mark(target) != mark for target in targets):
+            case = original.read()
+            made = making(case)
+            if made is not None:
+                for target, volume in zip(targets, _volumes(made), strict=True):
+                    volume_files.save_volume(volume.array, volume.affine, target, mark)
+                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
+            else:  # what there may be was made from something else
+                done.pop(name, None)
+                for target in targets:
+                    target.unlink(missing_ok=True)
+        text = json.dumps({"made": recipe, "command": command, "software": software(), "cases": done}, indent=2)
+        volume_files.write_text(text + "\n", path)
+    return path
+
+
+def made_as(folder: Path) -> dict[str, object] | None:
+    """How the data set in a folder is made, its own source included; None where `acuity dataset` did not make it."""
+    path = folder / DESCRIPTION
+    return json.loads(path.read_text(encoding="utf-8"))["made"] if path.is_file() else None
+
+
+def chosen_cases(data: Path, *, split: str = "all", names: Seq[str] | None = None) -> list[str]:
+    """The cases of a folder: those named, else those of a part of the fixed split.
+
+    Parameters
+    ----------
+    split : "train", "validation", "test" or "all"; the last takes cases that the split does not know as well
+
+    Raises
+    ------
+    DataError : the folder does not exist, a named case is not there, or none is
+    """
+    there = [case.name for case in case_folders(brats.data_folder(data))]
+    wanted = list(names) if names is not None else there if split == "all" else brats.read_split()[split]
+    absent = [name for name in names or () if name not in there]
+    found = [name for name in wanted if name in there]
+    if absent or not found:
+        raise DataError(f"{data} holds no case {', '.join(absent)}." if absent else f"{data} holds no case of {split}.",
+                        rule="A case is a folder NAME that holds NAME_t1, _t1ce, _t2 and _flair, each .nii.gz.",
+                        remedy=f"Name others: {', '.join(there) or 'there are none'}.")  # fmt: skip
+    return found
+
+
+def central_crop(volume: Volume, size: int) -> Volume:
+    """The voxels from (n - size) // 2 on along each axis, where they lay.
+
+    Raises
+    ------
+    DataError : an axis has fewer voxels
+    """
+    if min(volume.shape) < size:
+        raise DataError(f"An image has {' x '.join(map(str, volume.shape))} voxels.",
+                        rule=f"A crop of {size} voxels needs as many along each axis.",
+                        remedy="Name a smaller size.")  # fmt: skip
+    start = np.array([(n - size) // 2 for n in volume.shape])
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ start
+    i, j, k = (slice(a, a + size) for a in start)
+    return Volume(np.ascontiguousarray(volume.array[i, j, k]), affine)
+
+
+def _brats_original(folder: Path) -> Original:
+    labelled = (folder / f"{folder.name}_seg.nii.gz").is_file()
+
+    def identity() -> str:
+        files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labelled else [])]
+        return volume_files.files_sha256(files)
+
+    def read() -> Case:
+        return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labelled else None)
+
+    return Original(folder.name, labelled, identity, read)
+
+
+def _volumes(case: Case) -> list[Volume]:
+    """In the order of a case's files."""
+    return [*(case.images[sequence] for sequence in Sequence), *([] if case.labels is None else [case.labels])]
+
+
+def _tumor(labels: Volume | None) -> float | None:
+    """Volume of the whole tumour in ml."""
+    if labels is None:
+        return None
+    return round(float((labels.array != Label.BACKGROUND).sum()) * labels.grid.voxel_volume, 3)
+
+
+def _require_room(output: Path, recipe: Mapping[str, object]) -> None:
+    """Raise OutputError where the set would be written over another one."""
+    found = made_as(output)
+    if found is not None:
+        other = [key for key in {**recipe, **found} if json.loads(json.dumps(recipe)).get(key) != found.get(key)]
+        if other:
+            raise OutputError(f"{output} holds a data set that was made in another way: it differs in "
+                              f"{', '.join(other)}.", rule="All cases of a data set are made alike.",
+                              remedy="Name another folder, or remove that one.")  # fmt: skip

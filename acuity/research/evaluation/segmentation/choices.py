@@ -1,0 +1,258 @@
+"""What training leaves open of the segmentation, chosen on cases that it did not see: weight and postprocessing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acuity.anatomy import Region, labels_to_regions, regions_to_labels
+from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
+from acuity.models.bundle import CHOICES, load_bundle
+from acuity.models.calibration import LOWEST, Reliability, fitted_temperature, reliability
+from acuity.research.datasets import brats
+from acuity.research.evaluation.segmentation.comparison import grade_of
+from acuity.research.evaluation.segmentation.held_out import Brain, held_out_brains
+from acuity.research.evaluation.segmentation.table import MEAN, case_values
+from acuity.research.evaluation.tables import Row, grouped, markdown_table, write_csv
+from acuity.research.metrics.overlap import brats_overlap, dice
+
+T = TypeVar("T")
+
+MARGIN = 0.002  # mean Dice; what gains less on so few cases is not worth a change
+LARGEST_FALSE_ML = 0.1  # in a brain without a tumour
+
+# Candidates of each choice, the least change first: the first of those within MARGIN of the best is taken.
+FINE_WEIGHTS = (0.8, 0.7, 0.9, 0.6, 1.0, 0.5, 0.4, 0.3, 0.0)
+THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
+# 0.05 before 0: small false parts far off cost next to no Dice, but most of HD95. More than these would leave out true
+# second lesions, which few of the cases have.
+SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
+SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumours
+LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95, 0.98)
+LEAST_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5)
+START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], enclosed_core=False)  # of the search
+
+
+@dataclass(frozen=True)
+class Found:
+    """Probabilities of a brain, cut to where any may be found."""
+
+    name: str
+    target: NDArray[np.bool_]
+    probabilities: NDArray[np.float32]
+
+    def masks(self, postprocessing: Postprocessing) -> NDArray[np.bool_]:
+        """(3, I, J, K), as labels hold them."""
+        return labels_to_regions(regions_to_labels(tidied(self.probabilities, postprocessing)))
+
+    def rows(self, step: str, setting: str, postprocessing: Postprocessing) -> list[Row]:
+        """Dice of each region, or in a brain without a tumour the false volume."""
+        masks = self.masks(postprocessing)
+        start = {"step": step, "setting": setting, "case": self.name}
+        if not self.target.any():
+            return [{**start, "region": Region.WT.value, "dice": "", "false_ml": float(masks[-1].sum()) / 1000}]
+        return [
+            {**start, "region": region.value, "dice": dice(p, t), "false_ml": ""}
+            for region, p, t in zip(Region, masks, self.target, strict=True)
+        ]
+
+
+def compare(
+    *,
+    data: str | None,
+    models: str,
+    output: str,
+    held_out: Seq[Seq[str]],
+    unseen: Seq[str],
+    phantoms: int = 4,
+    bundle: str = "brain_tumor_segmentation",
+) -> Path:
+    """Choose one after the other, print the best and write what was compared; resumes where it was cut.
+
+    First the fine network's weight, by mean Dice; then temperatures by likelihood; then the enclosed core, thresholds
+    and the smallest part by mean Dice, twice; the least volume and peak of a part by the mean over all brains, where
+    one without a tumour counts as 1 if no more than LARGEST_FALSE_ML is found in it, else as 0; and the least volume of
+    enhancing tumour by mean Dice again. Of settings within MARGIN the least change is taken.
+
+    Parameters
+    ----------
+    held_out, unseen, phantoms : as ``acuity.research.evaluation.segmentation.held_out.held_out_brains`` takes them; the weight
+        is chosen by ``unseen`` alone
+
+    Returns
+    -------
+    ``choices.csv``: a row for each setting, case and region; ``choices.md`` beside it has the means, the calibration
+    before and after, what the best settings give by grade, and the settings as configs/inference.json takes them.
+
+    Raises
+    ------
+    As ``acuity.research.evaluation.segmentation.held_out.held_out_brains``.
+    """
+    model = load_bundle(Path(models), bundle)
+    folder = Path(output)
+    seen = held_out_brains(model, held_out, unseen, data=brats.data_folder(data), phantoms=phantoms, folder=folder)
+    search = Search()
+    weight = search.weight([brain for brain in seen if brain.coarse is not None])
+    temperatures, calibration = calibrate(seen, weight)
+    found = found_in(seen, weight, temperatures)
+    postprocessing = search.postprocessing(found, temperatures)
+
+    write_csv(search.rows, folder / "choices.csv")
+    best = {"fine_weight": weight,
+            CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)}}  # fmt: skip
+    text = json.dumps(best, indent=4)
+    by_grade = grade_table(found, postprocessing)
+    (folder / "choices.md").write_text(_summary(search.rows, calibration, by_grade, text), encoding="utf-8")
+    print(text)
+    return folder / "choices.csv"
+
+
+def calibrate(
+    brains: Seq[Brain], weight: float
+) -> tuple[tuple[float, ...], dict[Region, tuple[Reliability, Reliability]]]:
+    """Temperatures of ET, TC and WT, and the reliability before and after, inside the brains that have a tumour.
+
+    Fitted are the voxels that reliability counts: the millions that are surely healthy would be made surer, at the cost
+    of those that are not.
+    """
+    ill = [brain for brain in brains if brain.target.any()]
+    logits = np.concatenate([brain.logits(weight)[:, brain.brain] for brain in ill], axis=1)
+    target = np.concatenate([brain.target[:, brain.brain] for brain in ill], axis=1)
+    before = calibrated(logits, DEFAULT.temperatures)
+    temperatures = tuple(
+        round(fitted_temperature(z[p >= LOWEST], t[p >= LOWEST]), 3)
+        for z, p, t in zip(logits, before, target, strict=True)
+    )
+    after = calibrated(logits, temperatures)
+    return temperatures, {
+        region: (reliability(b, t), reliability(a, t))
+        for region, b, a, t in zip(Region, before, after, target, strict=True)
+    }
+
+
+def grade_table(found: Iterable[Found], postprocessing: Postprocessing) -> str:
+    """Markdown: Dice and HD95 in mm by grade, by BraTS's rule for absent regions; brains with a tumour alone."""
+    rows: list[Row] = []
+    for one in found:
+        if one.target.any():
+            for region, p, t in zip(Region, one.masks(postprocessing), one.target, strict=True):
+                overlap = asdict(brats_overlap(p, t, spacing=(1.0, 1.0, 1.0)))
+                rows.append({"case": one.name, "grade": grade_of(one.name), "region": region.value, **overlap})
+    lines = []
+    for grade in ("all", "high", "low", "unknown"):
+        group = [row for row in rows if grade in ("all", row["grade"])]
+        for metric, digits in (("dsc", 3), ("hd95_mm", 1)) if group else ():
+            values = [list(case_values(group, metric, "brats", region).values()) for region in (*Region, MEAN)]
+            lines.append([grade, str(len(values[0])), metric, *(f"{np.mean(one):.{digits}f}" for one in values)])
+    return markdown_table(["grade", "cases", "measure", *Region, MEAN], lines)
+
+
+class Search:
+    """The choices, one after the other; holds the rows of all that was compared."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def weight(self, brains: Seq[Brain]) -> float:
+        """The fine network's, by Dice with the postprocessing that models come with."""
+        ill = [brain for brain in brains if brain.target.any()]
+        return _least_change({
+            share: self._score("fine weight", str(share), found_in(ill, share), DEFAULT) for share in FINE_WEIGHTS
+        })  # fmt: skip
+
+    def postprocessing(self, found: Seq[Found], temperatures: tuple[float, ...]) -> Postprocessing:
+        """All of it, from START on; ``found`` is calibrated by these temperatures."""
+        ill = [one for one in found if one.target.any()]
+        best = replace(START, temperatures=temperatures)
+        for turn in ("", ", again"):  # what is best of one depends on the others
+            core = {str(value): replace(best, enclosed_core=value) for value in (False, True)}
+            best = self._best(f"enclosed_core{turn}", core, ill)
+            for index, region in enumerate(Region):
+                before, after = best.thresholds[:index], best.thresholds[index + 1 :]
+                limits = {str(value): replace(best, thresholds=(*before, value, *after)) for value in THRESHOLDS}
+                best = self._best(f"threshold of {region.value}{turn}", limits, ill)
+            parts = {str(value): replace(best, smallest_part=value) for value in SMALLEST_PARTS}
+            best = self._best(f"smallest_part{turn}", parts, ill)
+
+        # Together: either may keep false parts out. Peaks first: a volume leaves out all tiny tumours, however sure.
+        pairs = product(SMALLEST_PARTS_ML, LEAST_PEAKS)
+        doubtful = {f"{ml}, {peak}": replace(best, smallest_part_ml=ml, least_peak=peak) for ml, peak in pairs}
+        best = self._best("smallest_part_ml, least_peak", doubtful, found)
+        enhancing = {str(value): replace(best, least_enhancing_ml=value) for value in LEAST_ENHANCING_ML}
+        return self._best("least_enhancing_ml", enhancing, ill)
+
+    def _best(self, step: str, settings: dict[str, Postprocessing], found: Seq[Found]) -> Postprocessing:
+        return _least_change({setting: self._score(step, name, found, setting) for name, setting in settings.items()})
+
+    def _score(self, step: str, setting: str, found: Seq[Found], postprocessing: Postprocessing) -> float:
+        """Mean over brains: of Dice, and of one without a tumour 1 where next to nothing is found in it, else 0."""
+        scores = []
+        for one in found:
+            rows = one.rows(step, setting, postprocessing)
+            self.rows += rows
+            clean = max(_values(rows, "false_ml"), default=0.0) <= LARGEST_FALSE_ML
+            scores.append(_mean(rows, "dice") if one.target.any() else float(clean))
+        return float(np.mean(scores))
+
+
+def found_in(
+    brains: Iterable[Brain], weight: float, temperatures: tuple[float, ...] = DEFAULT.temperatures
+) -> list[Found]:
+    """Calibrated probabilities of both networks together, cut to where any threshold may find something."""
+    cut = []
+    for brain in brains:
+        probabilities = calibrated(brain.logits(weight), temperatures) * brain.brain
+        # Below every threshold nothing is ever found, which is nearly all of a brain.
+        box = mask_box(np.any((probabilities > min(THRESHOLDS)) | brain.target, axis=0))
+        where = (slice(None), *(box or [slice(1)] * 3))
+        cut.append(Found(brain.name, brain.target[where], probabilities[where]))
+    return cut
+
+
+def _least_change(scores: dict[T, float]) -> T:
+    """The first within MARGIN of the best."""
+    best = max(scores.values())
+    return next(setting for setting, score in scores.items() if score >= best - MARGIN)
+
+
+def _values(rows: Iterable[Row], column: str) -> list[float]:
+    return [float(row[column]) for row in rows if row[column] != ""]
+
+
+def _mean(rows: Iterable[Row], column: str) -> float:
+    return float(np.mean(_values(rows, column)))
+
+
+def _summary(
+    rows: Iterable[Row], calibration: dict[Region, tuple[Reliability, Reliability]], by_grade: str, best: str
+) -> str:
+    lines = []
+    for (step, setting), group in grouped(rows, "step", "setting").items():
+        by_region = [_mean([row for row in group if row["region"] == region.value], "dice") for region in Region]
+        false_ml = _values(group, "false_ml")
+        found_in = f"{sum(ml > LARGEST_FALSE_ML for ml in false_ml)} of {len(false_ml)}" if false_ml else ""
+        most = f"{max(false_ml):.2f}" if false_ml else ""
+        scores = [f"{score:.3f}" for score in (*by_region, _mean(group, "dice"))]
+        lines.append([step, setting, *scores, found_in, most])
+    errors = [
+        [region.value, *(f"{found.expected_calibration_error:.4f}" for found in both)]
+        for region, both in calibration.items()
+    ]
+    header = ["step", "setting", *Region, "mean Dice", f"over {LARGEST_FALSE_ML} ml false", "most ml"]
+    return "\n".join([
+        markdown_table(header, lines),
+        "Expected calibration error, before and after dividing the logits by the temperatures:\n",
+        markdown_table(["region", "before", "after"], errors),
+        "What the best settings give, low as the fixed split names it:\n",
+        by_grade,
+        "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its"
+        f" `network_def`.\n\n```json\n{best}\n```\n",
+    ])  # fmt: skip

@@ -1,0 +1,111 @@
+"""The ways to find a tumour that are compared: released bundles, networks trained by recipe, and the forest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from acuity.errors import BundleError, BundleNotFoundError, DataError
+from acuity.models.bundle import Bundle, load_bundle
+from acuity.research.evaluation.store import files_sha256
+from acuity.research.evaluation.tables import require_unique
+from acuity.research.forest.segmenter import load_forest
+from acuity.research.segmenters import Segmenter, bundle_segmenter, load_segmenter
+from acuity.resources import config_file
+
+
+@dataclass(frozen=True)
+class SegmentationModel:
+    """A way to find a tumour.
+
+    Parameters
+    ----------
+    name : of its rows and folders; unique in an evaluation
+    origin : what identifies it, as JSON
+    """
+
+    name: str
+    segmenter: Segmenter = field(repr=False)
+    origin: Mapping[str, object]
+
+
+def bundle_model(models: str | Path, name: str) -> SegmentationModel:
+    """A released bundle.
+
+    Raises
+    ------
+    BundleNotFoundError : it is not there
+    BundleError : it cannot be loaded, or does not segment
+    """
+    return _of_bundle(load_bundle(Path(models), name))
+
+
+def bundle_models(models: Path, names: Seq[str] | None) -> list[SegmentationModel]:
+    """Released bundles.
+
+    Parameters
+    ----------
+    names : of the bundles; None takes all in ``models`` that segment
+
+    Raises
+    ------
+    As ``bundle_model``; BundleNotFoundError where no bundle segments, too.
+    """
+    if names is not None:
+        return [bundle_model(models, name) for name in names]
+    folders = [path.parent.parent.name for path in sorted(models.glob("*/configs/metadata.json"))]
+    found = [_of_bundle(bundle) for name in folders if _segments(bundle := load_bundle(models, name))]
+    if not found:
+        raise BundleNotFoundError(f"{models} holds no bundle that segments.", rule="A tumour is sought by a model.",
+                                  remedy="Name the folder of the released bundles.")  # fmt: skip
+    return found
+
+
+def trained_model(name: str, recipe: str, weights: Path) -> SegmentationModel:
+    """A network that ``acuity train seg`` trained.
+
+    Parameters
+    ----------
+    recipe : its name, of configs/seg
+
+    Raises
+    ------
+    DataError : either is absent, or they do not belong together
+    """
+    file = config_file("seg") / f"{recipe}.yaml"
+    segmenter = load_segmenter(file, weights)
+    return SegmentationModel(name, segmenter, {"recipe": recipe, "sha256": files_sha256([file, weights])})
+
+
+def forest_model(name: str, file: Path) -> SegmentationModel:
+    """A random forest that ``acuity train forest`` trained.
+
+    Raises
+    ------
+    DataError : it is absent, or no forest
+    """
+    return SegmentationModel(name, load_forest(file), {"forest": file.name, "sha256": files_sha256([file])})
+
+
+def require_models(models: Seq[SegmentationModel]) -> None:
+    """Raise DataError where there is no model, or two share a name."""
+    if not models:
+        raise DataError("No model is given.", rule="A tumour is sought by a model.",
+                        remedy="Name a bundle, weights or a forest.")  # fmt: skip
+    require_unique([model.name for model in models], "model")
+
+
+def _of_bundle(bundle: Bundle) -> SegmentationModel:
+    if not _segments(bundle):
+        raise BundleError(f"The bundle {bundle.name} does not segment.",
+                          rule="A network that does has a coarse and a fine stage.",
+                          remedy="Name a bundle for segmentation.")  # fmt: skip
+    origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256,
+              "fine_weight": bundle.network.fine_weight, "choices": asdict(bundle.postprocessing)}  # fmt: skip
+    return SegmentationModel(bundle.name, bundle_segmenter(bundle), origin)
+
+
+def _segments(bundle: Bundle) -> bool:
+    return hasattr(bundle.network, "coarse_logits")

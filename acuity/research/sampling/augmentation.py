@@ -1,0 +1,269 @@
+"""Making a crop look like other scanners', coarser protocols' and worse preparations': drawing and applying apart.
+
+Crops are float32 (C, I, J, K), z-scored over the brain, exactly 0 outside it; the functions that change a crop leave
+what they are given as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from acuity.anatomy import Sequence
+from acuity.imaging.forward_model import box_matrix, resize_axes, resize_cubic, resize_matrix
+from acuity.research.degradations.noise import rician_noise
+
+Rng = np.random.Generator
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often each change is made, 0 to 1; 0 leaves it out. Gain and offset of the channels always vary.
+
+    Parameters
+    ----------
+    soften : blended with itself at half its resolution, as super-resolved images are, see ``soften``
+    coarse : resolution of 1 to 2.5 mm along each axis
+    thick : slices of 2 to 6 mm along one axis
+    blur : Gaussian, 0.5 to 1.5 mm; a crop has one of these four at most, so that their sum is 1 at most
+    contrast : gamma of each channel
+    noise : Gaussian
+    rician : noise of a magnitude image
+    bias : a field that varies over the crop, of each channel
+    missing : one sequence is unknown, all 0
+    two_missing : two are
+    rim : a brain mask that takes or leaves up to 4 mm too much
+    unenhanced : the tumour takes up no contrast agent, see ``without_enhancement``
+    """
+
+    soften: float = 0.3
+    coarse: float = 0.0
+    thick: float = 0.0
+    blur: float = 0.0
+    contrast: float = 0.4
+    noise: float = 0.3
+    rician: float = 0.0
+    bias: float = 0.0
+    missing: float = 0.1
+    two_missing: float = 0.0
+    rim: float = 0.0
+    unenhanced: float = 0.0
+
+    def __post_init__(self) -> None:
+        for names in (("soften", "coarse", "thick", "blur"), ("missing", "two_missing")):
+            total = sum(getattr(self, name) for name in names)
+            if total > 1 + 1e-9:
+                raise ValueError(f"{', '.join(names)} exclude each other, but sum to {total:g}")
+
+
+PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network knows of that, it learned elsewhere
+STANDARD = Augmentation()
+HOSPITAL = Augmentation(
+    soften=0.15, coarse=0.2, thick=0.25, blur=0.1, contrast=0.5, noise=0.2, rician=0.15, bias=0.3, missing=0.25,
+    two_missing=0.1, rim=0.2, unenhanced=0.15,
+)  # fmt: skip
+_T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
+_SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
+_LEAST_TISSUE = 500  # voxels
+_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumour is hard to see
+NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
+
+
+def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:
+    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumour's enhancement.
+
+    Parameters
+    ----------
+    image : float32 (4, I, J, K), z-scored, 0 outside the brain, which stays so
+    spacing : of the crop's voxels in mm, isotropic
+    """
+    a = augmentation
+    brain = (image != 0).any(dim=0)
+    image = _lose_detail(image, rng, a, spacing).clone()
+    for channel in image:
+        if rng.random() < a.contrast and brain.sum() > 1:
+            channel[brain] = change_contrast(channel[brain], float(np.exp(rng.uniform(-0.5, 0.5))))
+        if rng.random() < a.bias:
+            channel[:] = with_bias_field(channel, rng.normal(0, 0.1, (3, 3, 3)))
+    shape = (image.shape[0], *[1] * (image.ndim - 1))
+    gain = torch.from_numpy(rng.uniform(0.8, 1.25, shape).astype(np.float32))
+    offset = torch.from_numpy(rng.uniform(-0.25, 0.25, shape).astype(np.float32))
+    image = image * gain + offset
+    if rng.random() < a.noise:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        image = image + torch.randn(image.shape, generator=generator) * float(rng.uniform(0, 0.15))
+    if rng.random() < a.rician:
+        sigma, seed = float(rng.uniform(0.05, 0.3)), int(rng.integers(2**31))
+        image = torch.stack([with_rician_noise(channel, brain, sigma, seed + c) for c, channel in enumerate(image)])
+    image = image * brain
+    if rng.random() < a.rim:
+        image = _draw_rim(image, brain, rng, spacing)
+    u = rng.random()
+    if u < a.missing + a.two_missing:
+        lost = rng.choice(len(image), 1 if u < a.missing else 2, replace=False, p=_LOST)
+        image[torch.from_numpy(lost)] = 0
+    return image
+
+
+def _lose_detail(image: Tensor, rng: Rng, a: Augmentation, spacing: float) -> Tensor:
+    """One of the four ways, or none; half of the time each sequence in its own, as protocols have them."""
+    u, soft = rng.random(), a.soften + a.coarse + a.thick + a.blur
+    if u < a.soften:
+        return soften(image, rng)
+    if u >= soft:
+        return image
+    kind = "coarse" if u < a.soften + a.coarse else "thick" if u < a.soften + a.coarse + a.thick else "blur"
+    parts = [image] if rng.random() < 0.5 else list(image.split(1))
+    return torch.cat([_draw_coarser(part, kind, rng, spacing)(part) for part in parts])
+
+
+def _draw_coarser(image: Tensor, kind: str, rng: Rng, spacing: float) -> Change:
+    if kind == "coarse":
+        i, j, k = rng.uniform(1.0, 2.5, 3) / spacing
+        return partial(at_resolution, factors=(float(i), float(j), float(k)))
+    if kind == "thick":
+        # Not along an axis on which the crop holds no two slices: that of a 2D patch.
+        thickness = float(rng.uniform(2.0, 6.0)) / spacing
+        axes = [axis for axis, size in enumerate(image.shape[1:]) if size >= 2 * thickness]
+        return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
+    return partial(blurred, sigma=float(rng.uniform(0.5, 1.5)) / spacing)
+
+
+def _draw_rim(image: Tensor, brain: Tensor, rng: Rng, spacing: float) -> Tensor:
+    thickness, seed = float(rng.uniform(1.0, 4.0)) / spacing, int(rng.integers(2**31))
+    if rng.random() < 0.5:
+        return image * ~patchy(depth_within(brain, thickness), seed)
+    return with_rim(image, patchy(depth_within(~brain, thickness), seed), rng.uniform(-2.0, 2.0, len(image)), seed)
+
+
+def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0) -> tuple[Tensor, Tensor]:
+    """A crop whose tumour takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
+
+    Cases of low grade are few. Where the tumour enhances, T1c becomes what T1 is there, in T1c's intensities: as the
+    two are related in the tissue round the tumour (least squares).
+
+    Parameters
+    ----------
+    image : float32 (4, I, J, K), z-scored, 0 outside the brain
+    regions : float32 (3, I, J, K), 0 or 1; ET, TC, WT
+    spacing : of the crop's voxels in mm, isotropic
+
+    Returns
+    -------
+    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumour
+    """
+    t1, t1c = image[_T1], image[_T1C]
+    brain = (image != 0).any(dim=0)
+    tissue = brain & (regions[2] == 0)
+    if not regions[0].any() or tissue.sum() < _LEAST_TISSUE:
+        return image, regions
+    x, y = t1[tissue], t1c[tissue]
+    slope = ((x - x.mean()) * (y - y.mean())).mean() / x.var().clamp(min=1e-3)
+    grown = ndimage.binary_dilation(regions[0].numpy() > 0, iterations=round(_SEAM / spacing))
+    opacity = torch.from_numpy(ndimage.gaussian_filter(grown.astype(np.float32), _FADE / spacing)) * brain
+    changed, without = image.clone(), regions.clone()
+    changed[_T1C] = torch.lerp(t1c, y.mean() + slope * (t1 - x.mean()), opacity)
+    without[0] = 0
+    return changed, without
+
+
+def soften(image: Tensor, rng: Rng) -> Tensor:
+    """What interpolation leaves of a crop at half its resolution, or with slices of 3 to 6 voxels.
+
+    Blended with the crop itself: super-resolved images lie between the two.
+    """
+    factors = [1.0, 1.0, 1.0]
+    if rng.random() < 0.6:
+        factors = [2.0, 2.0, 2.0]
+    else:
+        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
+    share = float(rng.uniform(0.2, 1.0))
+    return share * at_resolution(image, (factors[0], factors[1], factors[2])) + (1 - share) * image
+
+
+def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
+    """Shrunk by antialiased cubic interpolation and interpolated back.
+
+    factors : along i, j, k; below 1, and along an axis of one voxel, nothing is lost
+    """
+    size = tuple(image.shape[1:])
+    f = tuple(1.0 if n == 1 else max(1.0, factor) for n, factor in zip(size, factors, strict=True))
+    low = tuple(int(np.ceil(n / factor)) for n, factor in zip(size, f, strict=True))
+    return resize_cubic(resize_cubic(image, low, f), size, tuple(1 / factor for factor in f))
+
+
+def in_thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
+    """Means over slices of ``thickness`` voxels along ``axis`` (0, 1, 2: i, j, k), interpolated back."""
+    size = list(image.shape[1:])
+    low = size.copy()
+    low[axis] = int(np.ceil(size[axis] / thickness))
+    ratios = [1.0, 1.0, 1.0]
+    ratios[axis] = thickness
+    thick = resize_axes(image, tuple(low), tuple(ratios), [box_matrix] * 3)
+    return resize_axes(thick, tuple(size), tuple(1 / r for r in ratios), [resize_matrix] * 3)
+
+
+def blurred(image: Tensor, sigma: float) -> Tensor:
+    """Blurred by a Gaussian of ``sigma`` voxels along i, j, k."""
+    return torch.from_numpy(ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma, sigma), mode="nearest"))
+
+
+def change_contrast(channel: Tensor, gamma: float) -> Tensor:
+    """Gamma correction of z-scored values over their own range; their mean and deviation stay as they are.
+
+    Scanners differ in how far grey and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
+    (Isensee et al., Nature Methods 18, 2021).
+    """
+    low, high = channel.min(), channel.max()
+    if high - low < 1e-3 or channel.std() < 1e-3:
+        return channel
+    changed = ((channel - low) / (high - low)) ** gamma
+    return (changed - changed.mean()) / changed.std() * channel.std() + channel.mean()
+
+
+def with_bias_field(channel: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
+    """A channel (I, J, K) times exp of a smooth field: its intensities count from the darkest voxel.
+
+    coefficients : of the field's Legendre polynomials over the crop, one axis for each of the channel's
+    """
+    i, j, k = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in channel.shape)
+    field = legendre.leggrid3d(i, j, k, coefficients)
+    return (channel - channel.min()) * torch.from_numpy(np.exp(field).astype(np.float32)) + channel.min()
+
+
+def with_rician_noise(channel: Tensor, brain: Tensor, sigma: float, seed: int) -> Tensor:
+    """Noise of a magnitude image of ``sigma`` (in deviations of the brain) whose signal is 0 at the brain's darkest."""
+    floor = channel[brain].min() if brain.any() else channel.min()
+    return rician_noise((channel - floor).clamp(min=0), sigma, seed) + floor
+
+
+def depth_within(mask: Tensor, thickness: float) -> NDArray[np.float64]:
+    """1 at the border of the mask (I, J, K), falling to 0 at ``thickness`` voxels within it; 0 beyond and outside."""
+    if mask.all() or not mask.any():
+        return np.zeros(mask.shape)
+    depth = ndimage.distance_transform_edt(mask.numpy())
+    return np.where(depth > 0, np.clip(1 - (depth - 1) / thickness, 0, 1), 0)
+
+
+def patchy(nearness: NDArray[np.float64], seed: int) -> Tensor:
+    """Where ``nearness``, 0 to 1, exceeds a smooth random level: bool (I, J, K), as masks are wrong in places."""
+    coarse = torch.rand((1, 1, 4, 4, 4), generator=torch.Generator().manual_seed(seed))
+    level = F.interpolate(coarse, size=nearness.shape, mode="trilinear", align_corners=False)[0, 0]
+    return torch.from_numpy(nearness) > level
+
+
+def with_rim(image: Tensor, rim: Tensor, levels: NDArray[np.float64], seed: int) -> Tensor:
+    """What lies round the brain left in where ``rim`` is: ``levels`` of each channel, with noise."""
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+    tissue = torch.from_numpy(levels.astype(np.float32)).reshape(-1, 1, 1, 1) + 0.5 * noise
+    return torch.where(rim, tissue, image)

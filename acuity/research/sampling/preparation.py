@@ -1,0 +1,70 @@
+"""Preparing stripped brains for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from acuity.anatomy import Sequence, labels_to_regions
+from acuity.imaging.intensity import LIMIT, zscore
+from acuity.research.datasets import brats
+from acuity.research.sampling.patches import PreparedCase
+from acuity.volume import Volume
+
+
+def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
+    """Z-score the four images of a stripped brain over it and cut them to its box."""
+    box = brats.brain_box([images[s].array for s in Sequence])
+    mask = labels.with_array(brats.brain_mask(images).astype(np.uint8))
+    image = np.stack([zscore(images[s], mask).array[box] for s in Sequence]).astype(np.float16)
+    return PreparedCase(
+        name, torch.from_numpy(image), torch.from_numpy(labels_to_regions(labels.array[box]).astype(np.uint8))
+    )
+
+
+def rescaled(image: Tensor, reference: Tensor) -> Tensor:
+    """A brain put together of others' parts, each channel with the mean and the deviation of ``reference``'s.
+
+    Z-scores depend on all of a brain: without its tumour, the rest is brighter and of more contrast.
+
+    Parameters
+    ----------
+    image, reference : (4, I, J, K), 0 outside the brain; each of a size of its own
+
+    Returns
+    -------
+    float16
+    """
+    # In place, and sums of squares as norms: brains are large, and this is done for nearly every step of a training.
+    brain, values = (image != 0).any(dim=0), image.to(torch.float32, copy=True)
+    mean, deviation = _moments(values, brain)
+    wanted_mean, wanted_deviation = _moments(reference.float(), (reference != 0).any(dim=0))
+    scale = wanted_deviation / deviation.clamp(min=1e-3)
+    return values.sub_(mean).mul_(scale).add_(wanted_mean).clamp_(-LIMIT, LIMIT).mul_(brain).half()
+
+
+def _moments(values: Tensor, brain: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over the brain, (4, 1, 1, 1): sums over all, of which the rest is 0."""
+    count = brain.sum()
+    mean = values.sum(dim=(1, 2, 3), keepdim=True) / count
+    squares = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True).square()
+    return mean, ((squares - count * mean.square()) / (count - 1)).clamp(min=0).sqrt()
+
+
+def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
+    """The named BraTS cases, prepared."""
+    return [
+        prepare(name, brats.read_case(folder / name), brats.read_labels(folder / name))
+        for name in tqdm(names, desc="reading cases", mininterval=10)
+    ]
+
+
+def low_grade_twice(cases: Seq[PreparedCase]) -> list[PreparedCase]:
+    """``cases``, with those of low grade twice, so that they are drawn twice as often: there are few of them."""
+    low_grade = brats.read_split()["low_grade"]
+    return [*cases, *(case for case in cases if case.name in low_grade)]

@@ -1,0 +1,94 @@
+"""The overview: the same picture in both files, and nothing flipped in it."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from acuity.anatomy import SEGMENTS, Sequence
+from acuity.dicom.writing.drawing import PLANES, draw_overview
+from acuity.imaging.measurement import measure_regions
+from acuity.volume import Volume
+from tests import dicom_builder
+from tests.derived import Derived
+
+SIZE = 20
+PANELS = {"Axial": (30, 8), "Coronal": (438, 8), "Sagittal": (846, 8)}  # top and left pixel of the first column
+
+
+def test_both_files_hold_the_same_picture(oblique: Derived) -> None:
+    folder = oblique.folder / "overview"
+    image = pydicom.dcmread(folder / "overview.dcm")
+    np.testing.assert_array_equal(image.pixel_array, np.asarray(Image.open(folder / "overview.png")))
+    assert (image.BurnedInAnnotation, image.PatientOrientation) == ("NO", "")
+    assert image.StudyInstanceUID == oblique.source.source_images[0].StudyInstanceUID
+    assert "Not for primary diagnosis" in image.ImageComments
+
+
+def head(order: tuple[int, ...], signs: tuple[int, ...]) -> tuple[Volume, Volume]:
+    """A head with a bright spot to the patient's left, front and top, on a grid whose axes point anywhere.
+
+    Grid axis n runs along patient axis order[n] (0 is x, to the left), forwards or backwards.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[:, order] * signs
+    affine[:3, 3] = [-SIZE / 2 * np.sum(row) for row in affine[:3, :3]]
+    x, y, z = np.moveaxis(np.moveaxis(np.indices((SIZE,) * 3), 0, -1) @ affine[:3, :3].T + affine[:3, 3], -1, 0)
+    inside = (abs(x) < 9) & (abs(y) < 9) & (abs(z) < 9)
+    spot = (abs(x - 4) < 2.6) & (abs(y + 4) < 2.6) & (abs(z - 4) < 2.6)
+    array = np.where(spot, 1000.0, np.where(inside, 300.0, 0.0)).astype(np.float32)
+    labels = np.where(spot, np.uint8(4), np.uint8(0)).astype(np.uint8)
+    return Volume(array, affine, dicom_builder.FRAME_UID), Volume(labels, affine, dicom_builder.FRAME_UID)
+
+
+def panel(picture: NDArray[np.uint8], plane: str, column: int) -> NDArray[np.uint8]:
+    top, left = PANELS[plane]
+    left += column * 408
+    return picture[top : top + 400, left : left + 400]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("signs", [(1, 1, -1), (-1, -1, 1)])
+def test_the_patients_left_is_at_the_right_whatever_the_grid(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    image, labels = head(order, signs)
+    picture = draw_overview(
+        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), models=["model 1"]
+    )
+    # down is positive: the front or the head is up; the patient's left is at the right, the front at the left
+    expected = {"Axial": (-1, 1), "Coronal": (-1, 1), "Sagittal": (-1, -1)}
+    for plane, (down, right) in expected.items():
+        for column in (0, 1):
+            rows, columns = np.nonzero((panel(picture, plane, column) > 240).all(axis=-1))
+            assert np.sign(rows.mean() - 200) == down, plane
+            assert np.sign(columns.mean() - 200) == right, plane
+    outlined = (panel(picture, "Axial", 2) == SEGMENTS[2].color).all(axis=-1)
+    bright = (panel(picture, "Axial", 1) > 240).all(axis=-1)
+    apart = np.argwhere(outlined).mean(axis=0) - np.argwhere(bright).mean(axis=0)
+    assert np.abs(apart).max() < 5
+    assert not (panel(picture, "Axial", 1) == SEGMENTS[2].color).all(axis=-1).any()
+
+
+def test_letters_follow_the_affine() -> None:
+    axial, coronal, sagittal = PLANES
+    upright = dicom_builder.axial_affine()
+    assert axial.letters(upright) == ("R", "L", "A", "P")
+    assert coronal.letters(upright) == ("R", "L", "S", "I")
+    assert sagittal.letters(upright) == ("A", "P", "S", "I")
+    turned = upright.copy()
+    turned[:3, :3] = -upright[:3, [1, 0, 2]]
+    assert axial.letters(turned) == ("P", "A", "L", "R")
+    assert axial.letters(dicom_builder.oblique_affine()) == ("R", "L", "A", "P")
+
+
+def test_no_tumor_is_drawn_without_outlines() -> None:
+    image, labels = head((0, 1, 2), (1, 1, 1))
+    nothing = labels.with_array(np.zeros_like(labels.array))
+    picture = draw_overview(
+        image, image, nothing, sequence=Sequence.T2, measurements=measure_regions(nothing), models=["model 1"]
+    )
+    np.testing.assert_array_equal(panel(picture, "Axial", 1), panel(picture, "Axial", 2))

@@ -1,0 +1,212 @@
+"""The derived MR series: the same voxels at the same millimetres, and what it says of its origin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from acuity.anatomy import Sequence
+from acuity.dicom.reading.source import nearest_slices, source_slices
+from acuity.dicom.writing.series import quantise, write_mr_series
+from acuity.volume import Volume
+from tests import dicom_builder
+from tests.derived import SR_MODEL, source_volume
+from tests.judges import dciodvfy_errors
+
+
+def write(folder: Path, volume: Volume, **changes: Any) -> list[Dataset]:
+    settings: dict[str, Any] = {"sequence": Sequence.FLAIR, "series_uid": "2.25.7", "series_number": 7}
+    return write_mr_series(volume, folder, **{**settings, "model": SR_MODEL, **changes})
+
+
+def fine(source: Volume, values: np.ndarray | None = None) -> Volume:
+    grid = source.grid.with_spacing((1.0, 1.0, 1.0))
+    array = np.random.default_rng(0).uniform(0, 1800, grid.shape) if values is None else values
+    return source.on_grid(array.astype(np.float32), grid)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Volume:
+    return source_volume(tmp_path / "source", "contrast")
+
+
+def read_with_simpleitk(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return reader.Execute()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step"),
+    [(0, 1800, 1.0), (-40, 1800, 1.0), (0, 1, 1 / 65535), (-3, 5, 8 / 65535), (0, 90000, 90000 / 65535)],
+)
+def test_simpleitk_reads_the_same_voxels_at_the_same_millimetres(
+    tmp_path: Path, source: Volume, low: float, high: float, step: float
+) -> None:
+    volume = fine(source)
+    volume = volume.with_array((low + (high - low) * volume.array / 1800).astype(np.float32))
+    write(tmp_path / "sr", volume)
+    image = read_with_simpleitk(tmp_path / "sr")
+    read = volume.from_sitk(image)
+    assert read.grid.same_as(volume.grid, tolerance=1e-3)
+    assert np.abs(read.array.astype(np.float64) - volume.array).max() <= step / 2 * (1 + 1e-3)
+    assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
+
+
+def test_values_that_integers_represent_are_stored_without_a_rescale() -> None:
+    stored, slope, intercept = quantise(np.linspace(0, 1800, 50))
+    assert (stored.dtype.name, slope, intercept) == ("uint16", 1.0, 0.0)
+    stored, slope, intercept = quantise(np.linspace(-20, 1800, 50))
+    assert (stored.dtype.name, int(stored.min()), slope, intercept) == ("int16", -20, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.5, 1.0], [-1e-4, 1e-6, 3e-4], [0.0, 1e6, 3e7], [5.0, 5.0, 5.0]])
+def test_other_values_keep_half_a_step_of_a_sixteenth_bit(values: list[float]) -> None:
+    array = np.array(values)
+    stored, slope, intercept = quantise(array)
+    assert stored.dtype == np.uint16
+    assert np.abs(stored * slope + intercept - array).max() <= slope / 2 * (1 + 1e-3)
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        quantise(np.array([0.0, np.nan]))
+
+
+def test_it_belongs_to_the_patient_study_and_frame_of_the_source(tmp_path: Path, source: Volume) -> None:
+    count = len(write(tmp_path / "sr", fine(source)))
+    written = [pydicom.dcmread(tmp_path / "sr" / f"{number:04d}.dcm") for number in range(1, count + 1)]
+    origin = source.source_images[0]
+    for ds in written:
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID",
+                        "PatientPosition"):  # fmt: skip
+            assert ds[keyword].value == origin[keyword].value, keyword
+        assert ds.SOPClassUID == MRImageStorage
+        assert ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+        assert ds.SeriesInstanceUID == "2.25.7"
+    assert (str(written[0].PatientName), written[0].SpecificCharacterSet) == ("Müller^Jürgen", "ISO_IR 100")
+    uids = {ds.SOPInstanceUID for ds in written}
+    assert len(uids) == len(written)
+    assert not uids & {ds.SOPInstanceUID for ds in source.source_images}
+
+
+def test_it_says_that_an_ai_made_it_and_from_what(tmp_path: Path, source: Volume) -> None:
+    ds = write(tmp_path / "sr", fine(source))[0]
+    assert list(ds.ImageType[:2]) == ["DERIVED", "SECONDARY"]
+    assert ds.SeriesDescription == "FLAIR SR by AI - not for primary dx"
+    assert "Not for primary diagnosis" in ds.ImageComments
+    assert "generative neural network" in ds.DerivationDescription
+    assert [item.CodeValue for item in ds.DerivationCodeSequence] == ["113085", "123110"]
+    assert "Denoised" not in ds.DerivationDescription
+    scanner, model = ds.ContributingEquipmentSequence
+    assert scanner.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Acquisition Equipment"
+    assert (model.ManufacturerModelName, model.SoftwareVersions) == (SR_MODEL.name, SR_MODEL.version)
+    assert model.DeviceSerialNumber == SR_MODEL.weights_sha256
+
+
+def test_it_keeps_how_the_patient_was_scanned_and_drops_private_elements(tmp_path: Path, source: Volume) -> None:
+    first = source.source_images[0]
+    first.private_block(0x0029, "VENDOR", create=True).add_new(1, "LO", "secret")
+    ds = write(tmp_path / "sr", fine(source))[0]
+    assert (list(ds.ScanningSequence), ds.InversionTime) == (["GR", "IR"], 900)
+    assert (ds.RepetitionTime, ds.EchoTime, ds.ContrastBolusAgent) == (500, 12, "Gadobutrol")
+    assert [e for e in ds.iterall() if e.tag.is_private] == []
+
+
+def test_it_says_what_else_was_done(tmp_path: Path, source: Volume) -> None:
+    ds = write(tmp_path / "sr", fine(source), processing="Denoised first.")[0]
+    network, further = ds.DerivationDescription.split(" Denoised first. ")
+    assert "generative neural network" in network
+    assert "Not for primary diagnosis" in further
+    assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
+
+
+def test_each_slice_refers_to_the_measured_slices_beside_it(tmp_path: Path, source: Volume) -> None:
+    written = write(tmp_path / "sr", fine(source))
+    uids = [ds.SOPInstanceUID for ds in source.source_images]
+    for k, ds in enumerate(written):
+        # source slices are 2.5 mm apart; the outer faces of both grids coincide at their first slices
+        height = (k + 0.5) / 2.5 - 0.5
+        expected = [n for n in range(len(uids)) if abs(n - height) < 0.999]
+        assert [uids.index(item.ReferencedSOPInstanceUID) for item in ds.SourceImageSequence] == expected
+        assert 1 <= len(expected) <= 2
+
+
+def test_a_slice_across_the_measured_ones_refers_to_all_that_it_cuts(source: Volume) -> None:
+    corners = np.array([[0, 0, 2, 1], [0, 9, 2, 1], [0, 0, 6, 1], [0, 9, 6, 1]]) @ source.affine.T
+    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
+    assert [source.source_images.index(s.dataset) for s in found] == [2, 3, 4, 5, 6]
+
+
+def test_a_slice_far_from_all_refers_to_the_nearest(source: Volume) -> None:
+    corners = np.array([[i, j, 40, 1] for i in (0, 9) for j in (0, 9)]) @ source.affine.T
+    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
+    assert [source.source_images.index(s.dataset) for s in found] == [len(source.source_images) - 1]
+
+
+def test_an_enhanced_source_is_named_by_frame_and_its_timing_translated(tmp_path: Path) -> None:
+    source = source_volume(tmp_path / "source", "enhanced")
+    written = write(tmp_path / "sr", fine(source))
+    references = [[item.ReferencedFrameNumber for item in ds.SourceImageSequence] for ds in written]
+    assert references[0] == [1]
+    assert references[3] == [1, 2]  # at 0.9 slices
+    assert references[-1] == [12]
+    assert {i.ReferencedSOPInstanceUID for ds in written for i in ds.SourceImageSequence} == {
+        source.source_images[0].SOPInstanceUID
+    }
+    assert written[0].EchoTime == 87
+
+
+def test_the_functional_groups_of_an_enhanced_source_become_classic_attributes(tmp_path: Path) -> None:
+    source = source_volume(tmp_path / "source", "enhanced")
+    ds = source.source_images[0]
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    shared.MRTimingAndRelatedParametersSequence = [Dataset()]
+    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = 2300.0
+    shared.MRTimingAndRelatedParametersSequence[0].FlipAngle = 8.0
+    shared.MRTimingAndRelatedParametersSequence[0].EchoTrainLength = 176
+    shared.MRModifierSequence = [Dataset()]
+    shared.MRModifierSequence[0].InversionRecovery = "YES"
+    shared.MRModifierSequence[0].InversionTimes = [900.0]
+    shared.MRModifierSequence[0].Spoiling = "RF"
+    ds.EchoPulseSequence = "GRADIENT"
+    ds.ContrastBolusAgentSequence = [Dataset()]
+    ds.ContrastBolusAgentSequence[0].CodeMeaning = "Gadobutrol"
+    written = write(tmp_path / "sr", fine(source))[0]
+    assert (written.RepetitionTime, written.FlipAngle, written.EchoTrainLength) == (2300, 8, 176)
+    assert (list(written.ScanningSequence), written.SequenceVariant) == (["GR", "IR"], "SP")
+    assert (written.InversionTime, written.ContrastBolusAgent) == (900, "Gadobutrol")
+    assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"frame_of_reference_uid": None}, "generate it for the study"), ({"source_images": ()}, "patient and study")],
+)
+def test_what_cannot_be_written_is_refused(
+    tmp_path: Path, source: Volume, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / "sr", replace(fine(source), **change))
+    assert not (tmp_path / "sr").exists()
+
+
+def test_nothing_known_of_the_acquisition_is_still_valid(tmp_path: Path) -> None:
+    gone = (
+        "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime",
+        "EchoTrainLength", "PatientPosition", "BodyPartExamined", "Manufacturer", "PositionReferenceIndicator",
+    )  # fmt: skip
+    header: dict[str, Any] = dict.fromkeys(gone)
+    array, affine = dicom_builder.phantom((8, 8, 6)), dicom_builder.axial_affine()
+    paths = dicom_builder.write_mr_series(tmp_path / "source", array, affine, **header)
+    datasets = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
+    write(tmp_path / "sr", Volume(array.astype(np.float32), affine, dicom_builder.FRAME_UID, datasets))
+    assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []

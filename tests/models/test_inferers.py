@@ -1,0 +1,48 @@
+"""The MONAI inferer of bundles does what the library does, on volumes in NIfTI's axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from scipy.ndimage import gaussian_filter
+
+from acuity.models.bundle import Bundle
+from acuity.models.inferers import SuperResolutionInferer
+from acuity.models.super_resolution import super_resolve
+from acuity.networks.initialization import start_as_interpolation
+from acuity.networks.srresnet import SRResNet
+from acuity.volume import RAS_LPS, Volume
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"denoising": "before"}, {"denoising": "after"}, {"fusion": True}, {"slice_profile": "box"}],
+)
+def test_options_reach_the_library(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network = SRResNet(features=4, blocks=1, scale=4).eval().requires_grad_(False)
+    start_as_interpolation(network)
+    rng = np.random.default_rng(0)
+    signal = 100 + 80 * gaussian_filter(rng.standard_normal((16, 14, 8)), 1.5)
+    array = np.abs(signal + 8 * rng.standard_normal(signal.shape)).astype(np.float32)
+    affine = np.array([[0, -1.5, 0, 4], [1.2, 0, 0, -3], [0, 0, 4, 7], [0, 0, 0, 1.0]])  # RAS
+    result = SuperResolutionInferer((1.0, 1.0, 2.0), **options)(
+        MetaTensor(torch.from_numpy(array)[None, None], affine=torch.from_numpy(affine)[None]), network
+    )
+    expected = super_resolve(
+        Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0), **options
+    ).volume
+    np.testing.assert_allclose(result.numpy()[0, 0], expected.array, atol=1e-3)
+    np.testing.assert_allclose(RAS_LPS @ result.affine.numpy()[0], expected.affine, atol=1e-9)
+    if options:
+        plain = super_resolve(Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0))
+        assert np.abs(plain.volume.array - expected.array).max() > 0.1
+
+
+def test_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="one volume of one channel"):
+        SuperResolutionInferer()(MetaTensor(torch.ones(2, 1, 4, 4, 4)), torch.nn.Identity())

@@ -1,0 +1,182 @@
+"""Segmenting: axes, grids and stages, with networks whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import center_of_mass
+from scipy.special import logit
+
+from acuity.anatomy import Label, Sequence
+from acuity.errors import MissingSequenceError, PreparationError
+from acuity.imaging.intensity import zscore
+from acuity.imaging.regions import Postprocessing
+from acuity.models.bundle import Bundle
+from acuity.models.segmentation import LEFT_RIGHT, coarse_to_fine, network_channels, segment
+from acuity.networks.cascade import CoarseToFine
+from acuity.networks.equiunet import EquiUnet
+from acuity.volume import Volume
+
+
+class Threshold(torch.nn.Module):
+    """Finds what is bright in T1c (ET), T2 (TC) and FLAIR (WT), whatever its shape."""
+
+    fine_weight = 0.7
+
+    def __init__(self):
+        super().__init__()
+        self.dummy = torch.nn.Parameter(torch.zeros(1))
+        self.fine_sizes = []
+
+    def coarse_logits(self, image):
+        return (image[:, 1:] - 2) * 8
+
+    def fine_logits(self, image):
+        self.fine_sizes.append(tuple(image.shape[2:]))
+        return (image[:, 1:] - 2) * 8
+
+
+def threshold_bundle():
+    return Bundle("test", "0", Threshold(), "", {})
+
+
+def images(affine, shape=(36, 30, 24), lesion=(slice(8, 14), slice(18, 25), slice(5, 10))):
+    rng = np.random.default_rng(0)
+    volumes = {}
+    for sequence in Sequence:
+        array = rng.uniform(90, 110, shape).astype(np.float32)  # z-scores stay under 1.8
+        if sequence is not Sequence.T1:
+            array[lesion] += 150
+        volumes[sequence] = Volume(array, affine)
+    brain = Volume(np.ones(shape, np.uint8), affine)
+    truth = np.zeros(shape, bool)
+    truth[lesion] = True
+    return volumes, brain, truth
+
+
+AFFINES = {
+    "canonical": np.diag([1.0, 1, 1, 1]),
+    "mirrored": np.diag([-1.0, 1, -1, 1]),
+    "sagittal": np.array([[0.0, 0, 1.0, 3], [1, 0, 0, 5], [0, -1, 0, 7], [0, 0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_the_lesion_is_found_where_it_is(name):
+    volumes, brain, truth = images(AFFINES[name])
+    result = segment(volumes, brain, threshold_bundle())
+    np.testing.assert_array_equal(result.labels.array == Label.ENHANCING, truth)
+    assert result.labels.array.dtype == np.uint8
+    assert result.probabilities.shape == (3, *truth.shape)
+    np.testing.assert_allclose(result.labels.affine, AFFINES[name])
+
+
+def test_the_network_sees_patient_axes():
+    """Canonical arrays have i to the left, j to the back, k to the head, whatever the acquisition's axes."""
+    seen = []
+    volumes, brain, _ = images(AFFINES["sagittal"])
+    bundle = threshold_bundle()
+    network = bundle.network
+
+    def coarse_logits(image):
+        seen.append(tuple(image.shape[2:]))
+        return (image[:, 1:] - 2) * 8
+
+    network.coarse_logits = coarse_logits
+    segment(volumes, brain, bundle)
+    assert set(seen) == {(24, 36, 30)}
+
+
+def test_other_spacings_are_brought_to_one_millimetre_and_back():
+    affine = np.diag([0.5, 0.5, 2.0, 1.0])
+    volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
+    result = segment(volumes, brain, threshold_bundle())
+    found = result.labels.array > 0
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85
+    np.testing.assert_allclose(center_of_mass(found), center_of_mass(truth), atol=0.5)
+
+
+def test_the_fine_network_sees_the_suspicious_box_alone():
+    volumes, brain, _ = images(np.eye(4), shape=(60, 60, 60))
+    bundle = threshold_bundle()
+    segment(volumes, brain, bundle)
+    assert set(bundle.network.fine_sizes) == {(14 + 12, 7 + 12 + 12, 10 + 12)}
+
+
+def test_nothing_suspicious_is_no_tumour():
+    volumes, brain, _ = images(np.eye(4), lesion=(slice(0, 0),) * 3)
+    bundle = threshold_bundle()
+    assert segment(volumes, brain, bundle).labels.array.max() == 0
+    assert bundle.network.fine_sizes == []
+
+
+def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
+    """A lesion of 210 voxels of 0.5 mm3."""
+    volumes, brain, truth = images(np.diag([1.0, 1, 0.5, 1]))
+    plain = segment(volumes, brain, threshold_bundle())
+    found_ml = (plain.labels.array > 0).sum() * 0.5e-3
+    assert 0.08 < found_ml < 0.13
+    for least_ml, kept in ((found_ml - 1e-3, True), (found_ml + 1e-3, False)):
+        bundle = replace(threshold_bundle(), postprocessing=Postprocessing(smallest_part_ml=least_ml))
+        assert segment(volumes, brain, bundle).labels.array.any() == kept
+    warm = replace(threshold_bundle(), postprocessing=Postprocessing(temperatures=(1, 1, 4)))
+    result = segment(volumes, brain, warm)
+    np.testing.assert_array_equal(result.labels.array, plain.labels.array)
+    clear = (plain.probabilities[2] > 0.01) & (plain.probabilities[2] < 0.99)
+    np.testing.assert_allclose(
+        logit(result.probabilities[2][clear]), logit(plain.probabilities[2][clear]) / 4, atol=1e-3
+    )
+    np.testing.assert_array_equal(result.probabilities[:2], plain.probabilities[:2])
+
+
+def test_nothing_is_found_outside_the_brain():
+    volumes, brain, truth = images(np.eye(4))
+    half = brain.array.copy()
+    half[11:] = 0
+    labels = segment(volumes, brain.with_array(half), threshold_bundle()).labels.array
+    assert labels[11:].max() == 0
+    assert labels[:11].max() == Label.ENHANCING
+
+
+def test_mirrored_views_are_turned_back():
+    torch.manual_seed(0)
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
+    image = torch.randn(4, 16, 16, 16)
+    with torch.inference_mode():
+        logits = coarse_to_fine(image, network, fine_views=LEFT_RIGHT)
+        mirrored = coarse_to_fine(image.flip(1), network, fine_views=LEFT_RIGHT).flip(1)
+    torch.testing.assert_close(logits, mirrored, atol=1e-4, rtol=1e-4)
+
+
+def test_an_empty_brain_is_refused():
+    volumes, brain, _ = images(np.eye(4))
+    with pytest.raises(PreparationError, match="brain mask is empty"):
+        segment(volumes, brain.with_array(np.zeros_like(brain.array)), threshold_bundle())
+
+
+def test_a_missing_sequence_is_zero_as_in_training():
+    volumes, brain, truth = images(np.eye(4))
+    del volumes[Sequence.T1C]
+    channels = network_channels(volumes, brain)
+    assert not channels[1].any()
+    for channel, sequence in zip(channels, Sequence, strict=True):
+        if sequence in volumes:
+            np.testing.assert_array_equal(channel, zscore(volumes[sequence], brain).array)
+    # Enhancement is seen in T1c alone: what is left is core.
+    labels = segment(volumes, brain, threshold_bundle()).labels.array
+    np.testing.assert_array_equal(labels == Label.NECROSIS, truth)
+    assert not (labels == Label.ENHANCING).any()
+
+
+def test_no_sequence_at_all_is_refused():
+    _, brain, _ = images(np.eye(4))
+    with pytest.raises(MissingSequenceError, match="No sequence is given"):
+        segment({}, brain, threshold_bundle())
+
+
+def test_different_grids_are_refused():
+    volumes, brain, _ = images(np.eye(4))
+    volumes[Sequence.T2] = Volume(volumes[Sequence.T2].array, np.diag([2.0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="T2 is not on the grid"):
+        segment(volumes, brain, threshold_bundle())

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from acuity.anatomy import Sequence
+from acuity.dicom.reading.study import Series, Stack
+from acuity.dicom.selection.select import Choice, Selection
+from acuity.pipeline import preparation
+from acuity.pipeline.preparation import mask_on_grid, prepare
+from acuity.volume import Grid, Volume
+from tests.study_phantom import image, oblique_grid
+
+
+def selection_of(grids: dict[Sequence, Grid]) -> Selection:
+    choices = {s: Choice(Series(s.value, "", "MR", "ok", "ok", ""), Stack(grid, ()), "") for s, grid in grids.items()}
+    return Selection(choices, {}, {})
+
+
+@pytest.fixture
+def same_grid() -> Selection:
+    return selection_of(dict.fromkeys(Sequence, oblique_grid()))
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Sequence, str | None]], None]:
+    """Lets ``load_stack`` make the lesion's images, with a frame of reference for each sequence."""
+
+    def arrange(frames: dict[Sequence, str | None]) -> None:
+        order = iter(Sequence)
+
+        def load(stack: Stack) -> Volume:
+            sequence = next(order)
+            return Volume(image(sequence, stack.grid, parts=1).astype(np.float32), stack.grid.affine, frames[sequence])
+
+        monkeypatch.setattr(preparation, "load_stack", load)
+
+    return arrange
+
+
+def test_series_of_one_frame_are_not_registered(same_grid: Selection, loads: Callable) -> None:
+    loads(dict.fromkeys(Sequence, "1.2"))
+    prepared = prepare(same_grid)
+    section = prepared.describe()["preparation"]
+    assert set(section["registration"]) == {"T1", "T2", "FLAIR"}
+    for entry in section["registration"].values():
+        assert not entry["performed"]
+        assert "share one frame of reference" in entry["reason"]
+    assert prepared.summary() == "registration not needed; brain already extracted"
+    assert prepared.frame_of_reference_uid == "1.2"
+
+
+def test_a_series_without_frame_is_registered(same_grid: Selection, loads: Callable) -> None:
+    loads({Sequence.T1: "1.2", Sequence.T1C: "1.2", Sequence.T2: None, Sequence.FLAIR: "1.2"})
+    prepared = prepare(same_grid)
+    performed = {s.value for s, rigid in prepared.alignment.items() if rigid.performed}
+    assert performed == {"T2"}
+    # They do lie alike, as far as 5 mm voxels tell.
+    np.testing.assert_allclose(prepared.alignment[Sequence.T2].matrix, np.eye(4), atol=1.5)
+    assert prepared.summary().startswith("T2 registered to T1c")
+
+
+def test_a_reference_without_frame_gets_one(same_grid: Selection, loads: Callable) -> None:
+    loads({Sequence.T1: "1.2", Sequence.T1C: None, Sequence.T2: "1.2", Sequence.FLAIR: "1.2"})
+    prepared = prepare(same_grid)
+    assert prepared.frame_of_reference_uid.startswith("1.2.826.") or prepared.frame_of_reference_uid.startswith("2.25.")
+    assert {s for s, rigid in prepared.alignment.items() if rigid.performed} == set(Sequence) - {Sequence.T1C}
+
+
+def test_a_stripped_head_is_not_stripped_again(
+    same_grid: Selection, loads: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads(dict.fromkeys(Sequence, "1.2"))
+    monkeypatch.setattr(preparation, "extract_brain", lambda volume: pytest.fail("the head was stripped already"))
+    section = prepare(same_grid).describe()["preparation"]["brain"]
+    assert section["extracted"] is False
+    assert section["volume_ml"] == pytest.approx(4 / 3 * np.pi * 42 * 52 * 46 / 1000, rel=0.05)
+
+
+def test_a_whole_head_is_stripped_once(same_grid: Selection, loads: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads(dict.fromkeys(Sequence, "1.2"))
+    calls = []
+
+    def extract(volume: Volume) -> Volume:
+        calls.append(volume)
+        return volume.with_array((volume.array > 0).astype(np.uint8))
+
+    monkeypatch.setattr(preparation, "is_skull_stripped", lambda volume: False)
+    monkeypatch.setattr(preparation, "extract_brain", extract)
+    section = prepare(same_grid).describe()["preparation"]["brain"]
+    assert len(calls) == 1
+    assert section["extracted"] is True and "deepbet" in section["reason"]
+
+
+def test_the_brain_follows_a_registered_series(same_grid: Selection, loads: Callable) -> None:
+    """A series whose space is shifted by 20 mm gets the mask shifted by 20 mm."""
+    loads(dict.fromkeys(Sequence, "1.2"))
+    prepared = prepare(same_grid)
+    shift = np.eye(4)
+    shift[:3, 3] = [0.0, 20.0, 0.0]
+    rigid = replace(prepared.alignment[Sequence.T2], matrix=shift, performed=True)
+    moved = replace(prepared, alignment={**prepared.alignment, Sequence.T2: rigid})
+    here = centroid(moved.brain_of(Sequence.T1))
+    there = centroid(moved.brain_of(Sequence.T2))
+    np.testing.assert_allclose(there - here, [0, 20, 0], atol=2.0)  # its far end leaves the field of view
+
+
+def test_a_mask_keeps_its_place_on_another_grid() -> None:
+    i, _, k = np.meshgrid(np.arange(40), np.arange(4), np.arange(8), indexing="ij")
+    mask = Volume((i < 8 + 3 * k).astype(np.uint8), np.diag([1.0, 1.0, 6.0, 1.0]))
+    fine = mask_on_grid(mask, mask.grid.with_spacing((1.0, 1.0, 1.0)))
+    assert fine.array.dtype == np.uint8 and set(np.unique(fine.array)) == {0, 1}
+    np.testing.assert_allclose(centroid(fine), centroid(mask), atol=0.5)
+    assert mask_on_grid(mask, mask.grid) is mask
+
+
+def centroid(mask: Volume) -> np.ndarray:
+    return (mask.affine @ [*np.argwhere(mask.array).mean(axis=0), 1])[:3]

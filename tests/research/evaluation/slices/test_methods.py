@@ -1,0 +1,149 @@
+"""Interpolations on one grid, and networks from bundles and files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from acuity.errors import BundleError, BundleNotFoundError, DataError
+from acuity.networks.srrescycgan import SRResCycGAN
+from acuity.networks.srresnet import SRResNet
+from acuity.research.evaluation.slices.methods import (
+    bundle_methods,
+    denoised,
+    interpolations,
+    require_unique,
+    weights_method,
+    with_denoising,
+)
+
+CPU = torch.device("cpu")
+
+
+def add_bundle(models: Path, name: str, target: str, network: nn.Module, **arguments: int) -> None:
+    folder = models / name
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "0.3.0"}))
+    (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": {"_target_": target, **arguments}}))
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+
+
+def add_srresnet(models: Path, name: str, scale: int = 4) -> SRResNet:
+    torch.manual_seed(0)
+    network = SRResNet(features=4, blocks=1, scale=scale)
+    add_bundle(models, name, "acuity.networks.srresnet.SRResNet", network, features=4, blocks=1, scale=scale)
+    return network
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@torch.inference_mode()
+def test_the_outer_faces_coincide(scale):
+    """A ramp stays the same ramp: new pixel n lies at (n + 0.5) / scale - 0.5; away from the edges."""
+    lr = torch.arange(24.0).expand(24, 24)[None, None] / 24
+    place = ((np.arange(24 * scale) + 0.5) / scale - 0.5) / 24
+    inside = slice(6 * scale, -6 * scale)
+    for method in interpolations(scale):
+        sr = method(lr)
+        assert sr.shape == (1, 1, 24 * scale, 24 * scale)
+        # Nearest is at most half a pixel off; Lanczos's lobes do not quite keep a slope.
+        tolerance = {"nearest": 0.5 / 24, "Lanczos": 0.02 / 24}.get(method.name, 1e-6)
+        np.testing.assert_allclose(sr[0, 0, 30, inside], place[inside], atol=tolerance)
+        np.testing.assert_allclose(sr.mT[0, 0, inside, 30], place[inside], atol=tolerance)
+
+
+@torch.inference_mode()
+def test_interpolations_are_pillows():
+    rng = np.random.default_rng(0)
+    image = rng.random((20, 28), dtype=np.float32)
+    found = {method.name: method(torch.from_numpy(image)[None, None])[0, 0].numpy() for method in interpolations(4)}
+    for name in ("nearest", "bilinear", "bicubic", "Lanczos"):
+        theirs = np.array(Image.fromarray(image).resize((112, 80), Image.Resampling[name.upper()]))
+        # At the edges Pillow drops the taps outside, torch repeats the last pixel.
+        np.testing.assert_allclose(found[name][8:-8, 8:-8], theirs[8:-8, 8:-8], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_bundles_of_the_scale_take_part(tmp_path):
+    network = add_srresnet(tmp_path, "brain_mri_sr_x4_small")
+    add_srresnet(tmp_path, "brain_mri_sr_x2_other", scale=2)
+    add_bundle(tmp_path, "no_scale", "torch.nn.Conv2d", nn.Conv2d(1, 1, 3), in_channels=1, out_channels=1,
+               kernel_size=3)  # fmt: skip
+    (method,) = bundle_methods(tmp_path, 4, CPU)
+    assert (method.name, method.source, method.origin["version"]) == ("small", "bundle", "0.3.0")
+    lr = torch.rand(1, 1, 8, 12)
+    torch.testing.assert_close(method(lr), network(lr))
+    (other,) = bundle_methods(tmp_path, 2, CPU)
+    assert other(lr).shape == (1, 1, 16, 24)
+
+
+def test_no_bundle_of_the_scale_is_refused(tmp_path):
+    with pytest.raises(BundleNotFoundError, match="holds no bundle of scale 4"):
+        bundle_methods(tmp_path, 4, CPU)
+    add_srresnet(tmp_path, "small", scale=2)
+    with pytest.raises(BundleNotFoundError, match="holds no bundle of scale 4"):
+        bundle_methods(tmp_path, 4, CPU)
+
+
+def test_a_bundle_that_does_not_load_is_refused(tmp_path):
+    add_srresnet(tmp_path, "small")
+    torch.save(SRResNet(features=8, blocks=1).state_dict(), tmp_path / "small" / "models" / "model.pt")
+    with pytest.raises(BundleError, match="The bundle small cannot be used"):
+        bundle_methods(tmp_path, 4, CPU)
+
+
+@torch.inference_mode()
+def test_weights_are_recognised(tmp_path):
+    torch.manual_seed(0)
+    network = SRResNet(features=4, blocks=1).eval()
+    torch.save(network.state_dict(), tmp_path / "grey.pt")
+    method = weights_method("mine", tmp_path / "grey.pt", 4, CPU)
+    assert (method.name, method.source, method.origin["architecture"]) == ("mine", "weights", "SRResNet")
+    lr = torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(method(lr), network(lr))
+    torch.save(SRResNet(3, 3, features=4, blocks=1).state_dict(), tmp_path / "colour.pt")
+    assert weights_method("theirs", tmp_path / "colour.pt", 4, CPU).source == "natural images"
+
+
+@torch.inference_mode()
+def test_srrescycgan_is_given_the_interpolated_image(tmp_path):
+    torch.manual_seed(0)
+    network = SRResCycGAN(features=4, blocks=2).eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    method = weights_method("cycle", tmp_path / "weights.pt", 4, CPU)
+    lr = torch.rand(1, 1, 8, 8)
+    bilinear = next(m for m in interpolations(4) if m.name == "bilinear")
+    torch.testing.assert_close(method(lr), network(bilinear(lr)))
+
+
+def test_weights_of_another_scale_are_refused(tmp_path):
+    torch.save(SRResNet(features=4, blocks=1, scale=2).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(DataError, match="enlarges by 2, not by 4"):
+        weights_method("mine", tmp_path / "weights.pt", 4, CPU)
+
+
+def test_denoising_is_before_or_after():
+    torch.manual_seed(0)
+    lr = (0.5 + 0.1 * torch.randn(1, 1, 32, 32)).clamp_min(0)
+    bicubic = interpolations(2)[2]
+    plain, before = with_denoising([bicubic], "before")
+    _, after = with_denoising([bicubic], "after")
+    names = [method.name for method in (plain, before, after)]
+    assert names == ["bicubic", "bicubic, denoised before", "bicubic, denoised after"]
+    torch.testing.assert_close(plain(lr), bicubic.upscale(lr))
+    torch.testing.assert_close(before(lr), bicubic.upscale(denoised(lr)))
+    torch.testing.assert_close(after(lr), denoised(bicubic.upscale(lr)))
+    assert before(lr).std() < 0.8 * plain(lr).std()
+
+
+def test_a_name_may_stand_once():
+    methods = interpolations(4)
+    require_unique(methods)
+    with pytest.raises(DataError, match="Two methods are named nearest"):
+        require_unique([*methods, methods[0]])

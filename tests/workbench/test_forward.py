@@ -1,0 +1,90 @@
+"""The gateway over real connections: bodies pass as streams, and addresses as they come."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.workbench.conftest import TOKEN
+from tests.workbench.standin import free_port, serving
+from workbench.gateway import GatewaySettings, create_app
+
+HEADERS = {"authorization": f"Bearer {TOKEN}"}
+PART = b"x" * 65536
+
+
+@dataclass
+class Archive:
+    """Sends one part of a study, and the next when it is told to."""
+
+    go_on: threading.Event = field(default_factory=threading.Event)
+    paths: list[str] = field(default_factory=list)
+    received: int = 0
+
+    async def answer(self, request: Request) -> Response:
+        self.paths.append(request.scope["raw_path"].decode())
+        async for chunk in request.stream():
+            self.received += len(chunk)
+        return StreamingResponse(self._parts(), media_type="application/octet-stream")
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        yield PART
+        await anyio.to_thread.run_sync(self.go_on.wait, 30)
+        yield PART
+
+
+@pytest.fixture
+def archive() -> Archive:
+    return Archive()
+
+
+@pytest.fixture
+def port(archive: Archive, viewer_folder: Path) -> Iterator[int]:
+    """Of a gateway; nothing listens where it looks for MONAI Label."""
+    own, behind, nobody = free_port(), free_port(), free_port()
+    settings = GatewaySettings(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{behind}/dicom-web",
+                               f"http://127.0.0.1:{nobody}", viewer_folder, TOKEN)  # fmt: skip
+    routes = [Route("/{path:path}", archive.answer, methods=["GET", "POST"])]
+    with ExitStack() as running:
+        running.enter_context(serving(Starlette(routes=routes), behind))
+        running.enter_context(serving(create_app(settings), own))
+        yield own
+
+
+def test_an_answer_passes_while_it_comes(archive: Archive, port: int) -> None:
+    """A study of hundreds of MiB must not be held in memory; what waits for its end would wait here for ever."""
+    url = f"http://127.0.0.1:{port}/dicom-web/studies/1.2.3"
+    with httpx.stream("GET", url, headers=HEADERS, timeout=20) as answer:
+        parts = answer.iter_raw()
+        assert next(parts)
+        archive.go_on.set()
+        assert sum(map(len, parts)) > 0
+
+
+@pytest.mark.parametrize("target", ["/dicom-web/../system", "/dicom-web/studies/../../system", "//system",
+                                    "/dicom-web/%2e%2e/system", "/dicom-web/./studies"])  # fmt: skip
+def test_an_address_that_clients_would_tidy_reaches_nothing(archive: Archive, port: int, target: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", target, headers=HEADERS)
+    answer = connection.getresponse()
+    assert answer.status == 404 or b"<title>OHIF" in answer.read()
+    connection.close()
+    assert archive.paths == []
+
+
+def test_a_server_that_is_down_is_named(port: int) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
+    assert (answer.status_code, answer.json()["code"]) == (502, "unreachable")
+    assert "MONAI Label cannot be reached" in answer.json()["detail"]

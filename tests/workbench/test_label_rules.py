@@ -1,0 +1,196 @@
+"""Each hole of MONAI Label's REST API is closed; what viewers call is open."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.workbench.conftest import Client
+from tests.workbench.standin import Servers
+
+UID = "1.2.826.0.1.3680043.8.498.1"
+SESSION = "3f2b8a52-7f52-11ef-b864-0242ac120002"
+NII = ("mask.nii.gz", b"voxels")
+
+
+def refused(client: Client, servers: Servers, method: str, path: str, **request: Any) -> str:
+    answer = client.request(method, f"/monai/{path}", **request)
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    assert servers.reached == [], "it came through"
+    assert set(answer.json()) == {"code", "found", "rule", "remedy", "detail"}
+    return str(answer.json()["detail"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "info/"), ("GET", "datastore/?output=all"), ("GET", "datastore/"), ("GET", "train/"),
+        ("GET", "train/?check_if_running=true"), ("DELETE", "train/"), ("GET", f"session/{SESSION}"),
+        ("DELETE", f"session/{SESSION}"), ("GET", f"datastore/label?label={UID}&tag=final"),
+        ("GET", f"datastore/image?image={UID}"), ("GET", "datastore/image/info?image=BraTS20_Training_001"),
+    ],
+)  # fmt: skip
+def test_what_viewers_call_passes(client: Client, servers: Servers, method: str, path: str) -> None:
+    assert client.request(method, f"/monai/{path}").status_code == 200
+    (reached,) = servers.reached
+    assert (reached.host, f"{reached.path}?{reached.query}".rstrip("?")) == ("label", f"/{path}")
+
+
+def test_a_strategy_and_a_training_take_their_json(client: Client, servers: Servers) -> None:
+    assert client.post("/monai/activelearning/uncertainty", json={"client_id": "user-xyz"}).status_code == 200
+    assert client.post("/monai/train/tumour_segmentation", json={"max_epochs": 2}).status_code == 200
+    assert [json.loads(r.body) for r in servers.reached] == [{"client_id": "user-xyz"}, {"max_epochs": 2}]
+    assert client.post("/monai/activelearning/random").status_code == 200  # a body may be absent
+
+
+def test_inference_passes_with_its_parameters_and_its_mask(client: Client, servers: Servers) -> None:
+    answer = client.post(f"/monai/infer/refine?image={UID}&output=json", data={"params": '{"result_dtype": "uint8"}'},
+                         files={"label": ("C:\\Users\\someone\\scribbles.nrrd", b"voxels")})  # fmt: skip
+    assert answer.status_code == 200
+    (reached,) = servers.reached
+    form = reached.form()
+    assert form.pop("label") == ("volume.nrrd", b"voxels")  # of the name its suffix alone
+    assert json.loads(form.pop("params")[1]) == {"result_dtype": "uint8", "user": "Annotator"} and form == {}
+
+
+def test_a_label_is_saved(client: Client, servers: Servers) -> None:
+    text = json.dumps({"label_info": [{"name": "Peritumoral edema", "idx": 1}]})
+    answer = client.put(f"/monai/datastore/label?image={UID}&tag=final", data={"params": text}, files={"label": NII})
+    assert answer.status_code == 200
+    assert servers.reached[0].form()["label"] == ("volume.nii.gz", b"voxels")
+
+
+# The holes, one a test.
+
+
+@pytest.mark.parametrize("tag", ["../..", "..%2F..", "a/b", "final%00", "original", "%2e%2e"])
+def test_a_tag_names_no_path(client: Client, servers: Servers, tag: str) -> None:
+    """`tag=../..` writes a label outside the folder of studies; other tags than `final` belong to the models."""
+    refused(client, servers, "PUT", f"datastore/label?image={UID}&tag={tag}", files={"label": NII})
+
+
+@pytest.mark.parametrize(
+    "image", ["../..", "..%2F..%2Fx", "/etc/passwd", "%2Fetc%2Fpasswd", "a..b", ".hidden", "", "a\\b"]
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "datastore/label?image="), ("PUT", "datastore/?image="), ("PUT", "datastore/image?image="),
+     ("GET", "datastore/image?image="), ("GET", "datastore/image/info?image="),
+     ("GET", "datastore/label?tag=final&label=")],
+)  # fmt: skip
+def test_an_image_names_no_path(client: Client, servers: Servers, method: str, path: str, image: str) -> None:
+    """`image=../..` writes outside the folder, `image=/any/path` reads any file."""
+    field = "label" if "label" in path else "file"
+    refused(client, servers, method, path + image, **({"files": {field: NII}} if method == "PUT" else {}))
+
+
+def test_inference_reads_no_file_of_the_server(client: Client, servers: Servers) -> None:
+    refused(client, servers, "POST", "infer/tumour_segmentation?image=/etc/passwd", data={"params": "{}"})
+
+
+@pytest.mark.parametrize("key", ["image", "images", "model", "session", "session_id", "method", "strategy", "user"])
+@pytest.mark.parametrize("path", [f"infer/tumour_segmentation?image={UID}", "train/tumour_segmentation",
+                                  "activelearning/random"])  # fmt: skip
+def test_parameters_do_not_override_the_address(client: Client, servers: Servers, path: str, key: str) -> None:
+    """MONAI Label merges a client's JSON over what the address said: {"image": "/etc/passwd"} would be read."""
+    value = json.dumps({key: "other"})
+    body = {"data": {"params": value}} if path.startswith("infer") else {"content": value}
+    assert key in refused(client, servers, "POST", path, **body)
+
+
+@pytest.mark.parametrize(
+    "value", ["/etc/passwd", "..", "a\\b", ["ok", "x/y"], {"deep": {"er": "../x"}}, {"a/b": 1}, "\0"]
+)
+def test_no_text_of_the_parameters_names_a_file(client: Client, servers: Servers, value: Any) -> None:
+    text = json.dumps({"label": value})
+    refused(client, servers, "POST", f"infer/refine?image={UID}", data={"params": text})
+    refused(client, servers, "POST", "train/tumour_segmentation", content=text)
+
+
+@pytest.mark.parametrize("text", ["[1]", '"x"', "{", "\u00e4", "[" * 100_000])
+def test_parameters_are_an_object(client: Client, servers: Servers, text: str) -> None:
+    refused(client, servers, "POST", f"infer/refine?image={UID}", data={"params": text})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "model/tumour_segmentation"), ("GET", "model/tumour_segmentation"), ("DELETE", "model/x"),
+        ("GET", "model/info/x"), ("GET", "proxy/dicom/studies"), ("GET", "proxy/dicom/..%2Fpatients"), ("GET", "logs/"),
+        ("GET", "logs/gpu"), ("GET", "ohif/"), ("GET", "openapi.json"), ("GET", "docs"), ("GET", ""),
+        ("POST", "reload"), ("GET", "static/x"), ("POST", "batch/infer/x"), ("POST", "scoring/dice"),
+        ("POST", "infer/wsi/x"),
+        ("DELETE", f"datastore/image?id={UID}"), ("DELETE", f"datastore/?id={UID}"),
+        ("DELETE", f"datastore/label?id={UID}&tag=final"), ("GET", "datastore/dataset"), ("POST", "train/"),
+        ("PUT", f"datastore/label/info?label={UID}&tag=final"), ("PUT", f"datastore/image/info?image={UID}"),
+        ("PUT", "datastore/updatelabelinfo"), ("GET", "datastore/?output=train"),
+    ],
+)  # fmt: skip
+def test_what_no_viewer_calls_is_closed(client: Client, servers: Servers, method: str, path: str) -> None:
+    """Models of strangers, Orthanc's own REST API through the proxy, logs, removals, paths of the server."""
+    refused(client, servers, method, path)
+
+
+@pytest.mark.parametrize("name", ["..", "..%2Fx", "a%2Fb", "%00", "a b", "-x", "x" * 129])
+@pytest.mark.parametrize("path", ["infer/{}", "train/{}", "activelearning/{}"])
+def test_a_model_is_a_name(client: Client, servers: Servers, path: str, name: str) -> None:
+    refused(client, servers, "POST", path.format(name))
+
+
+@pytest.mark.parametrize("session", ["..", "..%2f..", "x", SESSION.upper()])
+def test_a_session_is_an_id(client: Client, servers: Servers, session: str) -> None:
+    refused(client, servers, "GET", f"session/{session}")
+
+
+@pytest.mark.parametrize(
+    "query", ["output=dicom_seg", "output=all&output=json", f"image={UID}&image=%2Fetc", "file=x", "run_sync=true"]
+)
+def test_other_queries_do_not_pass(client: Client, servers: Servers, query: str) -> None:
+    refused(client, servers, "POST", f"infer/x?{query}", data={"params": "{}"})
+
+
+def test_archives_are_not_unpacked(client: Client, servers: Servers) -> None:
+    """A session with `uncompress=true` unpacks an archive, whose members may lie outside."""
+    refused(client, servers, "PUT", "session/?uncompress=true", files={"files": NII})
+    refused(client, servers, "PUT", "session/", files={"files": ("x.zip", b"PK")})
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz.exe", "x", "", "x.pt", "x.nii/../../y"])
+def test_files_are_volumes(client: Client, servers: Servers, name: str) -> None:
+    """MONAI Label takes the suffixes of the client's file name for its own."""
+    refused(client, servers, "PUT", f"datastore/label?image={UID}", files={"label": (name, b"x")})
+
+
+def test_a_form_holds_nothing_else(client: Client, servers: Servers) -> None:
+    path = f"infer/x?image={UID}"
+    refused(client, servers, "POST", path, files={"file": NII})  # an image of the client's, in the place of the case's
+    refused(client, servers, "POST", path, data={"params": "{}", "other": "x"})
+    refused(client, servers, "POST", path, files=[("label", NII), ("label", NII)])
+    refused(client, servers, "POST", path, content=b"params={}", headers={"content-type": "text/plain"})
+
+
+def test_a_stale_length_does_not_wait_for_a_body(client: Client, servers: Servers) -> None:
+    """MONAI Label's client keeps Content-Length of its last upload among its headers."""
+    headers = {"content-length": "12345", "content-type": "multipart/form-data; boundary=x"}
+    assert client.get("/monai/info/", headers=headers).status_code == 200
+    assert {"content-length", "content-type"}.isdisjoint(servers.reached[0].headers)
+
+
+def test_slicers_login(stranger: Client) -> None:
+    """MONAI Label's client asks whether there is a login, then for a token by name and password."""
+    assert stranger.get("/monai/auth/").json() == {"enabled": True}
+    token = "t" * 43
+    form = {"username": "anyone", "password": token, "grant_type": "password"}
+    answer = stranger.post("/monai/auth/token", data=form)
+    assert answer.json() == {"access_token": token, "token_type": "bearer"}
+    assert stranger.get("/monai/auth/token/valid").status_code == 401
+    assert stranger.get("/monai/auth/token/valid", headers={"authorization": f"bearer {token}"}).status_code == 200
+    assert stranger.post("/monai/auth/token", data={**form, "password": "x"}).status_code == 401
+
+
+def test_errors_of_the_server_come_through(client: Client, servers: Servers) -> None:
+    servers.status, servers.body = 400, b'{"detail": "The case has no FLAIR."}'
+    answer = client.post(f"/monai/infer/x?image={UID}", data={"params": "{}"})
+    assert (answer.status_code, answer.json()) == (400, {"detail": "The case has no FLAIR."})
