@@ -73,12 +73,18 @@ MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 # Segments 1..3, mutually exclusive, from which the regions ET, TC and WT are unions.
 SEGMENTS: tuple[SegmentSpec, ...] = (
-    SegmentSpec(1, Label.NECROSIS, "Necrotic and non-enhancing tumor core", MORPHOLOGY,
-                Code("6574001", "SCT", "Necrosis"), (220, 60, 60)),
-    SegmentSpec(2, Label.EDEMA, "Peritumoral edema", MORPHOLOGY,
-                Code("79654002", "SCT", "Edema"), (70, 200, 90)),
-    SegmentSpec(3, Label.ENHANCING, "Enhancing tumor", MORPHOLOGY,
-                Code("372087000", "SCT", "Neoplasm, Primary"), (250, 210, 60)),
+    SegmentSpec(
+        1,
+        Label.NECROSIS,
+        "Necrotic and non-enhancing tumor core",
+        MORPHOLOGY,
+        Code("6574001", "SCT", "Necrosis"),
+        (220, 60, 60),
+    ),
+    SegmentSpec(2, Label.EDEMA, "Peritumoral edema", MORPHOLOGY, Code("79654002", "SCT", "Edema"), (70, 200, 90)),
+    SegmentSpec(
+        3, Label.ENHANCING, "Enhancing tumor", MORPHOLOGY, Code("372087000", "SCT", "Neoplasm, Primary"), (250, 210, 60)
+    ),
 )
 
 # What each region is, as segments of their own (they overlap) and as findings of the report.

@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for a command line; of the subcommands, the one that ``words`` name has its arguments."""
     parser = argparse.ArgumentParser(
-        prog="acuity", description="MR super-resolution and brain tumour segmentation, from DICOM to DICOM.")
+        prog="acuity", description="MR super-resolution and brain tumour segmentation, from DICOM to DICOM."
+    )
     parser.add_argument("--version", action="version", version=f"acuity {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in words if not word.startswith("-")), None)

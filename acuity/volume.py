@@ -139,8 +139,11 @@ class Volume:
 
     def from_sitk(self, image: sitk.Image) -> Volume:
         """``image`` as a volume that keeps this one's frame of reference and source images."""
-        return replace(self, array=np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0)),
-                       affine=sitk_affine(image))
+        return replace(
+            self,
+            array=np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0)),
+            affine=sitk_affine(image),
+        )
 
     def to_highdicom(self) -> hd.Volume:
         """The same image for highdicom, whose axes are slice, row, column."""

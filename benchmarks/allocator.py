@@ -42,9 +42,11 @@ def measure(models: Path, threads: int, keep: bool) -> dict[str, float]:
     super_resolve(volume, bundle)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "wall": wall, "user": after.ru_utime - before.ru_utime, "system": after.ru_stime - before.ru_stime,
+        "wall": wall,
+        "user": after.ru_utime - before.ru_utime,
+        "system": after.ru_stime - before.ru_stime,
         "peak": after.ru_maxrss / 2**20,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -57,9 +57,12 @@ def measure(study: Path, models: Path, threads: int) -> Usage:
         command = [sys.executable, str(APPLICATION), "-i", str(study), "-o", str(output), "-m", str(models), "-q"]
         number = str(threads)
         environment = {
-            **os.environ, "OMP_NUM_THREADS": number, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": number,
-            "TMPDIR": str(temporary), "HOME": str(temporary),
-        }  # fmt: skip
+            **os.environ,
+            "OMP_NUM_THREADS": number,
+            "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": number,
+            "TMPDIR": str(temporary),
+            "HOME": str(temporary),
+        }
         allowed = sorted(os.sched_getaffinity(0))[:threads]
         started = time.perf_counter()
         process = subprocess.Popen(command, env=environment)
@@ -80,9 +83,13 @@ def measure(study: Path, models: Path, threads: int) -> Usage:
         if process.returncode != 0:
             raise RuntimeError(f"the application ended with {process.returncode} on {study}")
         return Usage(
-            wall=wall, cpu=used.ru_utime + used.ru_stime, memory=memory,
-            outputs=disk_mib(output), staged=max(staged, disk_mib(output)), temporary=max(spilt, disk_mib(temporary)),
-        )  # fmt: skip
+            wall=wall,
+            cpu=used.ru_utime + used.ru_stime,
+            memory=memory,
+            outputs=disk_mib(output),
+            staged=max(staged, disk_mib(output)),
+            temporary=max(spilt, disk_mib(temporary)),
+        )
 
 
 def peak_mib(pid: int) -> float:
@@ -119,8 +126,14 @@ def main() -> None:
     """Run the rounds and print medians with their ranges, and all runs as JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("studies", nargs="*", type=Path, metavar="STUDY", help="folder of one DICOM study")
-    parser.add_argument("--spacing", nargs=3, type=float, action="append", metavar="MM",
-                        help="of a demo study, along left, back and head; may be repeated (default: 2)")  # fmt: skip
+    parser.add_argument(
+        "--spacing",
+        nargs=3,
+        type=float,
+        action="append",
+        metavar="MM",
+        help="of a demo study, along left, back and head; may be repeated (default: 2)",
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads, side by side")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is run, in turn")
     parser.add_argument("--models", type=Path, default=Path("bundles"), help="folder of the bundles")

@@ -82,7 +82,8 @@ def read_volume(path: Path) -> Volume:
     except (ImageFileError, OSError, EOFError, ValueError) as error:
         raise DataError(
             f"An image of the case cannot be read as a NIfTI image of three axes ({type(error).__name__}).",
-            rule="Each sequence is one whole NIfTI file with three axes.", remedy="Write it again.",
+            rule="Each sequence is one whole NIfTI file with three axes.",
+            remedy="Write it again.",
         ) from error
     description = _describe(path.parent)
     if description is None:
@@ -119,8 +120,9 @@ def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
             header.save_as(_header_folder(path) / f"{number:05d}.dcm")
         sequences[sequence.value] = {
             "series": str(volume.source_images[0].SeriesInstanceUID),
-            "frame_of_reference": volume.frame_of_reference_uid, "affine": volume.affine.tolist(),
-        }  # fmt: skip
+            "frame_of_reference": volume.frame_of_reference_uid,
+            "affine": volume.affine.tolist(),
+        }
     patient = _patient_digest(next(iter(volumes.values())).source_images[0])
     (folder / _DESCRIPTION).write_text(json.dumps({"patient": patient, "sequences": sequences}))
 
@@ -139,7 +141,8 @@ def case_files(folder: Path) -> dict[Sequence, Path]:
         if len(present) > 1:
             raise DataError(
                 f"A case has {len(present)} files for {sequence.value}: {', '.join(file.name for file in present)}.",
-                rule="A case has one file for each sequence.", remedy="Keep one of them.",
+                rule="A case has one file for each sequence.",
+                remedy="Keep one of them.",
             )
         if present:
             found[sequence] = present[0]
@@ -158,7 +161,8 @@ def complete_case(folder: Path) -> dict[Sequence, Path]:
     absent = [sequence.value for sequence in Sequence if sequence not in files]
     if absent:
         raise MissingSequenceError(
-            f"The case lacks {', '.join(absent)}.", rule="A case needs T1, T1c, T2 and FLAIR.",
+            f"The case lacks {', '.join(absent)}.",
+            rule="A case needs T1, T1c, T2 and FLAIR.",
             remedy="Add NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair (.nii.gz) to the folder NAME.",
         )
     return files
@@ -173,14 +177,17 @@ def sequence_of(path: Path) -> Sequence:
     DataError : it is none of them
     """
     if not path.is_file():
-        raise InputNotFoundError("The image of the case does not exist.",
-                                 remedy="Take the path from the datastore, by the image's id.")  # fmt: skip
+        raise InputNotFoundError(
+            "The image of the case does not exist.", remedy="Take the path from the datastore, by the image's id."
+        )
     for sequence, file in case_files(path.parent).items():
         if file == path:
             return sequence
-    raise DataError(f"{path.name} is no image of a case.",
-                    rule="A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz).",
-                    remedy="Take the path from the datastore, by the image's id.")  # fmt: skip
+    raise DataError(
+        f"{path.name} is no image of a case.",
+        rule="A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz).",
+        remedy="Take the path from the datastore, by the image's id.",
+    )
 
 
 def _header_folder(image: Path) -> Path:

@@ -52,8 +52,15 @@ class AcuityLabel(MONAILabelApp):
         self.served = ServedModels(self.models_folder, Path(conf.get("bundles") or BUNDLES))
         self.workplace = Workplace(self.served)
         self.doubts = Doubts(self.models_folder / "doubts.json")
-        super().__init__(app_dir, studies, conf, name="Acuity", version=__version__, labels=LABELS,
-                         description="Brain tumors in T1, contrast-enhanced T1, T2 and FLAIR")  # fmt: skip
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="Acuity",
+            version=__version__,
+            labels=LABELS,
+            description="Brain tumors in T1, contrast-enhanced T1, T2 and FLAIR",
+        )
 
     def init_datastore(self) -> CaseDatastore:
         """A folder, or an archive behind DICOMweb: its address with MONAI Label's settings of user and password, cache
@@ -62,8 +69,11 @@ class AcuityLabel(MONAILabelApp):
         if not self.studies.startswith(("http://", "https://")):
             return FolderDatastore(Path(self.studies))
         cache = Path(settings.MONAI_LABEL_DATASTORE_CACHE_PATH or self.models_folder.parent / "cache")
-        archive = Archive(self.studies, settings.MONAI_LABEL_DATASTORE_USERNAME or None,
-                          settings.MONAI_LABEL_DATASTORE_PASSWORD or None)  # fmt: skip
+        archive = Archive(
+            self.studies,
+            settings.MONAI_LABEL_DATASTORE_USERNAME or None,
+            settings.MONAI_LABEL_DATASTORE_PASSWORD or None,
+        )
         # Its default asks for CT, and no case would be found: only what somebody has set counts.
         filters = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER if _SEARCH_FILTER in settings.model_fields_set else {}
         return StudyDatastore(archive, cache, filters)
@@ -103,12 +113,16 @@ class AcuityLabel(MONAILabelApp):
         store = datastore or self.datastore()
         task = self._infers.get(request.get("model"))
         if task is None:
-            raise HTTPException(404, f"There is no task {str(request.get('model'))[:40]!r}. It is one of "
-                                f"{', '.join(self._infers)}.")  # fmt: skip
+            raise HTTPException(
+                404, f"There is no task {str(request.get('model'))[:40]!r}. It is one of {', '.join(self._infers)}."
+            )
         image_id = request.get("image")
         if "session" in request or not isinstance(image_id, str) or not image_id:
-            raise HTTPException(422, "A session or an uploaded file holds one image, and a case needs T1, T1c, T2 and "
-                                "FLAIR. Add the case to the datastore, and name its id as image.")  # fmt: skip
+            raise HTTPException(
+                422,
+                "A session or an uploaded file holds one image, and a case needs T1, T1c, T2 and "
+                "FLAIR. Add the case to the datastore, and name its id as image.",
+            )
         path = store.get_image_uri(image_id)
         inner = {**request, "image": path, "image_id": image_id}
         if self._infers_threadpool is None:

@@ -20,17 +20,36 @@ _HOME = Path.home() / ".local" / "share" / "acuity"
 def main(argv: Seq[str] | None = None) -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="python -m label.server", description=__doc__)
-    parser.add_argument("--studies", required=True, metavar="PLACE",
-                        help="folder of cases, or http(s) address of a DICOMweb service")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback only behind a "
-                        "gateway that authenticates (%(default)s)")
+    parser.add_argument(
+        "--studies", required=True, metavar="PLACE", help="folder of cases, or http(s) address of a DICOMweb service"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; others than loopback only behind a gateway that authenticates (%(default)s)",
+    )
     parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
-    parser.add_argument("--bundles", type=Path, default=APP.parent / "bundles", metavar="FOLDER",
-                        help="released bundles (default: those that came with the application)")
-    parser.add_argument("--models", type=Path, default=_HOME / "models", metavar="FOLDER",
-                        help="all that is learnt: versions, lists of patients (%(default)s)")
-    parser.add_argument("--cache", type=Path, default=_HOME / "cache", metavar="FOLDER",
-                        help="images fetched from an archive (%(default)s)")
+    parser.add_argument(
+        "--bundles",
+        type=Path,
+        default=APP.parent / "bundles",
+        metavar="FOLDER",
+        help="released bundles (default: those that came with the application)",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=_HOME / "models",
+        metavar="FOLDER",
+        help="all that is learnt: versions, lists of patients (%(default)s)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=_HOME / "cache",
+        metavar="FOLDER",
+        help="images fetched from an archive (%(default)s)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
     args = parser.parse_args(argv)
     os.environ.update(environment(args))
@@ -39,8 +58,7 @@ def main(argv: Seq[str] | None = None) -> None:
 
     set_up_logging(args.verbose)
     # A log of requests would hold ids of images; uvicorn's own configuration of logging would undo ours.
-    uvicorn.run("label.web:app", host=args.host, port=args.port, log_level="warning",
-                access_log=False, log_config=None)  # fmt: skip
+    uvicorn.run("label.web:app", host=args.host, port=args.port, log_level="warning", access_log=False, log_config=None)
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
@@ -62,7 +80,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }  # fmt: skip
+    }
 
 
 def set_up_logging(verbose: bool) -> None:

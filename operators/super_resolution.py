@@ -28,6 +28,10 @@ class SuperResolutionOperator(StageOperator):
         """Super-resolve as the user asked for."""
         options = self.run.options
         return super_resolve_study(
-            prepared, self.bundle, spacing=options.spacing, progress=self.run.progress(self.stage),
-            denoising=options.denoising, fusion=options.fusion,
-        )  # fmt: skip
+            prepared,
+            self.bundle,
+            spacing=options.spacing,
+            progress=self.run.progress(self.stage),
+            denoising=options.denoising,
+            fusion=options.fusion,
+        )

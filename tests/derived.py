@@ -62,9 +62,17 @@ def source_volume(folder: Path, kind: str, header: dict[str, Any] | None = None)
     else:
         if kind == "anonymised":
             missing = (
-                "FrameOfReferenceUID", "BodyPartExamined", "PatientPosition", "Manufacturer", "PatientName",
-                "AccessionNumber", "SliceThickness", "StudyID", "StudyTime", "ReferringPhysicianName",
-            )  # fmt: skip
+                "FrameOfReferenceUID",
+                "BodyPartExamined",
+                "PatientPosition",
+                "Manufacturer",
+                "PatientName",
+                "AccessionNumber",
+                "SliceThickness",
+                "StudyID",
+                "StudyTime",
+                "ReferringPhysicianName",
+            )
             header |= {**dict.fromkeys(missing), "PatientSex": "X", "PatientAge": "0Y", "PatientBirthDate": "1970"}
             frame_uid = dicom_builder.uid("made for the outputs")
         if kind == "contrast":
@@ -135,11 +143,21 @@ def derive(folder: Path, kind: str = "oblique", header: dict[str, Any] | None = 
     regions = write_regions(labels, series, folder / "report" / "regions.dcm", **naming(104, "Tumor regions"))
     measurements = measure_regions(labels)
     write_report(
-        measurements, regions, series, folder / "report" / "report.dcm",
-        further_models=[SR_MODEL], **naming(105, "Tumor measurements"),
-    )  # fmt: skip
+        measurements,
+        regions,
+        series,
+        folder / "report" / "report.dcm",
+        further_models=[SR_MODEL],
+        **naming(105, "Tumor measurements"),
+    )
     write_overview(
-        source, super_resolved, labels, folder / "overview", sequence=Sequence.T1C, measurements=measurements,
-        further_models=[SR_MODEL], **naming(106, "Tumor overview"),
-    )  # fmt: skip
+        source,
+        super_resolved,
+        labels,
+        folder / "overview",
+        sequence=Sequence.T1C,
+        measurements=measurements,
+        further_models=[SR_MODEL],
+        **naming(106, "Tumor overview"),
+    )
     return Derived(folder, source, super_resolved, labels, source_labels, series)

@@ -61,9 +61,7 @@ def oblique_affine(
     return affine
 
 
-def axial_affine(
-    spacing: Sequence[float] = (1.0, 1.0, 3.0), origin: Sequence[float] = (-12.0, -10.0, -18.0)
-) -> Array:
+def axial_affine(spacing: Sequence[float] = (1.0, 1.0, 3.0), origin: Sequence[float] = (-12.0, -10.0, -18.0)) -> Array:
     """The (4, 4) affine of an axial series in LPS mm."""
     return oblique_affine(spacing, (0.0, 0.0, 0.0), origin)
 

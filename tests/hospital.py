@@ -13,14 +13,29 @@ from tests.dicom_builder import Array, axial_affine, phantom, uid, write_mr_seri
 SHAPE = (24, 20, 12)
 SPIN_ECHO: dict[str, Any] = {"ScanningSequence": "SE", "SequenceVariant": "SK"}
 GRADIENT_ECHO: dict[str, Any] = {"ScanningSequence": "GR", "SequenceVariant": "SP"}
-MPRAGE: dict[str, Any] = {"ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
-                          "RepetitionTime": 2000, "EchoTime": 2.5, "InversionTime": 900, "FlipAngle": 8}
+MPRAGE: dict[str, Any] = {
+    "ScanningSequence": ["GR", "IR"],
+    "SequenceVariant": ["SK", "SP", "MP"],
+    "RepetitionTime": 2000,
+    "EchoTime": 2.5,
+    "InversionTime": 900,
+    "FlipAngle": 8,
+}
 T1_SE: dict[str, Any] = {**SPIN_ECHO, "RepetitionTime": 550, "EchoTime": 11}
 T2_TSE: dict[str, Any] = {**SPIN_ECHO, "RepetitionTime": 4500, "EchoTime": 99}
-FLAIR_3D: dict[str, Any] = {"ScanningSequence": ["SE", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
-                            "RepetitionTime": 5000, "EchoTime": 388, "InversionTime": 1800}
-FLAIR_2D: dict[str, Any] = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120,
-                            "InversionTime": 2500}
+FLAIR_3D: dict[str, Any] = {
+    "ScanningSequence": ["SE", "IR"],
+    "SequenceVariant": ["SK", "SP", "MP"],
+    "RepetitionTime": 5000,
+    "EchoTime": 388,
+    "InversionTime": 1800,
+}
+FLAIR_2D: dict[str, Any] = {
+    "ScanningSequence": ["SE", "IR"],
+    "RepetitionTime": 9000,
+    "EchoTime": 120,
+    "InversionTime": 2500,
+}
 SAGITTAL = np.array([[0, 0, -3.0, 18], [1, 0, 0, -12], [0, -1, 0, 12], [0, 0, 0, 1.0]])  # i to the back, j down
 
 
@@ -45,9 +60,17 @@ def write_study(folder: Path, specs: list[SeriesSpec]) -> Path:
     """Write the series, each in its own folder; by default they are acquired in the order of their numbers."""
     for spec in specs:
         time = spec.time or f"10{spec.number:02d}00"
-        write_mr_series(folder / f"series{spec.number:02d}", spec.array, spec.affine, name=spec.name, prefix="image",
-                        series_number=spec.number, series_uid=spec.uid, **spec.options,
-                        **{"AcquisitionTime": time, "SeriesTime": time, **spec.header})
+        write_mr_series(
+            folder / f"series{spec.number:02d}",
+            spec.array,
+            spec.affine,
+            name=spec.name,
+            prefix="image",
+            series_number=spec.number,
+            series_uid=spec.uid,
+            **spec.options,
+            **{"AcquisitionTime": time, "SeriesTime": time, **spec.header},
+        )
     return folder
 
 
@@ -71,8 +94,17 @@ def hospital_series() -> list[SeriesSpec]:
     """A protocol in the order of acquisition; the post-contrast series 9 says nothing of its agent."""
     diffusion = {"ScanningSequence": ["EP", "SE"], "RepetitionTime": 5000, "EchoTime": 90}
     return [
-        SeriesSpec("localizer", 1, {**GRADIENT_ECHO, "RepetitionTime": 8, "EchoTime": 4, "FlipAngle": 20,
-                                    "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
+        SeriesSpec(
+            "localizer",
+            1,
+            {
+                **GRADIENT_ECHO,
+                "RepetitionTime": 8,
+                "EchoTime": 4,
+                "FlipAngle": 20,
+                "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"],
+            },
+        ),
         SeriesSpec("AX T1", 2, T1_SE, brain(seed=1)),
         SeriesSpec("SAG T1", 3, T1_SE, brain(seed=2), SAGITTAL),
         SeriesSpec("ep2d_diff_3scan", 4, {**diffusion, "DiffusionBValue": 1000.0}),

@@ -39,11 +39,30 @@ def running_label_server(folder: Path, studies: str, bundles: Path) -> Iterator[
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     server = Server(f"http://127.0.0.1:{port}", folder / "server.log", folder / "models")
-    command = [sys.executable, "-m", "label.server", "--studies", studies, "--port", str(port), "--bundles",
-               str(bundles), "--models", str(server.models), "--cache", str(folder / "cache"), "-v"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "label.server",
+        "--studies",
+        studies,
+        "--port",
+        str(port),
+        "--bundles",
+        str(bundles),
+        "--models",
+        str(server.models),
+        "--cache",
+        str(folder / "cache"),
+        "-v",
+    ]
     with server.log.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[1],
-                                   env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         try:
             _wait(process, server)
             yield server

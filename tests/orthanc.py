@@ -78,10 +78,16 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
 
 def _configuration(storage: Path, port: int) -> dict[str, Any]:
     return {
-        "Name": "Acuity tests", "StorageDirectory": str(storage), "IndexDirectory": str(storage),
-        "Plugins": [str(_PLUGIN)], "HttpPort": port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "DicomServerEnabled": False, "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }  # fmt: skip
+        "Name": "Acuity tests",
+        "StorageDirectory": str(storage),
+        "IndexDirectory": str(storage),
+        "Plugins": [str(_PLUGIN)],
+        "HttpPort": port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomServerEnabled": False,
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
 
 
 def _free_port() -> int:

@@ -23,12 +23,20 @@ from tests.dicom_builder import oblique_affine, write_mr_series
 # What a scanner's headers say of each sequence.
 HEADERS: dict[Sequence, dict[str, Any]] = {
     Sequence.T1: {"RepetitionTime": "500", "EchoTime": "12"},
-    Sequence.T1C: {"RepetitionTime": "500", "EchoTime": "12", "ContrastBolusAgent": "Gadobutrol",
-                   "AcquisitionTime": "104500"},
+    Sequence.T1C: {
+        "RepetitionTime": "500",
+        "EchoTime": "12",
+        "ContrastBolusAgent": "Gadobutrol",
+        "AcquisitionTime": "104500",
+    },
     Sequence.T2: {"RepetitionTime": "4500", "EchoTime": "98"},
-    Sequence.FLAIR: {"RepetitionTime": "9000", "EchoTime": "120", "InversionTime": "2500",
-                     "ScanningSequence": ["SE", "IR"]},
-}  # fmt: skip
+    Sequence.FLAIR: {
+        "RepetitionTime": "9000",
+        "EchoTime": "120",
+        "InversionTime": "2500",
+        "ScanningSequence": ["SE", "IR"],
+    },
+}
 
 _CENTER = np.array([8.0, 14.0, -6.0])  # of the brain, mm LPS
 _SEMIAXES = np.array([42.0, 52.0, 46.0])  # 420 ml
@@ -95,8 +103,14 @@ def write_study(folder: Path, grids: Mapping[Sequence, Grid] | None = None, nois
         grid = (grids or {}).get(sequence) or oblique_grid()
         array = image(sequence, grid)
         array[array > 0] += np.random.default_rng(number).normal(0.0, noise, np.count_nonzero(array))
-        write_mr_series(folder / sequence.value, np.maximum(array, 0.0).round(), grid.affine, name=sequence.value,
-                        series_number=number, **{**HEADERS[sequence], **header})  # fmt: skip
+        write_mr_series(
+            folder / sequence.value,
+            np.maximum(array, 0.0).round(),
+            grid.affine,
+            name=sequence.value,
+            series_number=number,
+            **{**HEADERS[sequence], **header},
+        )
 
 
 def write_bundles(folder: Path) -> Path:

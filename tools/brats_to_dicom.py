@@ -22,8 +22,13 @@ def convert(case_folder: Path, out: Path, spacing: tuple[float, float, float]) -
     for a spacing finer than the case's 1 mm.
     """
     volumes = {sequence: degrade(volume, spacing) for sequence, volume in read_case(case_folder).items()}
-    return write_study(volumes, out, identity=f"BraTS case {case_folder.name}, spacing {spacing}",
-                       patient_name="BRATS^CASE", description="BraTS case as DICOM")  # fmt: skip
+    return write_study(
+        volumes,
+        out,
+        identity=f"BraTS case {case_folder.name}, spacing {spacing}",
+        patient_name="BRATS^CASE",
+        description="BraTS case as DICOM",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,8 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", type=Path, help="folder NAME with NAME_t1, _t1ce, _t2 and _flair, each .nii.gz")
     parser.add_argument("out", type=Path, help="folder for the study; must not exist or be empty")
-    parser.add_argument("--spacing", type=float, nargs="+", default=[2.0], metavar="MM",
-                        help="voxel size in mm, one number or three (left, back, head); default 2")  # fmt: skip
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs="+",
+        default=[2.0],
+        metavar="MM",
+        help="voxel size in mm, one number or three (left, back, head); default 2",
+    )
     options = parser.parse_args(arguments)
     if len(options.spacing) not in (1, 3) or min(options.spacing) < 1.0:
         parser.error(f"--spacing {options.spacing}: one number or three, none below the case's 1 mm")

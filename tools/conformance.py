@@ -30,8 +30,20 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "conformance.md"
 TEMPLATES = REPOSITORY / "tools" / "templates" / "conformance"
 # What reads headers and chooses series; their keywords are those that the application looks at.
-READERS = ("acquisition", "candidate", "classify", "files", "pixels", "read", "rules", "scan", "slices", "separate",
-           "geometry", "traits")  # fmt: skip
+READERS = (
+    "acquisition",
+    "candidate",
+    "classify",
+    "files",
+    "pixels",
+    "read",
+    "rules",
+    "scan",
+    "slices",
+    "separate",
+    "geometry",
+    "traits",
+)
 HIGHDICOM_ROOT, PYDICOM_ROOT = "1.2.826.0.1.3680043.10.511.3.", str(uid.PYDICOM_ROOT_UID)
 IMPLEMENTATION_UID, IMPLEMENTATION_NAME = "1.2.826.0.1.3680043.9.7433.1.1", "highdicom0.28.2"
 
@@ -154,8 +166,12 @@ def _rows(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _table(written: WrittenObject) -> str:
-    lines = [f"#### {written.title}: {written.sop_class.name}", "", "| module | attribute | tag | presence | value |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"#### {written.title}: {written.sop_class.name}",
+        "",
+        "| module | attribute | tag | presence | value |",
+        "|---|---|---|---|---|",
+    ]
     last = ""
     for attribute in written.attributes:
         module = attribute.module if attribute.module != last else ""

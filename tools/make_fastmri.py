@@ -87,8 +87,13 @@ def header(shape: tuple[int, int], spacing: tuple[float, float, float]) -> bytes
 
 
 def write_scan(
-    path: Path, images: NDArray[np.float32], *, spacing: tuple[float, float, float], acquisition: str,
-    coils: int | None, rng: np.random.Generator,
+    path: Path,
+    images: NDArray[np.float32],
+    *,
+    spacing: tuple[float, float, float],
+    acquisition: str,
+    coils: int | None,
+    rng: np.random.Generator,
 ) -> None:
     """Write one file.
 
@@ -111,10 +116,14 @@ def write_scan(
             kspace[n] = fourier(image * weights)
         file["reconstruction_esc" if coils is None else "reconstruction_rss"] = images
         file["ismrmrd_header"] = header(size, spacing)
-        file.attrs.update({
-            "max": float(images.max()), "norm": float(np.linalg.norm(images)), "acquisition": acquisition,
-            "patient_id": hashlib.sha256(path.stem.encode()).hexdigest(),  # fastMRI's are hashes too
-        })  # fmt: skip
+        file.attrs.update(
+            {
+                "max": float(images.max()),
+                "norm": float(np.linalg.norm(images)),
+                "acquisition": acquisition,
+                "patient_id": hashlib.sha256(path.stem.encode()).hexdigest(),  # fastMRI's are hashes too
+            }
+        )
 
 
 def phantom_volumes(seed: int, spacing_mm: float) -> Iterator[NamedVolume]:
@@ -137,8 +146,14 @@ def convert(volumes: Iterator[NamedVolume], out: Path, *, coils: int, seed: int)
         images = np.ascontiguousarray(np.maximum(named.volume.array, 0).transpose(2, 1, 0))
         columns, rows, distance = (float(s) for s in named.volume.spacing)
         for kind, number in (("singlecoil", None), ("multicoil", coils)):
-            write_scan(out / kind / f"scan_{count}.h5", images, spacing=(rows, columns, distance),
-                       acquisition=named.sequence, coils=number, rng=np.random.default_rng([seed, count]))  # fmt: skip
+            write_scan(
+                out / kind / f"scan_{count}.h5",
+                images,
+                spacing=(rows, columns, distance),
+                acquisition=named.sequence,
+                coils=number,
+                rng=np.random.default_rng([seed, count]),
+            )
     return count
 
 
@@ -156,8 +171,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for the files; must not exist or be empty")
     parser.add_argument("--coils", type=int, default=4, help="coils of the multi-coil files; default 4")
     parser.add_argument("--seed", type=int, default=0, help="of phantom, phase and sensitivities; default 0")
-    parser.add_argument("--spacing", type=float, default=1.0, metavar="MM",
-                        help="voxel size of the phantom in mm; default 1")  # fmt: skip
+    parser.add_argument(
+        "--spacing", type=float, default=1.0, metavar="MM", help="voxel size of the phantom in mm; default 1"
+    )
     options = parser.parse_args(arguments)
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         parser.error(f"{options.out} is not an empty folder: name a new one")

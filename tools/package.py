@@ -70,10 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make what the arguments ask for; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flavour", choices=(*FLAVOURS, "both"), default="both", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("dist/map"), metavar="DIR",
-                        help="folder for the contexts, in cpu/ and sdk/ of it (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--tag", type=_tag, default=f"acuity:{__version__}", metavar="NAME:TAG",
-                        help="of the images; -cpu or -sdk is added (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("dist/map"),
+        metavar="DIR",
+        help="folder for the contexts, in cpu/ and sdk/ of it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tag",
+        type=_tag,
+        default=f"acuity:{__version__}",
+        metavar="NAME:TAG",
+        help="of the images; -cpu or -sdk is added (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     console = Console()
     try:

@@ -79,10 +79,25 @@ def write_sdk_context(repository: Path, context: Path, revision: Revision, tag: 
         copy_documents(repository, stage / "docs")
         (stage / "app" / "requirements.txt").write_text(pins(_lock()), encoding="utf-8")
         shutil.copyfile(repository / "app.yaml", stage / "app.yaml")
-        arguments = ["monai-deploy", "package", str(stage / "app" / "app.py"), "--sdk", "monai-deploy",
-                     "--platform", "x86_64", "--config", str(stage / "app.yaml"), "--docs", str(stage / "docs"),
-                     "--source", str(PACKAGING / "artifacts.json"), "--build-cache", str(stage / "cache"),
-                     "--tag", tag]  # fmt: skip
+        arguments = [
+            "monai-deploy",
+            "package",
+            str(stage / "app" / "app.py"),
+            "--sdk",
+            "monai-deploy",
+            "--platform",
+            "x86_64",
+            "--config",
+            str(stage / "app.yaml"),
+            "--docs",
+            str(stage / "docs"),
+            "--source",
+            str(PACKAGING / "artifacts.json"),
+            "--build-cache",
+            str(stage / "cache"),
+            "--tag",
+            tag,
+        ]
         logging.getLogger("packager").setLevel(logging.WARNING)
         options = parse_args(arguments)
         options.models = stage / "models"  # not by --models, whose check of a folder leaves it open

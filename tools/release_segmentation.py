@@ -57,9 +57,11 @@ def assembled(network: CoarseToFine, weights: Seq[str]) -> State:
             files.setdefault(part, []).append(file)
     for part, given in files.items():
         if part not in _parts(network) or len(given) != 1:
-            raise DataError(f"Weights of {part} are given {len(given)} times.",
-                            rule="Each part of configs/inference.json's network_def is given once.",
-                            remedy=f"The parts are {', '.join(_parts(network))}.")  # fmt: skip
+            raise DataError(
+                f"Weights of {part} are given {len(given)} times.",
+                rule="Each part of configs/inference.json's network_def is given once.",
+                remedy=f"The parts are {', '.join(_parts(network))}.",
+            )
         _load_mean(network, part, given[0].split("+"))
     return {name: value.clone() for name, value in network.state_dict().items()}
 
@@ -133,8 +135,9 @@ def _labels(network: CoarseToFine, case: PreparedCase, postprocessing: Postproce
 def main(arguments: Seq[str] | None = None) -> int:
     """Read the command line and release; the exit code is 0, or the error's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="[PART=]FILE[+FILE]",
-                        help="best.pt of trainings")  # fmt: skip
+    parser.add_argument(
+        "--weights", nargs="+", required=True, metavar="[PART=]FILE[+FILE]", help="best.pt of trainings"
+    )
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle's folder")
     parser.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder with the validation cases")
     options = parser.parse_args(arguments)

@@ -143,30 +143,54 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
     begun = "random weights, begun as interpolation where the network can be (`acuity.networks.initialization`)"
     needs = licence = ""
     if start is not None:
-        begun = (f"the published weights `{start['file']}` (natural images; format: {start['format']}; SHA-256 "
-                 f"`{start['sha256']}`), folded to one channel where they had three")  # fmt: skip
+        begun = (
+            f"the published weights `{start['file']}` (natural images; format: {start['format']}; SHA-256 "
+            f"`{start['sha256']}`), folded to one channel where they had three"
+        )
         needs += f" Training starts from `{start['file']}` in `$ACUITY_DATA/weights`, or `--initial_weights FILE`."
         licence += f" The weights that training started from are under the MIT licence: see `{license_name}`."
     if recipe.ranker is not None:
         needs += " Training needs the ranker's weights, of `acuity train ranker`: `--ranker_weights FILE`."
-    rounds = "" if len(training.rounds) == 1 else (
-        f" The pixel stage was trained in {len(training.rounds)} rounds, each from the weights of the one before and "
-        "with its rate falling along half a cosine; `configs/train.json` has their iterations in one.")  # fmt: skip
+    rounds = (
+        ""
+        if len(training.rounds) == 1
+        else (
+            f" The pixel stage was trained in {len(training.rounds)} rounds, each from the weights of the one before and "
+            "with its rate falling along half a cosine; `configs/train.json` has their iterations in one."
+        )
+    )
     weights = {name.replace("_", " "): weight for name, weight in vars(recipe.weights).items() if weight}
     return Template((TEMPLATE / "docs" / "README.md").read_text()).substitute(
-        title=method.title, method=method.name, bundle=PREFIX + method.name, version=version,
-        citation=method.citation, notes=method.notes, figures=figures, start=begun, needs=needs, licence=licence,
-        network=target, size="".join(f", {key} {value}" for key, value in sizes.items()),
+        title=method.title,
+        method=method.name,
+        bundle=PREFIX + method.name,
+        version=version,
+        citation=method.citation,
+        notes=method.notes,
+        figures=figures,
+        start=begun,
+        needs=needs,
+        licence=licence,
+        network=target,
+        size="".join(f", {key} {value}" for key, value in sizes.items()),
         parameters=f"{sum(p.numel() for p in recipe.generator.parameters()):,}",
         degradation=" ".join(str(inspect.getdoc(recipe.degradation)).replace("``", "`").split()),
         losses=", ".join(f"{name} {weight:g}" for name, weight in weights.items()),
-        gan=recipe.adversarial.replace("_", " "), perceptual=settings["perceptual"] or "none",
-        pixel_iterations=_iterations(*training.rounds), adversarial_iterations=settings["iterations"], rounds=rounds,
-        share=f"{settings['adversarial_share']:g}", rest=f"{1 - settings['adversarial_share']:g}",
-        pixel_rate=f"{recipe.pixel_learning_rate:g}", rate=f"{recipe.learning_rate:g}", patch=settings["patch"],
-        batch=settings["batch"] * settings["processes"], ema=settings["ema"], seed=settings["seed"],
+        gan=recipe.adversarial.replace("_", " "),
+        perceptual=settings["perceptual"] or "none",
+        pixel_iterations=_iterations(*training.rounds),
+        adversarial_iterations=settings["iterations"],
+        rounds=rounds,
+        share=f"{settings['adversarial_share']:g}",
+        rest=f"{1 - settings['adversarial_share']:g}",
+        pixel_rate=f"{recipe.pixel_learning_rate:g}",
+        rate=f"{recipe.learning_rate:g}",
+        patch=settings["patch"],
+        batch=settings["batch"] * settings["processes"],
+        ema=settings["ema"],
+        seed=settings["seed"],
         torch=settings["torch"],
-    )  # fmt: skip
+    )
 
 
 def _iterations(*stages: Config) -> str:
@@ -174,7 +198,13 @@ def _iterations(*stages: Config) -> str:
 
 
 def release(
-    name: str, *, runs: Path, scores: Path | None, bundles: Path, version: str, recipes: Path = RECIPES,
+    name: str,
+    *,
+    runs: Path,
+    scores: Path | None,
+    bundles: Path,
+    version: str,
+    recipes: Path = RECIPES,
     earlier: Seq[Path] = (),
 ) -> Path:
     """Make or remake the bundle of a method; all is checked before anything is written.
@@ -207,9 +237,11 @@ def release(
     old = folder / "configs" / "metadata.json"
     changelog = json.loads(old.read_text())["changelog"] if old.is_file() else {}
     configs = {
-        "inference": inference_config(method), "train": train_config(method, training),
-        "evaluate": evaluate_config(method), "metadata": metadata(method, training, version, changelog),
-    }  # fmt: skip
+        "inference": inference_config(method),
+        "train": train_config(method, training),
+        "evaluate": evaluate_config(method),
+        "metadata": metadata(method, training, version, changelog),
+    }
     text = card(method, training, recipe, version, read_figures(scores, name, training.sha256))
 
     for part in ("configs", "models", "docs"):
@@ -243,10 +275,20 @@ def main(arguments: Seq[str] | None = None) -> int:
     """Read the command line and release; the exit code is 0, or the error's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True, metavar="FOLDER", help="output of `acuity train sr`")
-    parser.add_argument("--earlier", type=Path, nargs="+", default=[], metavar="FOLDER",
-                        help="outputs from whose pixel stages those of --runs went on")
-    parser.add_argument("--scores", type=Path, metavar="FOLDER",
-                        help=f"of {' and '.join(DATASETS)}, each an output of `acuity evaluate sr`")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="outputs from whose pixel stages those of --runs went on",
+    )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FOLDER",
+        help=f"of {' and '.join(DATASETS)}, each an output of `acuity evaluate sr`",
+    )
     parser.add_argument("--bundles", type=Path, required=True, metavar="FOLDER", help="where the bundles are")
     parser.add_argument("--version", type=_version, required=True, help="of the release, such as 0.1.0")
     parser.add_argument("--method", action="append", metavar="NAME", help="may be repeated (default: all recipes)")
@@ -254,8 +296,17 @@ def main(arguments: Seq[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for name in options.method or recipe_names(options.recipes):
-            print(release(name, runs=options.runs, scores=options.scores, bundles=options.bundles,
-                          version=options.version, recipes=options.recipes, earlier=options.earlier))  # fmt: skip
+            print(
+                release(
+                    name,
+                    runs=options.runs,
+                    scores=options.scores,
+                    bundles=options.bundles,
+                    version=options.version,
+                    recipes=options.recipes,
+                    earlier=options.earlier,
+                )
+            )
     except AcuityError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -59,8 +59,10 @@ def read_figures(scores: Path | None, method: str, sha256: str) -> str:
             f"by {settings['degradation']['name']} shrinking; difference to {BASELINE} (mean over the cases and its "
             f"95 % interval): {', '.join(_difference(measured, method, metric) for metric in METRICS)}."
         )
-    definition = ("Means over slices; the data range is the 99.9th percentile of a volume's positive values; of the "
-                  "perceptual distance less is better.")  # fmt: skip
+    definition = (
+        "Means over slices; the data range is the 99.9th percentile of a volume's positive values; of the "
+        "perceptual distance less is better."
+    )
     return "\n".join([*lines, "", definition, *sentences])
 
 

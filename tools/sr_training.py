@@ -89,12 +89,16 @@ def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = 
     rounds = _pixel_rounds(runs / stage, [folder / stage for folder in earlier])
     for pixel, key in product(rounds, ("batch", "patch", "processes", "seed", "ema")):
         if pixel[key] != adversarial[key]:
-            raise _unfit(f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
-                         "All share their settings but the iterations.")
+            raise _unfit(
+                f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
+                "All share their settings but the iterations.",
+            )
     start = adversarial["initial_weights"]
     if start is not None and start["sha256"] != file_sha256(required_file(runs / stage / BEST)):
-        raise _unfit(f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
-                     "The second stage starts from the result of the first.")  # fmt: skip
+        raise _unfit(
+            f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
+            "The second stage starts from the result of the first.",
+        )
     if weights.stat().st_size > LARGEST:
         raise _unfit(f"{weights} has {weights.stat().st_size} bytes.", f"A bundle's weights have at most {LARGEST}.")
     state = torch.load(weights, map_location="cpu", weights_only=True)
@@ -103,8 +107,10 @@ def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = 
     try:
         recipe.generator.load_state_dict(state)
     except RuntimeError as error:
-        raise _unfit(f"{weights} does not fit the generator of {method}.",
-                     "A bundle's network is the recipe's in its compact size.") from error  # fmt: skip
+        raise _unfit(
+            f"{weights} does not fit the generator of {method}.",
+            "A bundle's network is the recipe's in its compact size.",
+        ) from error
     return Training(rounds, adversarial, weights)
 
 
@@ -135,8 +141,10 @@ def _settings(folder: Path, stage: str) -> Config:
     if checkpoint.is_file():
         done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["iteration"]
     if settings["stage"] != stage or done != settings["iterations"]:
-        raise _unfit(f"{folder} holds {done} of {settings['iterations']} iterations of stage {settings['stage']}.",
-                     f"A release needs the whole {stage} stage.")  # fmt: skip
+        raise _unfit(
+            f"{folder} holds {done} of {settings['iterations']} iterations of stage {settings['stage']}.",
+            f"A release needs the whole {stage} stage.",
+        )
     return settings
 
 

@@ -44,8 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workbench", description=str(__doc__).partition(": ")[2])
     parser.add_argument("command", choices=("up", "down", "status"))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the names of workbench/settings.py")
-    parser.add_argument("--state", type=Path, metavar="DIR",
-                        help="archive, models, token and logs (default: ~/.local/share/acuity/workbench)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="archive, models, token and logs (default: ~/.local/share/acuity/workbench)",
+    )
     parser.add_argument("--cache", type=Path, metavar="DIR", help="the viewer (default: ~/.cache/acuity)")
     parser.add_argument("--host", help="address that the gateway listens on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="of the gateway, which browsers open (default: 8470)")

@@ -76,9 +76,16 @@ def check(method: str, path: str, query: bytes) -> bool:
     if match is None:
         raise not_allowed(f"A {method} request to a DICOMweb path of another form.")
     if not all(map(is_uid, match.groups())):
-        raise bad_value("A DICOMweb path with something else in the place of a UID.",
-                        "A UID is digits and dots, 64 characters at most (PS3.5 section 9.1).")  # fmt: skip
+        raise bad_value(
+            "A DICOMweb path with something else in the place of a UID.",
+            "A UID is digits and dots, 64 characters at most (PS3.5 section 9.1).",
+        )
     if len(query) > _MOST_QUERY:
-        raise Refusal(414, "too-long", f"A query of {len(query)} bytes.", rule=f"{_MOST_QUERY} bytes are the most.",
-                      remedy="Ask for fewer studies at once.")  # fmt: skip
+        raise Refusal(
+            414,
+            "too-long",
+            f"A query of {len(query)} bytes.",
+            rule=f"{_MOST_QUERY} bytes are the most.",
+            remedy="Ask for fewer studies at once.",
+        )
     return method == "POST"

@@ -15,13 +15,37 @@ from workbench.refusal import Refusal
 
 # What the gateway decides itself, credentials, and what holds for one connection only (RFC 9110 section 7.6.1).
 _OURS = {
-    "authorization", "connection", "content-length", "content-type", "cookie", "forwarded", "host", "keep-alive",
-    "origin", "proxy-authenticate", "proxy-authorization", "proxy-connection", "referer", "te", "trailer",
-    "transfer-encoding", "upgrade", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
-}  # fmt: skip
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+}
 _KEPT = {
-    "content-type", "content-encoding", "content-disposition", "content-length", "etag", "last-modified", "warning",
-}  # fmt: skip
+    "content-type",
+    "content-encoding",
+    "content-disposition",
+    "content-length",
+    "etag",
+    "last-modified",
+    "warning",
+}
 
 
 class Server:
@@ -68,17 +92,26 @@ class Server:
         try:
             answer = await self._client.send(outgoing, stream=True)
         except httpx.TimeoutException as error:
-            raise Refusal(504, "no-answer", f"{self.name} does not answer in time.", rule="It must, to be of use.",
-                          remedy="Look into its log; `python -m workbench status` says where.") from error  # fmt: skip
+            raise Refusal(
+                504,
+                "no-answer",
+                f"{self.name} does not answer in time.",
+                rule="It must, to be of use.",
+                remedy="Look into its log; `python -m workbench status` says where.",
+            ) from error
         except httpx.HTTPError as error:
             raise self._unreachable() from error
         if answer.is_redirect:
             await answer.aclose()
-            raise Refusal(502, "redirect", f"{self.name} sends the request elsewhere.",
-                          rule="What passes the gateway is answered behind it.", remedy="Report this.")  # fmt: skip
+            raise Refusal(
+                502,
+                "redirect",
+                f"{self.name} sends the request elsewhere.",
+                rule="What passes the gateway is answered behind it.",
+                remedy="Report this.",
+            )
         kept = {k: v for k, v in answer.headers.items() if k in _KEPT}
         return StreamingResponse(_stream(answer), answer.status_code, {**kept, "cache-control": "no-store"})
-
 
     async def read(self, path: str, query: bytes, accept: str) -> bytes:
         """What the server holds at a path, for the gateway's own use, whole.
@@ -95,19 +128,30 @@ class Server:
         except httpx.HTTPError as error:
             raise self._unreachable() from error
         if answer.status_code != 200:
-            raise Refusal(502 if answer.status_code >= 500 else 404, "not-there", f"{self.name} does not have it.",
-                          rule="What is asked for must be there.", remedy="Read the study again.")  # fmt: skip
+            raise Refusal(
+                502 if answer.status_code >= 500 else 404,
+                "not-there",
+                f"{self.name} does not have it.",
+                rule="What is asked for must be there.",
+                remedy="Read the study again.",
+            )
         return answer.content
 
     def _unreachable(self) -> Refusal:
-        return Refusal(502, "unreachable", f"{self.name} cannot be reached.", rule="It must run.",
-                       remedy="Start the workbench again: python -m workbench up")  # fmt: skip
+        return Refusal(
+            502,
+            "unreachable",
+            f"{self.name} cannot be reached.",
+            rule="It must run.",
+            remedy="Start the workbench again: python -m workbench up",
+        )
 
 
 def make_client() -> httpx.AsyncClient:
     """A client that opens a connection for each request: Orthanc closes idle ones without a word."""
-    return httpx.AsyncClient(limits=httpx.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False,
-                             follow_redirects=False)  # fmt: skip
+    return httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False, follow_redirects=False
+    )
 
 
 async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:

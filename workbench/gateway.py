@@ -34,8 +34,14 @@ from workbench.viewer import Viewer
 
 _KIB, _MIB = 1 << 10, 1 << 20
 # Most bytes of a body: a segmentation of 512 x 512 x 400 voxels takes 39 MiB, a volume of as many in floats 400.
-_LIMITS = {"/": 64 * _KIB, "/dicom-web/": 128 * _MIB, "/monai/": 64 * _KIB, "/monai/infer/": 512 * _MIB,
-           "/monai/datastore/": 512 * _MIB, "/monai/session/": 512 * _MIB}  # fmt: skip
+_LIMITS = {
+    "/": 64 * _KIB,
+    "/dicom-web/": 128 * _MIB,
+    "/monai/": 64 * _KIB,
+    "/monai/infer/": 512 * _MIB,
+    "/monai/datastore/": 512 * _MIB,
+    "/monai/session/": 512 * _MIB,
+}
 _MOST_PARAMETERS = _MIB  # bytes of JSON in a form
 _ORTHANC_S, _LABEL_S = 300.0, 3600.0  # a study is super-resolved and segmented in minutes on a small computer
 _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -93,9 +99,14 @@ def create_app(settings: GatewaySettings, client: httpx.AsyncClient | None = Non
         ],
         middleware=[
             Middleware(
-                Guard, public_url=public, verifier=verifier, sessions=sessions, cookie=cookie,
-                open_paths=OPEN_PATHS | {"/health"}, limits=_LIMITS,
-            ),  # fmt: skip
+                Guard,
+                public_url=public,
+                verifier=verifier,
+                sessions=sessions,
+                cookie=cookie,
+                open_paths=OPEN_PATHS | {"/health"},
+                limits=_LIMITS,
+            ),
         ],
         exception_handlers={Refusal: answer, HTTPException: _http_error, Exception: _failure},
         lifespan=lifespan,
@@ -127,8 +138,9 @@ async def _label(label: Server, request: Request) -> Response:
         return await label.forward(request, path, query, content=parameters, kind="application/json")
     async with AsyncExitStack() as closing:
         if request.headers.get("content-type", "").startswith(("multipart/form-data", "application/x-www-form")):
-            form = await closing.enter_async_context(request.form(max_files=1, max_fields=8,
-                                                                  max_part_size=_MOST_PARAMETERS))  # fmt: skip
+            form = await closing.enter_async_context(
+                request.form(max_files=1, max_fields=8, max_part_size=_MOST_PARAMETERS)
+            )
         else:
             raise bad_value("A body of another type.", "This call takes a form (multipart/form-data).")
         data, files = _form(call, form.multi_items(), request)
@@ -149,8 +161,9 @@ def _form(call: label_rules.Call, items: list[tuple[str, Any]], request: Request
         elif isinstance(value, str) and name in call.numbers and value.isdigit() and len(value) < 10:
             data[name] = value
         elif name != "client_id":  # MONAI Label's client sends it along with a session; nothing reads it
-            raise bad_value("A field that this call does not have.",
-                            f"It has: {', '.join(('params', *call.files, *call.numbers))}.")  # fmt: skip
+            raise bad_value(
+                "A field that this call does not have.", f"It has: {', '.join(('params', *call.files, *call.numbers))}."
+            )
     return data, files
 
 

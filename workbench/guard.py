@@ -97,8 +97,13 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         if headers.get("host") != self._host:
-            raise Refusal(421, "other-host", "A request for another host.", rule=f"The gateway's host is {self._host}.",
-                          remedy="Open that address, or set `public_url` in the configuration.")  # fmt: skip
+            raise Refusal(
+                421,
+                "other-host",
+                "A request for another host.",
+                rule=f"The gateway's host is {self._host}.",
+                remedy="Open that address, or set `public_url` in the configuration.",
+            )
 
     async def _identify(self, headers: Headers, scope: Scope) -> Identity | None:
         """Whom the request's credential stands for: a bearer token, else the session of a browser."""
@@ -108,9 +113,13 @@ class Guard:
         identity = self._sessions.find(self.session_cookie(headers))
         # A browser sends the cookie by itself, also for a page of another port of this host (SameSite knows no ports).
         if identity is not None and scope["method"] not in _SAFE and headers.get("origin") != self._origin:
-            raise Refusal(403, "other-origin", "A change that another site's page asks for.",
-                          rule=f"Changes by a session come from {self._origin}.",
-                          remedy="Use the viewer, or a bearer token.")  # fmt: skip
+            raise Refusal(
+                403,
+                "other-origin",
+                "A change that another site's page asks for.",
+                rule=f"Changes by a session come from {self._origin}.",
+                remedy="Use the viewer, or a bearer token.",
+            )
         return identity
 
     def session_cookie(self, headers: Headers) -> str:
@@ -125,9 +134,13 @@ class Guard:
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             await RedirectResponse("/login", 303, {"cache-control": "no-store"})(scope, receive, send)
             return
-        raise Refusal(401, "no-identity", "A request without a valid token or session.",
-                      rule="The workbench serves those who are logged in.",
-                      remedy="Open /login, or send `Authorization: Bearer TOKEN`.")  # fmt: skip
+        raise Refusal(
+            401,
+            "no-identity",
+            "A request without a valid token or session.",
+            rule="The workbench serves those who are logged in.",
+            remedy="Open /login, or send `Authorization: Bearer TOKEN`.",
+        )
 
     def _limit(self, path: str) -> int:
         return self._limits[max((p for p in self._limits if path.startswith(p)), key=len)]
@@ -155,8 +168,13 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "too-large", "A request with a body that is too large.", rule=f"{limit} bytes are the most.",
-                   remedy="Send less at once.")  # fmt: skip
+    return Refusal(
+        413,
+        "too-large",
+        "A request with a body that is too large.",
+        rule=f"{limit} bytes are the most.",
+        remedy="Send less at once.",
+    )
 
 
 def _note(scope: Scope, identity: Identity | None, status: int) -> None:

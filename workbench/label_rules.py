@@ -25,8 +25,19 @@ _WHAT = "a name of letters, digits, '_', '-' and '.', without '..', 128 characte
 
 # The keys that say which case, model or method is meant, and who asks: the address and the credential say so, checked;
 # JSON would override them.
-_RESERVED = {"image", "image_id", "images", "label_file", "model", "method", "session", "session_id", "strategy",
-             "output", "user"}  # fmt: skip
+_RESERVED = {
+    "image",
+    "image_id",
+    "images",
+    "label_file",
+    "model",
+    "method",
+    "session",
+    "session_id",
+    "strategy",
+    "output",
+    "user",
+}
 _MOST_DEPTH = 6
 SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")  # of volumes that viewers send
 
@@ -53,8 +64,13 @@ CALLS = (
     Call("POST", _path("activelearning/{name}"), body="json"),
     Call("GET", _path("infer/")),
     Call("DELETE", _path("infer/")),
-    Call("POST", _path("infer/{name}"), body="form", files=("label",),
-         query={"image": _NAME, "session_id": _SESSION, "output": re.compile("image|json|all")}),
+    Call(
+        "POST",
+        _path("infer/{name}"),
+        body="form",
+        files=("label",),
+        query={"image": _NAME, "session_id": _SESSION, "output": re.compile("image|json|all")},
+    ),
     Call("GET", _path("datastore/"), query={"output": re.compile("all|stats")}),
     Call("PUT", _path("datastore/"), query={"image": _NAME}, required=("image",), body="form", files=("file",)),
     Call("PUT", _path("datastore/image"), query={"image": _NAME}, required=("image",), body="form", files=("file",)),
@@ -64,15 +80,21 @@ CALLS = (
     Call("GET", _path("datastore/label"), query={"label": _NAME, "tag": _NAME}, required=("label", "tag")),
     Call("HEAD", _path("datastore/label"), query={"image": _NAME, "tag": _NAME}, required=("image", "tag")),
     Call("GET", _path("datastore/label/info"), query={"label": _NAME, "tag": _NAME}, required=("label", "tag")),
-    Call("PUT", _path("datastore/label"), query={"image": _NAME, "tag": _CORRECTED}, required=("image",),
-         body="form", files=("label",)),
+    Call(
+        "PUT",
+        _path("datastore/label"),
+        query={"image": _NAME, "tag": _CORRECTED},
+        required=("image",),
+        body="form",
+        files=("label",),
+    ),
     Call("PUT", _path("session/"), body="form", files=("files",), numbers=("expiry",)),
     Call("GET", _path("session/{session}")),
     Call("DELETE", _path("session/{session}")),
     Call("GET", _path("train/"), query={"all": _FLAG, "check_if_running": _FLAG}),
     Call("POST", _path("train/{name}"), query={"enqueue": _FLAG}, body="json"),
     Call("DELETE", _path("train/")),
-)  # fmt: skip
+)
 
 
 def find(method: str, path: str, query: list[tuple[str, str]]) -> Call:

@@ -43,12 +43,19 @@ class Workbench:
         self._ledger = Ledger(settings.state / "processes.json")
         s, public = settings, urlsplit(settings.url)
         own = f"{'https' if s.certificate else 'http'}://{_reachable(s.host)}:{s.port}/health"
-        self._orthanc = _Server("Orthanc", s.orthanc_port, "--orthanc-port", _ORTHANC_S,
-                                lambda: services.answers(f"{s.dicomweb}/studies?limit=1"))  # fmt: skip
-        self._label = _Server("MONAI Label", s.label_port, "--label-port", _LABEL_S,
-                              lambda: services.answers(f"{s.label}/info/"))  # fmt: skip
-        self._gateway = _Server("Gateway", s.port, "--port", _GATEWAY_S,
-                                lambda: services.answers(own, {"host": public.netloc}))  # fmt: skip
+        self._orthanc = _Server(
+            "Orthanc",
+            s.orthanc_port,
+            "--orthanc-port",
+            _ORTHANC_S,
+            lambda: services.answers(f"{s.dicomweb}/studies?limit=1"),
+        )
+        self._label = _Server(
+            "MONAI Label", s.label_port, "--label-port", _LABEL_S, lambda: services.answers(f"{s.label}/info/")
+        )
+        self._gateway = _Server(
+            "Gateway", s.port, "--port", _GATEWAY_S, lambda: services.answers(own, {"host": public.netloc})
+        )
         self._servers = (self._orthanc, self._label, self._gateway)
 
     def up(self, say: Callable[[str], None]) -> str:
@@ -132,9 +139,22 @@ class Workbench:
 
     def _label_command(self) -> list[str]:
         s = self._settings
-        return [sys.executable, "-m", "label.server", "--studies", s.dicomweb, "--port", str(s.label_port),
-                "--bundles", str(s.bundles), "--models", str(s.state / "models"), "--cache", str(s.state / "cases"),
-                "--verbose"]  # fmt: skip
+        return [
+            sys.executable,
+            "-m",
+            "label.server",
+            "--studies",
+            s.dicomweb,
+            "--port",
+            str(s.label_port),
+            "--bundles",
+            str(s.bundles),
+            "--models",
+            str(s.state / "models"),
+            "--cache",
+            str(s.state / "cases"),
+            "--verbose",
+        ]
 
     def _start(self, server: _Server, command: list[str]) -> None:
         process = services.start(server.name, command, server.port, self._log(server))

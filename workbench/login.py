@@ -16,13 +16,24 @@ from workbench.refusal import Refusal, bad_value
 
 _PAGES = Path(__file__).resolve().parent / "pages"
 _NOT_KEPT = {"cache-control": "no-store"}
-_POLICY = {"content-security-policy": "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; "
-                                      "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"}  # fmt: skip
+_POLICY = {
+    "content-security-policy": "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
 # A page of ours that leads on: after a redirect from the provider a browser would not send a SameSite=Strict cookie.
 _ONWARD = '<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>Acuity</title>'
 
-OPEN_PATHS = frozenset({"/login", "/login/login.js", "/login/login.css", "/login/callback",
-                        "/monai/auth/", "/monai/auth/token", "/monai/auth/token/valid"})  # fmt: skip
+OPEN_PATHS = frozenset(
+    {
+        "/login",
+        "/login/login.js",
+        "/login/login.css",
+        "/login/callback",
+        "/monai/auth/",
+        "/monai/auth/token",
+        "/monai/auth/token/valid",
+    }
+)
 
 
 class Login:
@@ -60,15 +71,27 @@ class Login:
         address, state = await self._verifier.begin(self._callback)
         response = RedirectResponse(address, 303, _NOT_KEPT)
         # Lax: it must come along from the provider's page.
-        response.set_cookie(f"{self._cookie}-login", state, max_age=600, path="/login", secure=self._secure,
-                            httponly=True, samesite="lax")  # fmt: skip
+        response.set_cookie(
+            f"{self._cookie}-login",
+            state,
+            max_age=600,
+            path="/login",
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
+        )
         return response
 
     async def with_token(self, request: Request) -> Response:
         """A session for the token that the login page sends as the body."""
         if request.headers.get("origin") != self._origin:
-            raise Refusal(403, "other-origin", "A login that another site's page asks for.",
-                          rule="Logins come from the workbench's own page.", remedy="Open /login.")  # fmt: skip
+            raise Refusal(
+                403,
+                "other-origin",
+                "A login that another site's page asks for.",
+                rule="Logins come from the workbench's own page.",
+                remedy="Open /login.",
+            )
         identity = await self._verifier.identify((await request.body()).decode("utf-8", "replace").strip())
         if identity is None:
             raise _wrong()
@@ -78,8 +101,10 @@ class Login:
         """Where the identity provider sends the browser back to."""
         state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
         bound = request.cookies.get(f"{self._cookie}-login", "")
-        if not isinstance(self._verifier, OidcVerifier) or not state or not hmac.compare_digest(
-            state.encode(), bound.encode()
+        if (
+            not isinstance(self._verifier, OidcVerifier)
+            or not state
+            or not hmac.compare_digest(state.encode(), bound.encode())
         ):
             raise _wrong()
         identity = await self._verifier.complete(state, code, self._callback) if code else None
@@ -115,8 +140,9 @@ class Login:
 
 async def _page_file(request: Request) -> Response:
     if f"/login/{request.path_params['file']}" not in OPEN_PATHS:
-        raise Refusal(404, "not-allowed", "A file that the login page does not have.", rule="It has two.",
-                      remedy="Open /login.")  # fmt: skip
+        raise Refusal(
+            404, "not-allowed", "A file that the login page does not have.", rule="It has two.", remedy="Open /login."
+        )
     return FileResponse(_PAGES / request.path_params["file"])
 
 
@@ -131,7 +157,10 @@ async def _token_valid(request: Request) -> Response:
 
 
 def _wrong() -> Refusal:
-    return Refusal(401, "wrong-credential", "A login that is not valid.",
-                   rule="It needs the workbench's token, or an account that may use the workbench.",
-                   remedy="Take the token from the file that `python -m workbench up` names, or log in again.",
-                   )  # fmt: skip
+    return Refusal(
+        401,
+        "wrong-credential",
+        "A login that is not valid.",
+        rule="It needs the workbench's token, or an account that may use the workbench.",
+        remedy="Take the token from the file that `python -m workbench up` names, or log in again.",
+    )

@@ -82,11 +82,18 @@ class OidcVerifier:
         state, flow = secrets.token_urlsafe(32), _Flow(secrets.token_urlsafe(32), secrets.token_urlsafe(64), now)
         self._flows[state] = flow
         challenge = base64.urlsafe_b64encode(hashlib.sha256(flow.verifier.encode()).digest()).rstrip(b"=").decode()
-        query = urlencode({
-            "response_type": "code", "client_id": self._settings.client_id, "redirect_uri": redirect_uri,
-            "scope": self._settings.scope, "state": state, "nonce": flow.nonce,
-            "code_challenge": challenge, "code_challenge_method": "S256",
-        })  # fmt: skip
+        query = urlencode(
+            {
+                "response_type": "code",
+                "client_id": self._settings.client_id,
+                "redirect_uri": redirect_uri,
+                "scope": self._settings.scope,
+                "state": state,
+                "nonce": flow.nonce,
+                "code_challenge": challenge,
+                "code_challenge_method": "S256",
+            }
+        )
         return f"{document['authorization_endpoint']}?{query}", state
 
     async def complete(self, state: str, code: str, redirect_uri: str) -> Identity | None:
@@ -96,9 +103,12 @@ class OidcVerifier:
             return None
         document = await self._discover()
         form = {
-            "grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri,
-            "client_id": self._settings.client_id, "code_verifier": flow.verifier,
-        }  # fmt: skip
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "client_id": self._settings.client_id,
+            "code_verifier": flow.verifier,
+        }
         if self._settings.client_secret:
             form["client_secret"] = self._settings.client_secret
         try:
@@ -114,9 +124,14 @@ class OidcVerifier:
             if key is None:
                 return None
             claims = jwt.decode(
-                token, key, algorithms=_ALGORITHMS, audience=audience, issuer=self._settings.issuer, leeway=_LEEWAY_S,
+                token,
+                key,
+                algorithms=_ALGORITHMS,
+                audience=audience,
+                issuer=self._settings.issuer,
+                leeway=_LEEWAY_S,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": False},
-            )  # fmt: skip
+            )
         except jwt.PyJWTError:
             return None
         if nonce is not None and not secrets.compare_digest(str(claims.get("nonce", "")), nonce):
@@ -144,9 +159,13 @@ class OidcVerifier:
             ends = [str(document.get(k)) for k in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
             secure = self._settings.issuer.startswith("http://") or all(e.startswith("https://") for e in ends)
             if document.get("issuer") != self._settings.issuer or "None" in ends or not secure:
-                raise Refusal(502, "identity-provider", "The identity provider's discovery document is another's.",
-                              rule="It names the configured issuer and its end points, all by https.",
-                              remedy="Correct `oidc.issuer` in the workbench's configuration.")  # fmt: skip
+                raise Refusal(
+                    502,
+                    "identity-provider",
+                    "The identity provider's discovery document is another's.",
+                    rule="It names the configured issuer and its end points, all by https.",
+                    remedy="Correct `oidc.issuer` in the workbench's configuration.",
+                )
             self._document = document
         return self._document
 
@@ -161,8 +180,13 @@ class OidcVerifier:
 
 
 def _unreachable() -> Refusal:
-    return Refusal(502, "identity-provider", "The identity provider does not answer.", rule="It tells who may enter.",
-                   remedy="Try again; if it stays so, ask those who run it.")  # fmt: skip
+    return Refusal(
+        502,
+        "identity-provider",
+        "The identity provider does not answer.",
+        rule="It tells who may enter.",
+        remedy="Try again; if it stays so, ask those who run it.",
+    )
 
 
 def _has(claim: Any, value: str | None) -> bool:

@@ -101,8 +101,13 @@ def split(body: bytes) -> list[bytes] | None:
             return None
         pixels = np.reshape(ds.pixel_array, (int(ds.get("NumberOfFrames", 1)), -1))
     except (AttributeError, ImproperBodyPartContentException, InvalidDicomError, ValueError) as error:
-        raise Refusal(502, "bad-answer", "The archive sent no segmentation.", rule="It has stored one.",
-                      remedy="Look into its log.") from error  # fmt: skip
+        raise Refusal(
+            502,
+            "bad-answer",
+            "The archive sent no segmentation.",
+            rule="It has stored one.",
+            remedy="Look into its log.",
+        ) from error
     return [frame.tobytes() for frame in np.packbits(pixels, axis=1, bitorder="little")]
 
 

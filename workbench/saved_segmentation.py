@@ -96,5 +96,6 @@ def _encoded(ds: Dataset) -> bytes:
 
 
 def _unfit(found: str, rule: str, *, status: int = 422) -> Refusal:
-    return Refusal(status, "not-stored", found, rule=rule,
-                   remedy="Correct the segmentation in the viewer and save it again.")  # fmt: skip
+    return Refusal(
+        status, "not-stored", found, rule=rule, remedy="Correct the segmentation in the viewer and save it again."
+    )

@@ -39,9 +39,16 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("workbench").setLevel(logging.INFO)
     # No access log: addresses hold the ids of studies. A proxy's headers count for nothing: `public_url` is known.
-    uvicorn.run(create_app(GatewaySettings(**gateway)), **content["listen"], access_log=False,
-                log_config=None, proxy_headers=False, server_header=False, ws="none",
-                timeout_graceful_shutdown=10)  # fmt: skip
+    uvicorn.run(
+        create_app(GatewaySettings(**gateway)),
+        **content["listen"],
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=10,
+    )
 
 
 if __name__ == "__main__":

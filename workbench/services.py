@@ -90,9 +90,16 @@ def start(name: str, command: list[str], port: int, log: Path) -> Process:
     if log.exists() and log.stat().st_size > _MOST_LOG:
         os.replace(log, log.with_suffix(".log.1"))
     with log.open("ab") as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                 env={**os.environ, "PYTHONPATH": paths}, cwd=log.parent, start_new_session=True,
-                                 umask=0o077)  # fmt: skip
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": paths},
+            cwd=log.parent,
+            start_new_session=True,
+            umask=0o077,
+        )
     process = Process(name, child.pid, psutil.Process(child.pid).create_time(), port)
     child.returncode = 0  # it outlives this program, which does not wait for it
     return process
@@ -112,11 +119,12 @@ def wait_for(process: Process, healthy: Callable[[], bool], seconds: float, log:
         if ended or time.monotonic() > end:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
             raise WorkbenchError(
-                f"{process.name} ended while it started." if ended else
-                f"{process.name} did not answer on port {process.port} within {seconds:.0f} s.",
+                f"{process.name} ended while it started."
+                if ended
+                else f"{process.name} did not answer on port {process.port} within {seconds:.0f} s.",
                 rule="Every server of the workbench must run.",
                 remedy=f"Look into its log, {log}. It ends with:\n{tail}",
-            )  # fmt: skip
+            )
         time.sleep(_PATIENCE_S)
 
 

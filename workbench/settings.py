@@ -79,12 +79,23 @@ def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
     WorkbenchError
         For a file that cannot be read, a name or value that is not valid, and what would be unsafe.
     """
-    values: dict[str, Any] = {"state": _xdg("XDG_DATA_HOME", ".local/share") / "acuity" / "workbench",
-                              "cache": _xdg("XDG_CACHE_HOME", ".cache") / "acuity"}  # fmt: skip
+    values: dict[str, Any] = {
+        "state": _xdg("XDG_DATA_HOME", ".local/share") / "acuity" / "workbench",
+        "cache": _xdg("XDG_CACHE_HOME", ".cache") / "acuity",
+    }
     values |= _read(file) if file else {}
     values |= {name: value for name, value in flags.items() if value is not None}
-    types = {"state": Path, "cache": Path, "certificate": Path, "key": Path, "bundles": Path,
-             "port": int, "orthanc_port": int, "label_port": int, "demo": bool}  # fmt: skip
+    types = {
+        "state": Path,
+        "cache": Path,
+        "certificate": Path,
+        "key": Path,
+        "bundles": Path,
+        "port": int,
+        "orthanc_port": int,
+        "label_port": int,
+        "demo": bool,
+    }
     unknown = sorted(values.keys() - {f.name for f in fields(Settings)})
     if unknown:
         raise _invalid(f"The setting `{unknown[0]}`.", f"Settings are {', '.join(f.name for f in fields(Settings))}.")
@@ -115,8 +126,10 @@ def _oidc(found: Any) -> OidcSettings | None:
         return None
     names = {f.name for f in fields(OidcSettings)}
     if not isinstance(found, dict) or not {"issuer", "client_id"} <= found.keys() <= names:
-        raise _invalid("`oidc` lacks a name or has another one.",
-                       f"It has issuer and client_id, and may have {', '.join(sorted(names))}.")  # fmt: skip
+        raise _invalid(
+            "`oidc` lacks a name or has another one.",
+            f"It has issuer and client_id, and may have {', '.join(sorted(names))}.",
+        )
     if not all(isinstance(value, str) and value for value in found.values()):
         raise _invalid("`oidc` has an empty value or one that is no text.", "All of its values are texts.")
     if ("claim" in found) != ("value" in found):

@@ -58,8 +58,9 @@ class Viewer:
         """
         path = request.path_params["path"]
         if path in _OWN_FILES:
-            return FileResponse(OURS / path.removeprefix("acuity/"), media_type="text/javascript",
-                                headers=_NOT_KEPT | self._headers)  # fmt: skip
+            return FileResponse(
+                OURS / path.removeprefix("acuity/"), media_type="text/javascript", headers=_NOT_KEPT | self._headers
+            )
         if "\0" in path:
             raise not_allowed("A path that is none.")
         file = (self._folder / path).resolve()

@@ -38,17 +38,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind in (lr, interpolated, sr):
         lowering = kind.add_mutually_exclusive_group()
         lowering.add_argument("--scale", type=_factor, default=2.0, help="of all axes (default: 2)")
-        lowering.add_argument("--slice-thickness", type=_thickness, metavar="MM",
-                              help="instead: means over axial slices so thick, without gap")
+        lowering.add_argument(
+            "--slice-thickness",
+            type=_thickness,
+            metavar="MM",
+            help="instead: means over axial slices so thick, without gap",
+        )
     for kind in (lr, interpolated, sr, crop, altered, mirrored):
         kind.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder of BraTS cases")
         cases = kind.add_mutually_exclusive_group()
-        cases.add_argument("--split", choices=("test", "validation", "train", "all"), default="all",
-                           help="cases of the fixed split; all: those that are in no part of it, too (the default)")
+        cases.add_argument(
+            "--split",
+            choices=("test", "validation", "train", "all"),
+            default="all",
+            help="cases of the fixed split; all: those that are in no part of it, too (the default)",
+        )
         cases.add_argument("--case", nargs="+", metavar="NAME", help="these cases alone")
     for kind in (lr, interpolated, sr, crop, altered, mirrored, phantoms):
-        kind.add_argument("--output", type=Path, required=True, metavar="FOLDER",
-                          help="of the data set; cases that are there and current are kept")
+        kind.add_argument(
+            "--output",
+            type=Path,
+            required=True,
+            metavar="FOLDER",
+            help="of the data set; cases that are there and current are kept",
+        )
 
 
 def run(args: argparse.Namespace) -> int:

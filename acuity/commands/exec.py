@@ -16,23 +16,45 @@ _OWN = "--"  # what follows it is the application's own
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options, and the application."""
     _add_options(parser)
-    parser.add_argument("application", metavar="APP", type=program_of, help="a Python file, or a folder with "
-                        "__main__.py or app.py")  # fmt: skip
-    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="the options may stand here too; "
-                        f"after {_OWN} come arguments that the application has of its own")  # fmt: skip
+    parser.add_argument(
+        "application", metavar="APP", type=program_of, help="a Python file, or a folder with __main__.py or app.py"
+    )
+    parser.add_argument(
+        "rest",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help=f"the options may stand here too; after {_OWN} come arguments that the application has of its own",
+    )
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-i", "--input", metavar="IN", help="input folder or file (default: $HOLOSCAN_INPUT_PATH, or "
-                        "what the application takes)")  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="OUT",
-                        help="output folder (default: $HOLOSCAN_OUTPUT_PATH, likewise)")  # fmt: skip
-    parser.add_argument("-m", "--model", metavar="MODELS", help="folder or file of the models (default: "
-                        "$HOLOSCAN_MODEL_PATH, likewise)")  # fmt: skip
-    parser.add_argument("-l", "--log-level", metavar="LEVEL", type=str.upper, choices=LOG_LEVELS,
-                        help=f"one of {', '.join(LOG_LEVELS)} (default: the application's)")  # fmt: skip
-    parser.add_argument("-w", "--workdir", type=_folder, help="folder for temporary files, made if need be; the "
-                        f"application finds it in ${WORKDIR_VARIABLE} (default: that variable)")  # fmt: skip
+    parser.add_argument(
+        "-i",
+        "--input",
+        metavar="IN",
+        help="input folder or file (default: $HOLOSCAN_INPUT_PATH, or what the application takes)",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="output folder (default: $HOLOSCAN_OUTPUT_PATH, likewise)"
+    )
+    parser.add_argument(
+        "-m", "--model", metavar="MODELS", help="folder or file of the models (default: $HOLOSCAN_MODEL_PATH, likewise)"
+    )
+    parser.add_argument(
+        "-l",
+        "--log-level",
+        metavar="LEVEL",
+        type=str.upper,
+        choices=LOG_LEVELS,
+        help=f"one of {', '.join(LOG_LEVELS)} (default: the application's)",
+    )
+    parser.add_argument(
+        "-w",
+        "--workdir",
+        type=_folder,
+        help="folder for temporary files, made if need be; the "
+        f"application finds it in ${WORKDIR_VARIABLE} (default: that variable)",
+    )
 
 
 def run(args: argparse.Namespace) -> NoReturn:
@@ -59,8 +81,9 @@ def command_line(args: argparse.Namespace) -> list[str]:
         With 2 for a wrong command line.
     """
     end = args.rest.index(_OWN) if _OWN in args.rest else len(args.rest)
-    parser = argparse.ArgumentParser(prog="acuity exec APP", epilog=f"{_OWN} may follow, and then arguments that the "
-                                     "application has of its own")  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="acuity exec APP", epilog=f"{_OWN} may follow, and then arguments that the application has of its own"
+    )
     _add_options(parser)
     _, unknown = parser.parse_known_args(args.rest[:end], namespace=args)
     if unknown:

@@ -37,10 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
     """``--rules`` and ``--series``, with which a user names series; for every command that selects."""
-    parser.add_argument("--rules", metavar="FILE", type=Path,
-                        help="rules of your own (YAML or JSON; configs/sequences.yaml documents the format)")
-    parser.add_argument("--series", metavar="SEQUENCE=UID", type=named_series, action="append", default=[],
-                        help="take the series with this UID for T1, T1c, T2 or FLAIR; may be repeated")
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        type=Path,
+        help="rules of your own (YAML or JSON; configs/sequences.yaml documents the format)",
+    )
+    parser.add_argument(
+        "--series",
+        metavar="SEQUENCE=UID",
+        type=named_series,
+        action="append",
+        default=[],
+        help="take the series with this UID for T1, T1c, T2 or FLAIR; may be repeated",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,16 +82,21 @@ def describe(study: Study, selection: Selection) -> dict[str, Any]:
     holds for each volume of the series its ``shape`` (voxels along i, j, k) and ``affine`` (4x4, LPS mm).
     """
     sequences = {c.series.series_uid: s.value for s, c in reversed(list(selection.choices.items()))}
-    return {"series": [{
-        "series_uid": series.series_uid,
-        "description": series.description,
-        "modality": series.modality,
-        "verdict": series.verdict,
-        "code": series.code,
-        "reason": _reason(series, selection),
-        "volumes": [{"shape": list(s.grid.shape), "affine": s.grid.affine.tolist()} for s in series.stacks],
-        "sequence": sequences.get(series.series_uid),
-    } for series in study.series]}
+    return {
+        "series": [
+            {
+                "series_uid": series.series_uid,
+                "description": series.description,
+                "modality": series.modality,
+                "verdict": series.verdict,
+                "code": series.code,
+                "reason": _reason(series, selection),
+                "volumes": [{"shape": list(s.grid.shape), "affine": s.grid.affine.tolist()} for s in series.stacks],
+                "sequence": sequences.get(series.series_uid),
+            }
+            for series in study.series
+        ]
+    }
 
 
 def _reason(series: Series, selection: Selection) -> str:
@@ -105,8 +120,16 @@ def _print_table(study: Study, selection: Selection) -> None:
     for series, entry in zip(study.series, described, strict=True):
         scan = scan_of(series, series.stacks[0] if series.stacks else None)
         verdict = Text(entry["code"], style="green" if entry["verdict"] == "ok" else "red")
-        cells = (series.description, series.modality, verdict, _shapes(series), _spacings(series), scan.timing(),
-                 Text(entry["sequence"] or "", style="bold"), entry["reason"])
+        cells = (
+            series.description,
+            series.modality,
+            verdict,
+            _shapes(series),
+            _spacings(series),
+            scan.timing(),
+            Text(entry["sequence"] or "", style="bold"),
+            entry["reason"],
+        )
         table.add_row(str(scan.number or ""), *(c if isinstance(c, Text) else Text(c) for c in cells))
     console.print(table)
     if study.ignored:

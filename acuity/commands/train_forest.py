@@ -21,10 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan = Plan()
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="BraTS cases; default: $ACUITY_DATA/brats")
     parser.add_argument("--output", type=Path, default=Path("runs/forest"), metavar="FOLDER", help="(%(default)s)")
-    parser.add_argument("--cases", type=int, default=20,
-                        help="of the training split, those with fine grey levels (%(default)s)")  # fmt: skip
-    parser.add_argument("--voxels-per-case", type=int, default=plan.voxels_per_case,
-                        help="half of them healthy (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--cases", type=int, default=20, help="of the training split, those with fine grey levels (%(default)s)"
+    )
+    parser.add_argument(
+        "--voxels-per-case", type=int, default=plan.voxels_per_case, help="half of them healthy (%(default)s)"
+    )
     parser.add_argument("--folds", type=int, default=plan.folds, help="of the cases (%(default)s)")
     parser.add_argument("--trees", type=int, default=plan.trees, help="(%(default)s)")
     parser.add_argument("--depth", type=int, default=plan.depth, help="of a tree at most (%(default)s)")
@@ -48,8 +50,14 @@ def run(args: argparse.Namespace) -> int:
             rule="The forest is trained on cases of acuity/research/datasets/brats_split.json.",
             remedy="Name the folder that holds a folder for each case.",
         )
-    plan = Plan(trees=args.trees, depth=args.depth, folds=args.folds, voxels_per_case=args.voxels_per_case,
-                seed=args.seed, jobs=args.jobs)  # fmt: skip
+    plan = Plan(
+        trees=args.trees,
+        depth=args.depth,
+        folds=args.folds,
+        voxels_per_case=args.voxels_per_case,
+        seed=args.seed,
+        jobs=args.jobs,
+    )
     path = train(names, data=data, folder=args.output, plan=plan)
     means = json.loads((args.output / SETTINGS).read_text())["dice"]["dice"]
     print("out of fold: " + ", ".join(f"{region} {means[region]:.3f}" for region in Region))

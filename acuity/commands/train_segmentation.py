@@ -31,18 +31,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="patches of a step and process; default: the recipe's")
     parser.add_argument("--paper-size", action="store_true", help="the network as published; needs a GPU")
     parser.add_argument("--initial-weights", type=Path, metavar="FILE", help="start from these, of the same recipe")
-    parser.add_argument("--degraded", type=Path, nargs="+", default=[], metavar="FILE",
-                        help="degraded versions of the cases: files of the segmentation bundle's `degrade`, or folders "
-                        "laid out as BraTS")  # fmt: skip
-    parser.add_argument("--consistency", type=float, default=0.0, metavar="WEIGHT",
-                        help="of agreement between degraded and original (%(default)s)")  # fmt: skip
-    parser.add_argument("--augmentation", choices=list(NAMED), default="standard",
-                        help="plain keeps resolution, hospital loses it and sequences (%(default)s)")  # fmt: skip
-    parser.add_argument("--other-share", type=float, default=0.0, metavar="SHARE",
-                        help="of patches: brains without or with another's tumour (%(default)s)")  # fmt: skip
-    parser.add_argument("--fold", type=int, choices=range(brats.FOLDS),
-                        help="hold out this part of the split's cases of training and validation, train on the others "
-                        "and keep the last weights, not the best; default: the split's")  # fmt: skip
+    parser.add_argument(
+        "--degraded",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="degraded versions of the cases: files of the segmentation bundle's `degrade`, or folders "
+        "laid out as BraTS",
+    )
+    parser.add_argument(
+        "--consistency",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="of agreement between degraded and original (%(default)s)",
+    )
+    parser.add_argument(
+        "--augmentation",
+        choices=list(NAMED),
+        default="standard",
+        help="plain keeps resolution, hospital loses it and sequences (%(default)s)",
+    )
+    parser.add_argument(
+        "--other-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of patches: brains without or with another's tumour (%(default)s)",
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        choices=range(brats.FOLDS),
+        help="hold out this part of the split's cases of training and validation, train on the others "
+        "and keep the last weights, not the best; default: the split's",
+    )
     parser.add_argument("--validate-every", type=int, default=250, metavar="N", help="iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
@@ -69,11 +93,22 @@ def run(args: argparse.Namespace) -> Path:
     cases = prepare_cases(folder, names)
     other = OtherBrains(tumor_free_brains(cases), grafts_of(cases, 1.0)) if args.other_share else None
     return train(
-        recipe, cases, prepare_cases(folder, held_out), folder=args.output / args.recipe,
-        iterations=args.iterations, initial_weights=args.initial_weights, variants=read_variants(args.degraded, names),
-        consistency=args.consistency, augmentation=NAMED[args.augmentation], seed=args.seed, device=args.device,
-        validate_every=args.validate_every, other=other, other_share=args.other_share, keep_last=args.fold is not None,
-    )  # fmt: skip
+        recipe,
+        cases,
+        prepare_cases(folder, held_out),
+        folder=args.output / args.recipe,
+        iterations=args.iterations,
+        initial_weights=args.initial_weights,
+        variants=read_variants(args.degraded, names),
+        consistency=args.consistency,
+        augmentation=NAMED[args.augmentation],
+        seed=args.seed,
+        device=args.device,
+        validate_every=args.validate_every,
+        other=other,
+        other_share=args.other_share,
+        keep_last=args.fold is not None,
+    )
 
 
 def _split(folder: Path) -> tuple[list[str], list[str]]:

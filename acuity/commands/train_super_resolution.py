@@ -51,15 +51,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sr.add_argument("--initial-weights", type=Path, metavar="FILE", help="start from these, as `acuity weights` reads")
     sr.add_argument("--ranker", type=Path, metavar="FILE", help="weights from `acuity train ranker`, for RankSRGAN")
     ranker = actions.add_parser("ranker", help="train the ranker of RankSRGAN")
-    ranker.add_argument("--network", action="append", default=[], metavar="FILE", type=Path, required=True,
-                        help="weights of a network whose images are ranked; name two or more")  # fmt: skip
+    ranker.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="weights of a network whose images are ranked; name two or more",
+    )
     ranker.add_argument("--iterations", type=int, default=1000, help="(%(default)s)")
     ranker.add_argument("--patches", type=int, default=400, help="that each network super-resolves (%(default)s)")
     train_segmentation.add_arguments(actions.add_parser("seg", help="train one segmentation network"))
     train_forest.add_arguments(actions.add_parser("forest", help="train the random forest that segments"))
     for action in (sr, ranker):
-        action.add_argument("--data", type=Path, metavar="FOLDER",
-                            help="BraTS cases, DICOM, NIfTI or fastMRI; default: $ACUITY_DATA/brats")  # fmt: skip
+        action.add_argument(
+            "--data",
+            type=Path,
+            metavar="FOLDER",
+            help="BraTS cases, DICOM, NIfTI or fastMRI; default: $ACUITY_DATA/brats",
+        )
         action.add_argument("--output", type=Path, default=Path("runs/sr"), metavar="FOLDER", help="(%(default)s)")
         action.add_argument("--batch", type=int, default=8, help="patches of a step and process (%(default)s)")
         action.add_argument("--patch", type=int, default=128, help="size of the truth in pixels (%(default)s)")
@@ -93,13 +104,25 @@ def _train_method(args: argparse.Namespace) -> Path:
     if args.initial_weights is None:
         start_as_interpolation(recipe.generator)
     pixel = train(
-        recipe, pairs, validation_pairs, stage="pixel", folder=args.output / pixel_stage_name(recipe),
-        iterations=pixel_iterations, initial_weights=args.initial_weights, **common,
-    )  # fmt: skip
+        recipe,
+        pairs,
+        validation_pairs,
+        stage="pixel",
+        folder=args.output / pixel_stage_name(recipe),
+        iterations=pixel_iterations,
+        initial_weights=args.initial_weights,
+        **common,
+    )
     return train(
-        recipe, pairs, validation_pairs, stage="adversarial", folder=args.output / args.recipe,
-        iterations=args.iterations - pixel_iterations, initial_weights=pixel, **common,
-    )  # fmt: skip
+        recipe,
+        pairs,
+        validation_pairs,
+        stage="adversarial",
+        folder=args.output / args.recipe,
+        iterations=args.iterations - pixel_iterations,
+        initial_weights=pixel,
+        **common,
+    )
 
 
 def pixel_stage_name(recipe: Recipe) -> str:
@@ -128,8 +151,11 @@ def _slices(args: argparse.Namespace) -> tuple[list[ImageSlice], list[ImageSlice
     slices = read_slices(folder, scale=SCALE)
     cases = list(dict.fromkeys(item.case for item in slices))
     if len(cases) < 2:
-        raise DataError(f"{folder} holds one case, {cases[0]}.", rule="One case in ten is held out for validation.",
-                        remedy="Give a folder of two cases or more.")  # fmt: skip
+        raise DataError(
+            f"{folder} holds one case, {cases[0]}.",
+            rule="One case in ten is held out for validation.",
+            remedy="Give a folder of two cases or more.",
+        )
     kept = set(cases[::10])
     return [item for item in slices if item.case not in kept], [item for item in slices if item.case in kept]
 
@@ -139,9 +165,14 @@ def _train_ranker(args: argparse.Namespace) -> Path:
     if not all(path.is_file() for path in paths):
         _make_ranking_sets(args, paths)
     return ranker_training.train(
-        Ranker(), *map(read_ranking_set, paths), folder=args.output / "ranker", iterations=args.iterations,
-        batch=args.batch, seed=args.seed, device=args.device,
-    )  # fmt: skip
+        Ranker(),
+        *map(read_ranking_set, paths),
+        folder=args.output / "ranker",
+        iterations=args.iterations,
+        batch=args.batch,
+        seed=args.seed,
+        device=args.device,
+    )
 
 
 def _make_ranking_sets(args: argparse.Namespace, paths: list[Path]) -> None:
@@ -154,6 +185,12 @@ def _make_ranking_sets(args: argparse.Namespace, paths: list[Path]) -> None:
     for path, part, count in zip(paths, (slices, held_out), counts, strict=True):
         if not path.is_file():
             make_ranking_set(
-                networks, part, partial(niqe, model=model, data_range=1.0), path,
-                degrade=partial(apply, steps=steps), count=count, size=args.patch, seed=args.seed,
-            )  # fmt: skip
+                networks,
+                part,
+                partial(niqe, model=model, data_range=1.0),
+                path,
+                degrade=partial(apply, steps=steps),
+                count=count,
+                size=args.patch,
+                seed=args.seed,
+            )

@@ -22,8 +22,11 @@ from acuity.volume import Grid, Volume
 _STORED_MAX = 4095  # 12 bits, as most scanners store
 
 _SPIN_ECHO: dict[str, Any] = {
-    "ScanningSequence": "SE", "SequenceVariant": "SK", "MRAcquisitionType": "3D", "FlipAngle": 90,
-}  # fmt: skip
+    "ScanningSequence": "SE",
+    "SequenceVariant": "SK",
+    "MRAcquisitionType": "3D",
+    "FlipAngle": 90,
+}
 _T1 = {**_SPIN_ECHO, "RepetitionTime": 550, "EchoTime": 11, "EchoTrainLength": 1}
 _T2 = {**_SPIN_ECHO, "RepetitionTime": 4500, "EchoTime": 100, "EchoTrainLength": 16}
 _FLAIR = {**_T2, "ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}
@@ -74,9 +77,13 @@ def write_study(
     """
     study_uid, frame_uid = (generate_uid(entropy_srcs=[identity, kind]) for kind in ("study", "frame"))
     shared = {
-        "PatientName": patient_name, "PatientID": f"DEMO{study_uid[-8:]}", "StudyInstanceUID": study_uid,
-        "StudyID": "1", "StudyDescription": description, "FrameOfReferenceUID": frame_uid,
-    }  # fmt: skip
+        "PatientName": patient_name,
+        "PatientID": f"DEMO{study_uid[-8:]}",
+        "StudyInstanceUID": study_uid,
+        "StudyID": "1",
+        "StudyDescription": description,
+        "FrameOfReferenceUID": frame_uid,
+    }
     files = {}
     for sequence, volume in volumes.items():
         series_uid = generate_uid(entropy_srcs=[identity, sequence.value])

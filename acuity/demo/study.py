@@ -16,8 +16,12 @@ LABELS_NAME = "seg"
 
 
 def write_demo_study(
-    folder: Path, *, seed: int = 0, spacing: tuple[float, float, float] = (2.0, 2.0, 2.0),
-    truth_folder: Path | None = None, phantom_spacing_mm: float = 1.0,
+    folder: Path,
+    *,
+    seed: int = 0,
+    spacing: tuple[float, float, float] = (2.0, 2.0, 2.0),
+    truth_folder: Path | None = None,
+    phantom_spacing_mm: float = 1.0,
 ) -> Phantom:
     """Four classic MR series of the phantom at a low resolution.
 
@@ -44,8 +48,13 @@ def write_demo_study(
         raise ValueError("the truth lies inside the study's folder; give a folder outside it")
     phantom = make_phantom(seed=seed, spacing_mm=phantom_spacing_mm)
     identity = f"acuity demo study, seed {seed}, spacing {spacing}, phantom {phantom_spacing_mm}"
-    write_study({s: degrade(v, spacing) for s, v in phantom.volumes.items()}, folder, identity=identity,
-                patient_name="PHANTOM^DEMO", description="Acuity demo: brain phantom with tumor")  # fmt: skip
+    write_study(
+        {s: degrade(v, spacing) for s, v in phantom.volumes.items()},
+        folder,
+        identity=identity,
+        patient_name="PHANTOM^DEMO",
+        description="Acuity demo: brain phantom with tumor",
+    )
     if truth_folder is not None:
         _write_truth(phantom, truth_folder)
     return phantom

@@ -110,9 +110,10 @@ def _checked(volume: Volume, mask: NDArray[np.bool_]) -> Volume:
 
 def _failure(found: str) -> BrainExtractionError:
     return BrainExtractionError(
-        found, rule="A tumour is sought inside the brain only, so the brain must be known.",
+        found,
+        rule="A tumour is sought inside the brain only, so the brain must be known.",
         remedy="Check that the series shows a whole brain, or give a skull-stripped study.",
-    )  # fmt: skip
+    )
 
 
 def _border_value(array: NDArray[Any]) -> float:
@@ -136,12 +137,21 @@ def _foreground(array: NDArray[Any]) -> NDArray[np.bool_]:
 def _has_skull(volume: Volume, foreground: NDArray[np.bool_]) -> bool:
     """Whether a bright layer lies over a dark one at the edge, both less than 2 cm deep."""
     # Depth in each slice: the first and last slices cut the head, they are no edge of it.
-    depth = np.stack([ndimage.distance_transform_edt(foreground[:, :, k], sampling=volume.spacing[:2])
-                      for k in range(volume.shape[2])], axis=2)  # fmt: skip
+    depth = np.stack(
+        [
+            ndimage.distance_transform_edt(foreground[:, :, k], sampling=volume.spacing[:2])
+            for k in range(volume.shape[2])
+        ],
+        axis=2,
+    )
     interior = np.median(volume.array[depth >= 20.0]) if (depth >= 20.0).any() else np.median(volume.array[foreground])
     step = max(3.0, float(volume.spacing[:2].max()))
-    medians = [np.median(volume.array[band]) for d in np.arange(0.0, 20.0, step)
-               if (band := (depth > d) & (depth <= d + step)).any()]  # fmt: skip
+    medians = [
+        np.median(volume.array[band])
+        for d in np.arange(0.0, 20.0, step)
+        if (band := (depth > d) & (depth <= d + step)).any()
+    ]
     outer = np.maximum.accumulate(medians)
-    return any(value < 0.5 * interior and value < 0.6 * before
-               for before, value in zip(outer[:-1], medians[1:], strict=True))  # fmt: skip
+    return any(
+        value < 0.5 * interior and value < 0.6 * before for before, value in zip(outer[:-1], medians[1:], strict=True)
+    )

@@ -54,9 +54,14 @@ def denoise(image: NDArray, sigma: float | None = None) -> NDArray[np.float32]:
     smooth = np.empty_like(stack)
     for k in range(stack.shape[2]):
         smooth[..., k] = denoise_nl_means(
-            stack[..., k], patch_size=PATCH_SIZE, patch_distance=PATCH_DISTANCE, h=STRENGTH * level, sigma=level,
-            fast_mode=True, preserve_range=True,
-        )  # fmt: skip
+            stack[..., k],
+            patch_size=PATCH_SIZE,
+            patch_distance=PATCH_DISTANCE,
+            h=STRENGTH * level,
+            sigma=level,
+            fast_mode=True,
+            preserve_range=True,
+        )
     unbiased = np.sqrt(np.maximum(smooth**2 - np.float32(level) ** 2, 0))
     return np.where(pixels > 0, unbiased.reshape(pixels.shape), 0).astype(np.float32)
 

@@ -36,13 +36,18 @@ def zscore(volume: Volume, mask: Volume, *, limit: float = LIMIT) -> Volume:
     inside = mask.array > 0
     values = volume.array[inside].astype(np.float64)
     if values.size == 0:
-        raise PreparationError("The brain mask is empty.", rule="Intensities are normalised over the brain.",
-                               remedy="Check that the images show a brain.")
+        raise PreparationError(
+            "The brain mask is empty.",
+            rule="Intensities are normalised over the brain.",
+            remedy="Check that the images show a brain.",
+        )
     deviation = float(values.std())
     if not np.isfinite(deviation) or deviation <= 1e-6 * max(1.0, float(np.abs(values).max())):
-        raise PreparationError(f"The image has standard deviation {deviation:g} inside the brain.",
-                               rule="An image that is constant or not finite has no contrast to normalise.",
-                               remedy="Check the series' pixel data, or choose another series.")
+        raise PreparationError(
+            f"The image has standard deviation {deviation:g} inside the brain.",
+            rule="An image that is constant or not finite has no contrast to normalise.",
+            remedy="Check the series' pixel data, or choose another series.",
+        )
     result = np.zeros(volume.shape, dtype=np.float32)
     result[inside] = np.clip((values - values.mean()) / deviation, -limit, limit)
     return volume.with_array(result)

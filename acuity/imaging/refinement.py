@@ -30,7 +30,11 @@ _VALUES = np.array([int(label) for label in Label])
 
 
 def refined(
-    labels: NDArray[np.uint8], image: NDArray[np.float32], clicks: Seq[Click], *, spacing: Seq[float],
+    labels: NDArray[np.uint8],
+    image: NDArray[np.float32],
+    clicks: Seq[Click],
+    *,
+    spacing: Seq[float],
     probabilities: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
     """Labels that agree with all clicks, and follow the image around them.

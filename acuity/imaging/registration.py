@@ -113,8 +113,11 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
         for level, (fixed_level, moving_level) in zip(LEVELS_MM, pyramid, strict=True):
             method = _method(fixed_level)
             method.SetOptimizerAsRegularStepGradientDescent(
-                learningRate=level / 4.0, minStep=level / 400.0, numberOfIterations=100, relaxationFactor=0.6,
-            )  # fmt: skip
+                learningRate=level / 4.0,
+                minStep=level / 400.0,
+                numberOfIterations=100,
+                relaxationFactor=0.6,
+            )
             method.SetOptimizerScalesFromPhysicalShift()
             method.SetInitialTransform(transform, inPlace=True)
             method.Execute(fixed_level, moving_level)
@@ -201,6 +204,7 @@ def _check(matrix: NDArray[np.float64], initial: float, final: float) -> None:
 
 def _failure(found: str) -> RegistrationError:
     return RegistrationError(
-        found, rule="All four sequences must show one head, so that they can be aligned rigidly.",
+        found,
+        rule="All four sequences must show one head, so that they can be aligned rigidly.",
         remedy="Check that the chosen series belong to one patient and show the whole brain.",
-    )  # fmt: skip
+    )

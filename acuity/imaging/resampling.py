@@ -53,10 +53,16 @@ def resample(
         source = volume.with_array(blur(volume, _missing_blur(volume.grid, grid, to_volume)))
     image = source.to_sitk()
     resampled = sitk.Resample(
-        image, grid.shape, _sitk_transform(to_volume), _INTERPOLATORS[interpolation],
-        [float(x) for x in grid.origin], [float(s) for s in grid.spacing],
-        [float(x) for x in grid.direction.ravel()], 0.0, image.GetPixelID(),
-    )  # fmt: skip
+        image,
+        grid.shape,
+        _sitk_transform(to_volume),
+        _INTERPOLATORS[interpolation],
+        [float(x) for x in grid.origin],
+        [float(s) for s in grid.spacing],
+        [float(x) for x in grid.direction.ravel()],
+        0.0,
+        image.GetPixelID(),
+    )
     return volume.on_grid(np.ascontiguousarray(sitk.GetArrayFromImage(resampled).transpose(2, 1, 0)), grid)
 
 

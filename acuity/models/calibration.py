@@ -29,8 +29,9 @@ class Reliability:
     probabilities: NDArray[np.float64]
 
     def __add__(self, other: Reliability) -> Reliability:
-        return Reliability(self.voxels + other.voxels, self.positives + other.positives,
-                           self.probabilities + other.probabilities)  # fmt: skip
+        return Reliability(
+            self.voxels + other.voxels, self.positives + other.positives, self.probabilities + other.probabilities
+        )
 
     @property
     def expected_calibration_error(self) -> float:

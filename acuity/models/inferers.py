@@ -68,9 +68,13 @@ class SuperResolutionInferer(Inferer):
         i, j, k = (float(s) for s in np.minimum(self.spacing, volume.spacing))
         model = Bundle(name="", version="", network=network, weights_sha256="", metadata={})  # it is nameless here
         sharp = super_resolve(
-            volume, model, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion,
+            volume,
+            model,
+            spacing=(i, j, k),
+            denoising=self.denoising,
+            fusion=self.fusion,
             slice_profile=self.slice_profile,
-        ).volume  # fmt: skip
+        ).volume
         new_affine = torch.from_numpy(RAS_LPS @ sharp.affine)[None]
         # A writer that is told to go back to the original grid stays on this one.
         geometry = {"affine": new_affine, "original_affine": new_affine, "spatial_shape": torch.tensor([sharp.shape])}

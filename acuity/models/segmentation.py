@@ -114,8 +114,11 @@ def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArr
     As ``segment_by``.
     """
     if not volumes:
-        raise MissingSequenceError("No sequence is given.", rule="A tumour is sought in one sequence at least.",
-                                   remedy=f"Give any of {', '.join(Sequence)}.")  # fmt: skip
+        raise MissingSequenceError(
+            "No sequence is given.",
+            rule="A tumour is sought in one sequence at least.",
+            remedy=f"Give any of {', '.join(Sequence)}.",
+        )
     channels = np.zeros((len(Sequence), *brain.shape), dtype=np.float32)
     for channel, sequence in zip(channels, Sequence, strict=True):
         if sequence in volumes:

@@ -23,9 +23,7 @@ class VGGDiscriminator(nn.Module):
     halvings : how often the size is halved, rounded down; by default until 3 or 4 is left
     """
 
-    def __init__(
-        self, in_channels: int = 1, size: int = 128, features: int = 64, halvings: int | None = None
-    ) -> None:
+    def __init__(self, in_channels: int = 1, size: int = 128, features: int = 64, halvings: int | None = None) -> None:
         super().__init__()
         if halvings is None:
             halvings = 1
@@ -83,7 +81,9 @@ class SRGANDiscriminator(nn.Module):
             channels = wider
         self.convolutions = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * (size // 16) ** 2, 16 * features), nn.LeakyReLU(SLOPE),
+            nn.Flatten(),
+            nn.Linear(channels * (size // 16) ** 2, 16 * features),
+            nn.LeakyReLU(SLOPE),
             nn.Linear(16 * features, 1),
         )
 

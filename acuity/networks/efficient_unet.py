@@ -18,9 +18,14 @@ from acuity.errors import DataError, any_as_data_error
 
 # Repeats, kernel, stride, expansion, features in and out of each stack of blocks: EfficientNet-Lite0.
 _STACKS = [
-    "r1_k3_s11_e1_i32_o16", "r2_k3_s22_e6_i16_o24", "r2_k5_s22_e6_i24_o40", "r3_k3_s22_e6_i40_o80",
-    "r3_k5_s11_e6_i80_o112", "r4_k5_s22_e6_i112_o192", "r1_k3_s11_e6_i192_o320",
-]  # fmt: skip
+    "r1_k3_s11_e1_i32_o16",
+    "r2_k3_s22_e6_i16_o24",
+    "r2_k5_s22_e6_i24_o40",
+    "r3_k3_s22_e6_i40_o80",
+    "r3_k5_s11_e6_i80_o112",
+    "r4_k5_s22_e6_i112_o192",
+    "r1_k3_s11_e6_i192_o320",
+]
 _SKIPPED_AFTER = (0, 1, 2, 4)  # stacks before the next halving
 _SKIPPED = (16, 24, 40, 112)  # features there, at 1/2 to 1/16 of the image's size
 _DEEPEST = 320

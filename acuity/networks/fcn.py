@@ -47,9 +47,13 @@ class FCN(nn.Module):
             self.blocks.append(_vgg_block(features, factor * width, count))
             features = factor * width
         self.classifier = nn.Sequential(
-            nn.Conv2d(features, hidden, 7, padding=3), nn.ReLU(inplace=True), nn.Dropout(),
-            nn.Conv2d(hidden, hidden, 1), nn.ReLU(inplace=True), nn.Dropout(),
-        )  # fmt: skip
+            nn.Conv2d(features, hidden, 7, padding=3),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -24,10 +24,12 @@ class _DenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([
-            nn.Conv2d(features + n * growth, growth if n < CONVOLUTIONS - 1 else features, 3, padding=1)
-            for n in range(CONVOLUTIONS)
-        ])
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(features + n * growth, growth if n < CONVOLUTIONS - 1 else features, 3, padding=1)
+                for n in range(CONVOLUTIONS)
+            ]
+        )
         initialise_small(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,8 +69,14 @@ class RRDBNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 1, out_channels: int = 1, features: int = 64, blocks: int = 23, growth: int = 32,
-        scale: int = 4, unshuffle: bool = False,
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        features: int = 64,
+        blocks: int = 23,
+        growth: int = 32,
+        scale: int = 4,
+        unshuffle: bool = False,
     ) -> None:
         super().__init__()
         self.scale = scale

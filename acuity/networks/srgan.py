@@ -59,7 +59,12 @@ class SRGANGenerator(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 1, out_channels: int = 1, features: int = 64, blocks: int = 16, scale: int = 4,
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        features: int = 64,
+        blocks: int = 16,
+        scale: int = 4,
         bounded: bool = False,
     ) -> None:
         super().__init__()

@@ -52,8 +52,13 @@ class SRResCycGAN(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 1, features: int = 64, blocks: int = 5, projection: bool = False,
-        foreground_sigma: bool = True, scale: int = 1,
+        self,
+        in_channels: int = 1,
+        features: int = 64,
+        blocks: int = 5,
+        projection: bool = False,
+        foreground_sigma: bool = True,
+        scale: int = 1,
     ) -> None:
         super().__init__()
         self.scale = scale

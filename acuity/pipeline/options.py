@@ -162,8 +162,13 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
     volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    volume.add_argument("-l", "--log-level", type=str.upper, choices=_VERBOSITY, help="the same by the names that "
-                        "other applications of the Deploy SDK take")  # fmt: skip
+    volume.add_argument(
+        "-l",
+        "--log-level",
+        type=str.upper,
+        choices=_VERBOSITY,
+        help="the same by the names that other applications of the Deploy SDK take",
+    )
     return parser
 
 
@@ -179,8 +184,9 @@ def named_series(text: str) -> tuple[anatomy.Sequence, str]:
     names = {sequence.value.lower(): sequence for sequence in anatomy.Sequence}
     if name.lower() not in names:
         known = ", ".join(sequence.value for sequence in anatomy.Sequence)
-        raise argparse.ArgumentTypeError(f"{name!r} is no sequence; write one of {known}, then = and the "
-                                         "SeriesInstanceUID")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no sequence; write one of {known}, then = and the SeriesInstanceUID"
+        )
     if not uid:
         raise argparse.ArgumentTypeError(f"no SeriesInstanceUID follows {name!r}; write {name}=UID")
     return names[name.lower()], uid.strip()

@@ -47,10 +47,12 @@ class Models:
 
     def describe(self) -> dict[str, Any]:
         """The ``models`` section of ``result.json``."""
-        return {"models": [
-            {"name": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
-            for bundle in (self.super_resolution, self.segmentation)
-        ]}  # fmt: skip
+        return {
+            "models": [
+                {"name": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
+                for bundle in (self.super_resolution, self.segmentation)
+            ]
+        }
 
     def summary(self) -> str:
         """One line for people."""
@@ -112,15 +114,18 @@ class Chosen:
 
     def describe(self) -> dict[str, Any]:
         """The ``selection`` section of ``result.json``."""
-        return {"selection": {
-            sequence.value: {"series_uid": choice.series.series_uid, "reason": choice.reason}
-            for sequence, choice in self.selection.choices.items()
-        }}  # fmt: skip
+        return {
+            "selection": {
+                sequence.value: {"series_uid": choice.series.series_uid, "reason": choice.reason}
+                for sequence, choice in self.selection.choices.items()
+            }
+        }
 
     def summary(self) -> str:
         """One line for people: how each sequence was measured."""
-        return ", ".join(f"{sequence.value} {_millimetres(choice.stack.grid)}"
-                         for sequence, choice in self.selection.choices.items())  # fmt: skip
+        return ", ".join(
+            f"{sequence.value} {_millimetres(choice.stack.grid)}" for sequence, choice in self.selection.choices.items()
+        )
 
 
 def choose_series(loaded: Loaded, *, rules: Path | None = None, named: Mapping[Sequence, str] | None = None) -> Chosen:
@@ -168,17 +173,19 @@ class SuperResolved:
 
     def describe(self) -> dict[str, Any]:
         """The ``super_resolution`` section of ``result.json``."""
-        return {"super_resolution": {
-            "shape": list(self.grid.shape),
-            "spacing_mm": [round(float(s), 4) for s in self.grid.spacing],
-            "denoising": self.denoising,
-            "fusion": self.fusion,
-            "slice_profile": {sequence.value: profile for sequence, profile in self.slice_profiles.items()},
-            "data_consistency_residual": {
-                sequence.value: {"before": round(before, 5), "after": round(after, 5)}
-                for sequence, (before, after) in self.residuals.items()
-            },
-        }}  # fmt: skip
+        return {
+            "super_resolution": {
+                "shape": list(self.grid.shape),
+                "spacing_mm": [round(float(s), 4) for s in self.grid.spacing],
+                "denoising": self.denoising,
+                "fusion": self.fusion,
+                "slice_profile": {sequence.value: profile for sequence, profile in self.slice_profiles.items()},
+                "data_consistency_residual": {
+                    sequence.value: {"before": round(before, 5), "after": round(after, 5)}
+                    for sequence, (before, after) in self.residuals.items()
+                },
+            }
+        }
 
     def summary(self) -> str:
         """One line for people."""
@@ -212,25 +219,33 @@ def super_resolve_study(
     profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
         report = _part_of(progress, number, len(prepared.volumes))
-        result = super_resolver(volume, bundle, spacing=_target(volume.grid, spacing),
-                                mask=prepared.brain_of(sequence), progress=report,
-                                denoising=denoising, fusion=fusion,
-                                slice_profile=profiles[sequence])  # fmt: skip
+        result = super_resolver(
+            volume,
+            bundle,
+            spacing=_target(volume.grid, spacing),
+            mask=prepared.brain_of(sequence),
+            progress=report,
+            denoising=denoising,
+            fusion=fusion,
+            slice_profile=profiles[sequence],
+        )
         residuals[sequence] = (result.residual, result.residual_after)
         rigid = prepared.alignment[sequence]
         moved = _onto(result.volume, fine, rigid.matrix if rigid.performed else None)
         volumes[sequence] = replace(moved, frame_of_reference_uid=prepared.frame_of_reference_uid)
     return SuperResolved(
         volumes=volumes,
-        brain=replace(mask_on_grid(prepared.brain, volumes[REFERENCE].grid),
-                      frame_of_reference_uid=prepared.frame_of_reference_uid),
+        brain=replace(
+            mask_on_grid(prepared.brain, volumes[REFERENCE].grid),
+            frame_of_reference_uid=prepared.frame_of_reference_uid,
+        ),
         residuals=residuals,
         slice_profiles=profiles,
         source=replace(prepared.reference, frame_of_reference_uid=prepared.frame_of_reference_uid),
         model=model_info(bundle),
         denoising=denoising,
         fusion=fusion,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -257,8 +272,10 @@ class Segmented:
     def summary(self) -> str:
         """One line for people."""
         voxel = self.labels.grid.voxel_volume
-        return ", ".join(f"{region.value} {np.isin(self.labels.array, REGION_LABELS[region]).sum() * voxel:.1f} ml"
-                         for region in Region)  # fmt: skip
+        return ", ".join(
+            f"{region.value} {np.isin(self.labels.array, REGION_LABELS[region]).sum() * voxel:.1f} ml"
+            for region in Region
+        )
 
 
 def segment_study(

@@ -83,18 +83,32 @@ def write_segmentations(tumor: Segmented, series: WrittenSeries, folder: Path) -
     """Write the labels on both grids, and the regions of the report, see ``acuity.dicom.writing.segmentation``."""
     fine = series.images[REFERENCE]
     write_segmentation(
-        tumor.labels, fine, folder / "seg" / "segmentation_sr.dcm", series_uid=generate_uid(),
-        series_number=_SEG_FINE, description="Tumor by AI, on SR grid", model=tumor.model,
-    )  # fmt: skip
-    write_segmentation(
-        tumor.source_labels, tumor.source_labels.source_images, folder / "seg" / "segmentation_source.dcm",
-        series_uid=generate_uid(), series_number=_SEG_SOURCE, description="Tumor by AI, on source grid",
+        tumor.labels,
+        fine,
+        folder / "seg" / "segmentation_sr.dcm",
+        series_uid=generate_uid(),
+        series_number=_SEG_FINE,
+        description="Tumor by AI, on SR grid",
         model=tumor.model,
-    )  # fmt: skip
+    )
+    write_segmentation(
+        tumor.source_labels,
+        tumor.source_labels.source_images,
+        folder / "seg" / "segmentation_source.dcm",
+        series_uid=generate_uid(),
+        series_number=_SEG_SOURCE,
+        description="Tumor by AI, on source grid",
+        model=tumor.model,
+    )
     regions = write_regions(
-        tumor.labels, fine, folder / "report" / "regions.dcm", series_uid=generate_uid(), series_number=_REGIONS,
-        description="Tumor regions of the AI report", model=tumor.model,
-    )  # fmt: skip
+        tumor.labels,
+        fine,
+        folder / "report" / "regions.dcm",
+        series_uid=generate_uid(),
+        series_number=_REGIONS,
+        description="Tumor regions of the AI report",
+        model=tumor.model,
+    )
     return WrittenSegmentations(regions, fine, series.model)
 
 
@@ -106,16 +120,18 @@ class WrittenReport:
 
     def describe(self) -> dict[str, Any]:
         """The ``measurements`` section of ``result.json``: ml and mm, null where there is nothing to measure."""
-        return {"measurements": {
-            m.region.value: {
-                "volume_ml": round(m.volume_ml, 3),
-                "longest_diameter_mm": _rounded(m.longest_diameter_mm),
-                "long_axis_mm": _rounded(m.long_axis_mm),
-                "short_axis_mm": _rounded(m.short_axis_mm),
-                "components": m.components,
+        return {
+            "measurements": {
+                m.region.value: {
+                    "volume_ml": round(m.volume_ml, 3),
+                    "longest_diameter_mm": _rounded(m.longest_diameter_mm),
+                    "long_axis_mm": _rounded(m.long_axis_mm),
+                    "short_axis_mm": _rounded(m.short_axis_mm),
+                    "components": m.components,
+                }
+                for m in self.measurements
             }
-            for m in self.measurements
-        }}  # fmt: skip
+        }
 
     def summary(self) -> str:
         """One line for people."""
@@ -126,10 +142,16 @@ def write_measurements(tumor: Segmented, segmentations: WrittenSegmentations, fo
     """Measure the regions on the super-resolved grid and write the report, see ``acuity.dicom.writing.report``."""
     measurements = measure_regions(tumor.labels)
     write_report(
-        measurements, segmentations.regions, segmentations.images, folder / "report" / "report.dcm",
-        series_uid=generate_uid(), series_number=_REPORT, description="Tumor measurements by AI",
-        model=tumor.model, further_models=(segmentations.super_resolution,),
-    )  # fmt: skip
+        measurements,
+        segmentations.regions,
+        segmentations.images,
+        folder / "report" / "report.dcm",
+        series_uid=generate_uid(),
+        series_number=_REPORT,
+        description="Tumor measurements by AI",
+        model=tumor.model,
+        further_models=(segmentations.super_resolution,),
+    )
     return WrittenReport(measurements)
 
 
@@ -155,8 +177,16 @@ def write_overview_picture(
 ) -> WrittenOverview:
     """Write the reference before and after with the tumour's outlines, see ``acuity.dicom.writing.overview``."""
     write_overview(
-        images.source, images.volumes[REFERENCE], tumor.labels, folder / "overview", sequence=REFERENCE,
-        measurements=report.measurements, series_uid=generate_uid(), series_number=_OVERVIEW,
-        description="Tumor overview by AI", model=tumor.model, further_models=(images.model,),
-    )  # fmt: skip
+        images.source,
+        images.volumes[REFERENCE],
+        tumor.labels,
+        folder / "overview",
+        sequence=REFERENCE,
+        measurements=report.measurements,
+        series_uid=generate_uid(),
+        series_number=_OVERVIEW,
+        description="Tumor overview by AI",
+        model=tumor.model,
+        further_models=(images.model,),
+    )
     return WrittenOverview()

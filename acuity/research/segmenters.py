@@ -54,9 +54,7 @@ def network_segmenter(network: nn.Module, *, views: Views = LEFT_RIGHT) -> Segme
 def whole_brain_logits(network: nn.Module, image: Tensor, views: Views) -> Tensor:
     """Logits (3, I, J, K) for a brain (4, I, J, K) of any size, each view mirrored back before the mean."""
     i, j, k = image.shape[1:]
-    return mean_of_views(
-        lambda batch: network(pad_to_multiple(batch, STRIDE))[..., :i, :j, :k].float(), image, views
-    )  # fmt: skip
+    return mean_of_views(lambda batch: network(pad_to_multiple(batch, STRIDE))[..., :i, :j, :k].float(), image, views)
 
 
 def load_segmenter(recipe: Path, weights: Path, *, device: str | None = None) -> Segmenter:

@@ -161,20 +161,21 @@ class CaseDatastore(Datastore):
         """How many cases there are, how many have a final label, and how many labels of each tag."""
         cases = self._tags_by_case()
         tags = [tag for found in cases.values() for tag in found]
-        return {"total": len(cases), "completed": tags.count(FINAL),
-                "label_tags": {tag: tags.count(tag) for tag in sorted(set(tags))}}  # fmt: skip
+        return {
+            "total": len(cases),
+            "completed": tags.count(FINAL),
+            "label_tags": {tag: tags.count(tag) for tag in sorted(set(tags))},
+        }
 
     def json(self) -> dict[str, Any]:
         """All cases and their labels, as MONAI Label's own datastores give them."""
         objects = {
             case: {
                 "image": {"ext": ".nii.gz", "info": self._notes.read("image", case) | {"name": case}},
-                "labels": {
-                    tag: {"ext": ".nii.gz", "info": self._notes.read("label", case, tag)} for tag in tags
-                },
+                "labels": {tag: {"ext": ".nii.gz", "info": self._notes.read("label", case, tag)} for tag in tags},
             }
             for case, tags in self._tags_by_case().items()
-        }  # fmt: skip
+        }
         return {"name": self.name(), "description": self.description(), "objects": objects}
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
@@ -186,8 +187,11 @@ class CaseDatastore(Datastore):
         """
         pairs = self.datalist()
         if not pairs:
-            raise DataError("No case has a final label.", rule="The archive holds labelled cases.",
-                            remedy="Annotate one, and save it.")  # fmt: skip
+            raise DataError(
+                "No case has a final label.",
+                rule="The archive holds labelled cases.",
+                remedy="Annotate one, and save it.",
+            )
         target = self._state / "dataset.zip"
         write_whole(target, lambda path: _write_zip(path, pairs[: limit_cases or None]))
         return str(target)
@@ -212,8 +216,11 @@ def checked_tag(tag: str) -> str:
     """
     text = tag.value if isinstance(tag, DefaultLabelTag) else str(tag)
     if not _TAG.fullmatch(text):
-        raise DataError(f"{text[:40]!r} is no label tag.", rule="A tag has 1 to 32 letters, digits, - and _.",
-                        remedy="Use final for corrected labels, original for those of a model.")  # fmt: skip
+        raise DataError(
+            f"{text[:40]!r} is no label tag.",
+            rule="A tag has 1 to 32 letters, digits, - and _.",
+            remedy="Use final for corrected labels, original for those of a model.",
+        )
     return text
 
 
@@ -226,8 +233,9 @@ def annotator_of(label_info: Mapping[str, Any]) -> str:
     """
     user = label_info.get("user") or ""
     if not isinstance(user, str):
-        raise DataError("The annotator is no text.", rule="user is a name or an account.",
-                        remedy="Correct the request.")  # fmt: skip
+        raise DataError(
+            "The annotator is no text.", rule="user is a name or an account.", remedy="Correct the request."
+        )
     return user
 
 
@@ -240,6 +248,9 @@ def segments_of(label_info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """
     found = label_info.get("label_info") or []
     if not isinstance(found, list):
-        raise DataError("label_info is no list.", rule='It is a list of {"name": NAME, "idx": VALUE}.',
-                        remedy="Correct the request.")  # fmt: skip
+        raise DataError(
+            "label_info is no list.",
+            rule='It is a list of {"name": NAME, "idx": VALUE}.',
+            remedy="Correct the request.",
+        )
     return found

@@ -52,22 +52,27 @@ class Archive:
         session = requests.Session()
         if username is not None:
             session.auth = (username, password or "")
-        retries = Retry(3, backoff_factor=0.3, allowed_methods={"GET"}, status_forcelist=(502, 503, 504),
-                        raise_on_status=False)  # fmt: skip
+        retries = Retry(
+            3, backoff_factor=0.3, allowed_methods={"GET"}, status_forcelist=(502, 503, 504), raise_on_status=False
+        )
         for scheme in ("http://", "https://"):
             session.mount(scheme, _NewConnections(max_retries=retries))
         try:
             self._client = DICOMwebClient(self.url, session=session, timeout=_TIMEOUT_S, permissive_uid=True)
         except ValueError as error:
-            raise ArchiveError("The address of the archive is not valid.", rule="It is http(s)://HOST[:PORT]/PATH.",
-                               remedy="Correct it.") from error  # fmt: skip
+            raise ArchiveError(
+                "The address of the archive is not valid.",
+                rule="It is http(s)://HOST[:PORT]/PATH.",
+                remedy="Correct it.",
+            ) from error
         self._client.set_http_retry_params(retry=False)
 
     def studies(self, **filters: str) -> set[str]:
         """The UIDs of the studies that match ``filters`` (keywords and values, as QIDO-RS has them)."""
         with _explained("list its studies"):
-            found = _all_pages(self._client.search_for_studies, _STUDY_UID, fields=["StudyInstanceUID"],
-                               search_filters=filters or None)  # fmt: skip
+            found = _all_pages(
+                self._client.search_for_studies, _STUDY_UID, fields=["StudyInstanceUID"], search_filters=filters or None
+            )
             return {checked_uid(uid) for uid in found}
 
     def series(self, study_uid: str | None = None, **filters: str) -> list[SeriesEntry]:
@@ -116,9 +121,11 @@ class Archive:
                 answer = self._client.store_instances([dcmread(file)])
                 failed = answer.get("FailedSOPSequence")
                 if failed:
-                    raise ArchiveError(f"The archive refused an object (reason {failed[0].get('FailureReason')}).",
-                                       rule="It must store what is sent to it.",
-                                       remedy="Look into its log.")  # fmt: skip
+                    raise ArchiveError(
+                        f"The archive refused an object (reason {failed[0].get('FailureReason')}).",
+                        rule="It must store what is sent to it.",
+                        remedy="Look into its log.",
+                    )
 
 
 class _NewConnections(HTTPAdapter):
@@ -142,8 +149,9 @@ def checked_uid(text: str) -> str:
     DataError : it is none
     """
     if len(text) > 64 or not _UID.fullmatch(text):
-        raise DataError(f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.",
-                        remedy="List the images.")  # fmt: skip
+        raise DataError(
+            f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.", remedy="List the images."
+        )
     return text
 
 
@@ -167,9 +175,11 @@ def _all_pages(search: Callable[..., list[dict[str, Any]]], key: str, **query: A
 def _entry(ds: Dataset, study_uid: str | None) -> SeriesEntry:
     count = ds.get("NumberOfSeriesRelatedInstances")
     return SeriesEntry(
-        checked_uid(str(ds.get("StudyInstanceUID") or study_uid)), checked_uid(str(ds.SeriesInstanceUID)),
-        str(ds.get("Modality") or ""), -1 if count is None else int(count),
-    )  # fmt: skip
+        checked_uid(str(ds.get("StudyInstanceUID") or study_uid)),
+        checked_uid(str(ds.SeriesInstanceUID)),
+        str(ds.get("Modality") or ""),
+        -1 if count is None else int(count),
+    )
 
 
 def _header(item: Mapping[str, Any]) -> Dataset:
@@ -192,22 +202,31 @@ def _explained(task: str) -> Iterator[None]:
             yield
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        remedy = {401: "Give the server a user and a password that the archive knows.",
-                  403: "Let the archive's administrator grant the right.",
-                  404: "It may have been deleted: list the images again."}.get(status, "Look into the archive's log.")
-        raise ArchiveError(f"The archive was asked to {task} and answered with HTTP status {status}.",
-                           rule="It must answer as DICOMweb demands (PS3.18).", remedy=remedy) from error
+        remedy = {
+            401: "Give the server a user and a password that the archive knows.",
+            403: "Let the archive's administrator grant the right.",
+            404: "It may have been deleted: list the images again.",
+        }.get(status, "Look into the archive's log.")
+        raise ArchiveError(
+            f"The archive was asked to {task} and answered with HTTP status {status}.",
+            rule="It must answer as DICOMweb demands (PS3.18).",
+            remedy=remedy,
+        ) from error
     except requests.RequestException as error:
         if isinstance(error, requests.JSONDecodeError):
             raise _not_valid(task, error) from error
-        raise ArchiveError(f"The archive was asked to {task} and cannot be reached ({type(error).__name__}).",
-                           rule="It must run and be reachable from the label server.",
-                           remedy="Start it, or correct its address.") from error
+        raise ArchiveError(
+            f"The archive was asked to {task} and cannot be reached ({type(error).__name__}).",
+            rule="It must run and be reachable from the label server.",
+            remedy="Start it, or correct its address.",
+        ) from error
     except (AttributeError, KeyError, TypeError, ValueError, EOFError) as error:
         raise _not_valid(task, error) from error
 
 
 def _not_valid(task: str, error: Exception) -> ArchiveError:
-    return ArchiveError(f"The archive was asked to {task} and gave an answer that is not valid "
-                        f"({type(error).__name__}).", rule="It must answer as DICOMweb demands (PS3.18).",
-                        remedy="Look into the archive's log.")  # fmt: skip
+    return ArchiveError(
+        f"The archive was asked to {task} and gave an answer that is not valid ({type(error).__name__}).",
+        rule="It must answer as DICOMweb demands (PS3.18).",
+        remedy="Look into the archive's log.",
+    )

@@ -62,8 +62,11 @@ class FolderDatastore(CaseDatastore):
         try:
             super().__init__(self._root.name, self._root / _STATE)
         except OSError as error:
-            raise OutputError(f"The folder of studies cannot be written to: {error.strerror}.",
-                              rule="Labels are stored in it.", remedy="Change its permissions.") from error  # fmt: skip
+            raise OutputError(
+                f"The folder of studies cannot be written to: {error.strerror}.",
+                rule="Labels are stored in it.",
+                remedy="Change its permissions.",
+            ) from error
 
     def get_image_uri(self, image_id: str) -> str:
         """The path of an image.
@@ -147,9 +150,11 @@ class FolderDatastore(CaseDatastore):
         extension = next((e for e in EXTENSIONS if source.name.endswith(e)), None)
         folder = self._root / case
         if extension is None or (folder.is_dir() and sequence in case_files(folder)):
-            raise DataError("The image is there already." if extension else "The file is no NIfTI file.",
-                            rule="An id has one image, which is a NIfTI file (.nii.gz or .nii).",
-                            remedy="Use another id." if extension else "Convert it.")  # fmt: skip
+            raise DataError(
+                "The image is there already." if extension else "The file is no NIfTI file.",
+                rule="An id has one image, which is a NIfTI file (.nii.gz or .nii).",
+                remedy="Use another id." if extension else "Convert it.",
+            )
         target = folder / f"{case}_{FILE_SUFFIX[sequence]}{extension}"
 
         def copy(path: Path) -> None:
@@ -159,8 +164,11 @@ class FolderDatastore(CaseDatastore):
         try:
             write_whole(target, copy)
         except (EOFError, ValueError, OSError) as error:
-            raise DataError(f"The image cannot be stored ({type(error).__name__}).", rule="It is one whole NIfTI file "
-                            "with three axes.", remedy="Write it again.") from error  # fmt: skip
+            raise DataError(
+                f"The image cannot be stored ({type(error).__name__}).",
+                rule="It is one whole NIfTI file with three axes.",
+                remedy="Write it again.",
+            ) from error
         self._notes.update(image_info, "image", case)
         return image_id
 
@@ -212,12 +220,16 @@ class FolderDatastore(CaseDatastore):
 
     def _folders(self) -> list[str]:
         reserved = (_LABELS, _DERIVED)
-        return sorted(entry.name for entry in self._root.iterdir()
-                      if entry.is_dir() and not entry.name.startswith(".") and entry.name not in reserved)  # fmt: skip
+        return sorted(
+            entry.name
+            for entry in self._root.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".") and entry.name not in reserved
+        )
 
     def _tags(self, case: str) -> list[str]:
-        return sorted(file.parent.name for file in (self._root / _LABELS).glob("*/*.nii.gz")
-                      if file.name == f"{case}.nii.gz")  # fmt: skip
+        return sorted(
+            file.parent.name for file in (self._root / _LABELS).glob("*/*.nii.gz") if file.name == f"{case}.nii.gz"
+        )
 
     def _label_file(self, case: str, tag: str) -> Path:
         return self._root / _LABELS / tag / f"{case}.nii.gz"
@@ -231,8 +243,11 @@ class FolderDatastore(CaseDatastore):
             name = image_id.removesuffix(f"_{suffix}")
             if name != image_id and name in names:
                 return self._image_of(name, sequence)
-        raise InputNotFoundError("There is no image of this id.", rule="Ids are those of list_images, and with _t1, "
-                                 "_t1ce, _t2 or _flair those of its images.", remedy="List the images.")  # fmt: skip
+        raise InputNotFoundError(
+            "There is no image of this id.",
+            rule="Ids are those of list_images, and with _t1, _t1ce, _t2 or _flair those of its images.",
+            remedy="List the images.",
+        )
 
     def _image_of(self, case: str, sequence: Sequence) -> _Image:
         return _Image(case, sequence, complete_case(self._root / case)[sequence])
@@ -243,6 +258,8 @@ def _new_image(image_id: str) -> tuple[str, Sequence]:
         name = str(image_id).removesuffix(f"_{suffix}")
         if name != image_id and _NEW_NAME.fullmatch(name) and name not in (_LABELS, _DERIVED):
             return name, sequence
-    raise DataError(f"{str(image_id)[:40]!r} is no id for a new image.",
-                    rule="It is NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair; NAME has up to 100 letters, digits, . - _.",
-                    remedy="Add the four sequences of a case one by one under such ids.")  # fmt: skip
+    raise DataError(
+        f"{str(image_id)[:40]!r} is no id for a new image.",
+        rule="It is NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair; NAME has up to 100 letters, digits, . - _.",
+        remedy="Add the four sequences of a case one by one under such ids.",
+    )

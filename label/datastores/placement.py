@@ -30,8 +30,9 @@ def exact_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> Vo
     transform = np.linalg.inv(grid.affine) @ labels.affine
     axes = np.array([a for a in range(3) if labels.shape[a] > 1 and not (drawn_there and a == 2)], dtype=int)
     steps = transform[:3, axes]
-    if not np.allclose(np.abs(steps).max(axis=0), 1.0, atol=_TOLERANCE) or \
-            not np.allclose(np.abs(steps).sum(axis=0), 1.0, atol=_TOLERANCE):
+    if not np.allclose(np.abs(steps).max(axis=0), 1.0, atol=_TOLERANCE) or not np.allclose(
+        np.abs(steps).sum(axis=0), 1.0, atol=_TOLERANCE
+    ):
         return None  # other spacing or orientation
     voxels = np.argwhere(labels.array)
     places = voxels @ transform[:3, :3].T + transform[:3, 3]

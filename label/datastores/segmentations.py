@@ -141,12 +141,15 @@ def write_label(
         write_segmentation(labels, labels.source_images, path, model=model, series_number=_BY_MODEL, **naming)
         return
     try:
-        write_annotation(labels, labels.source_images, path, annotator=annotator, model=model,
-                         series_number=_BY_PERSON, **naming)  # fmt: skip
+        write_annotation(
+            labels, labels.source_images, path, annotator=annotator, model=model, series_number=_BY_PERSON, **naming
+        )
     except ValueError as error:
-        raise DataError("The annotator's name does not fit DICOM.",
-                        rule="It has 63 characters at most, and no backslash, = or control character.",
-                        remedy="Shorten the account's name.") from error  # fmt: skip
+        raise DataError(
+            "The annotator's name does not fit DICOM.",
+            rule="It has 63 characters at most, and no backslash, = or control character.",
+            remedy="Shorten the account's name.",
+        ) from error
 
 
 def model_of(label_info: Mapping[str, Any]) -> ModelInfo | None:
@@ -166,8 +169,11 @@ def model_of(label_info: Mapping[str, Any]) -> ModelInfo | None:
     try:
         return ModelInfo(str(name), *(str(params.get(key) or _UNKNOWN) for key in ("version", "weights_sha256")))
     except (AttributeError, ValueError) as error:
-        raise DataError("The model's name or version does not fit DICOM.", rule="Each has 1 to 64 characters.",
-                        remedy="Correct the request.") from error  # fmt: skip
+        raise DataError(
+            "The model's name or version does not fit DICOM.",
+            rule="Each has 1 to 64 characters.",
+            remedy="Correct the request.",
+        ) from error
 
 
 def _computed(ds: Dataset) -> bool:
@@ -176,8 +182,10 @@ def _computed(ds: Dataset) -> bool:
     Viewers keep the algorithm type of segments that a person has edited since, but not the algorithm's identification.
     """
     items = ds.SegmentSequence
-    return all(str(item.get("SegmentAlgorithmType")) == "AUTOMATIC" and
-               "SegmentationAlgorithmIdentificationSequence" in item for item in items)  # fmt: skip
+    return all(
+        str(item.get("SegmentAlgorithmType")) == "AUTOMATIC" and "SegmentationAlgorithmIdentificationSequence" in item
+        for item in items
+    )
 
 
 def _model(ds: Dataset) -> ModelInfo | None:
@@ -187,9 +195,11 @@ def _model(ds: Dataset) -> ModelInfo | None:
     algorithm = algorithms[0]
     parameters = " ".join(str(value) for value in values_of(algorithm.get("AlgorithmParameters")))
     weights = re.search(r"[0-9a-f]{64}", parameters)
-    return ModelInfo(str(algorithm.get("AlgorithmName") or _UNKNOWN)[:64],
-                     str(algorithm.get("AlgorithmVersion") or _UNKNOWN)[:64],
-                     weights.group() if weights else _UNKNOWN)  # fmt: skip
+    return ModelInfo(
+        str(algorithm.get("AlgorithmName") or _UNKNOWN)[:64],
+        str(algorithm.get("AlgorithmVersion") or _UNKNOWN)[:64],
+        weights.group() if weights else _UNKNOWN,
+    )
 
 
 def _created(ds: Dataset) -> str:

@@ -97,8 +97,11 @@ class Studies:
         if case is None:
             with scratch_folder(self._cache) as work:
                 self._select(study_uid, [e.series_uid for e in entries if e.modality == "MR"], work)
-            raise ArchiveError("The study has changed while it was read.", rule="A study is read as one.",
-                               remedy="Try again when it has arrived as a whole.")  # fmt: skip
+            raise ArchiveError(
+                "The study has changed while it was read.",
+                rule="A study is read as one.",
+                remedy="Try again when it has arrived as a whole.",
+            )
         return case
 
     def folder_of(self, case: StudyCase) -> Path:
@@ -125,8 +128,11 @@ class Studies:
             volumes = {s: self._load(choice.stack) for s, choice in choices.items()}
             again = StudyCase(case.study_uid, {s: choice.series.series_uid for s, choice in choices.items()})
             if again != case or self._digest(again) != folder.name:
-                raise ArchiveError("The study has changed while it was fetched.", rule="A study is read as one.",
-                                   remedy="Try again when it has arrived as a whole.")  # fmt: skip
+                raise ArchiveError(
+                    "The study has changed while it was fetched.",
+                    rule="A study is read as one.",
+                    remedy="Try again when it has arrived as a whole.",
+                )
             (work / "case").mkdir()
             write_case(work / "case", volumes)
             for superseded in folder.parent.iterdir():

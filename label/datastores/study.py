@@ -28,8 +28,18 @@ from label.datastores.uploads import read_upload
 
 _FIRST_DERIVED = 9111  # series number
 # What studies are searched for by: PS3.18 table 10.6.1-5, and the description, which archives know too.
-_STUDY_KEYWORDS = {"AccessionNumber", "ModalitiesInStudy", "PatientID", "PatientName", "ReferringPhysicianName",
-                   "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID", "StudyTime"}  # fmt: skip
+_STUDY_KEYWORDS = {
+    "AccessionNumber",
+    "ModalitiesInStudy",
+    "PatientID",
+    "PatientName",
+    "ReferringPhysicianName",
+    "StudyDate",
+    "StudyDescription",
+    "StudyID",
+    "StudyInstanceUID",
+    "StudyTime",
+}
 
 
 class _Opened(NamedTuple):
@@ -67,8 +77,11 @@ class StudyDatastore(CaseDatastore):
         try:
             super().__init__("Studies of the archive", own)
         except OSError as error:
-            raise OutputError(f"The cache cannot be written to: {error.strerror}.",
-                              rule="Images are fetched into it.", remedy="Name another folder.") from error  # fmt: skip
+            raise OutputError(
+                f"The cache cannot be written to: {error.strerror}.",
+                rule="Images are fetched into it.",
+                remedy="Name another folder.",
+            ) from error
         self._archive = archive
         self._filters = _study_filters(filters or {})
         self._studies = Studies(archive, own / "studies")
@@ -135,9 +148,14 @@ class StudyDatastore(CaseDatastore):
         labels = read_upload(Path(label_filename), segments_of(label_info), volume.grid)
         model = model_of(label_info)
         with scratch_folder(self._state) as work:
-            write_label(volume.with_array(labels.array), work / "label.dcm", tag=tag,
-                        annotator=annotator_of(label_info), model=model or self._corrected(opened),
-                        computed=model is not None)  # fmt: skip
+            write_label(
+                volume.with_array(labels.array),
+                work / "label.dcm",
+                tag=tag,
+                annotator=annotator_of(label_info),
+                model=model or self._corrected(opened),
+                computed=model is not None,
+            )
             self._archive.store([work / "label.dcm"])
         self._notes.write(label_info, "label", opened.case.series[REFERENCE], tag)
         return image_id
@@ -162,8 +180,14 @@ class StudyDatastore(CaseDatastore):
             for sequence, volume in volumes.items():
                 uids.append(str(generate_uid()))
                 number = _FIRST_DERIVED + list(Sequence).index(sequence)
-                write_mr_series(volume, work / sequence.value, sequence=sequence, series_uid=uids[-1],
-                                series_number=number, model=model)  # fmt: skip
+                write_mr_series(
+                    volume,
+                    work / sequence.value,
+                    sequence=sequence,
+                    series_uid=uids[-1],
+                    series_number=number,
+                    model=model,
+                )
             self._archive.store(sorted(work.rglob("*.dcm")))
         return uids
 
@@ -174,8 +198,10 @@ class StudyDatastore(CaseDatastore):
         segmentations: dict[str, list[SeriesEntry]] = {}
         for entry in self._listed("SEG", wanted):
             segmentations.setdefault(entry.study_uid, []).append(entry)
-        return {case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations.get(case.study_uid, [])))
-                for case in cases}  # fmt: skip
+        return {
+            case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations.get(case.study_uid, [])))
+            for case in cases
+        }
 
     def _listed(self, modality: str, wanted: set[str] | None) -> list[SeriesEntry]:
         """The series of a modality in the wanted studies, in all for None."""
@@ -200,32 +226,42 @@ class StudyDatastore(CaseDatastore):
         if seg is None:
             return {}
         facts = {key: value for key, value in asdict(seg).items() if key not in ("series_uid", "sop_uid")}
-        return facts | {"Modality": "SEG", "StudyInstanceUID": opened.case.study_uid,
-                        "SeriesInstanceUID": seg.series_uid, "SOPInstanceUID": seg.sop_uid}  # fmt: skip
+        return facts | {
+            "Modality": "SEG",
+            "StudyInstanceUID": opened.case.study_uid,
+            "SeriesInstanceUID": seg.series_uid,
+            "SOPInstanceUID": seg.sop_uid,
+        }
 
     def _open(self, image_id: str) -> _Opened:
         """Ask the archive which study a series is of, and what its four are."""
         found = self._archive.series(SeriesInstanceUID=checked_uid(str(image_id)))
         if len(found) != 1:
-            raise InputNotFoundError("The archive has no series of this id.",
-                                     rule="An image's id is the UID of its series.",
-                                     remedy="List the images.")  # fmt: skip
+            raise InputNotFoundError(
+                "The archive has no series of this id.",
+                rule="An image's id is the UID of its series.",
+                remedy="List the images.",
+            )
         entries = self._archive.series(found[0].study_uid)
         case = self._studies.require(found[0].study_uid, entries)
         sequence = case.sequence_of(found[0].series_uid)
         if sequence is None:
-            raise InputNotFoundError("The series is none of the four that were chosen in its study.",
-                                     rule="A case is opened by its T1, T1c, T2 or FLAIR.",
-                                     remedy="List the images, or open one of the four.")  # fmt: skip
+            raise InputNotFoundError(
+                "The series is none of the four that were chosen in its study.",
+                rule="A case is opened by its T1, T1c, T2 or FLAIR.",
+                remedy="List the images, or open one of the four.",
+            )
         return _Opened(case, sequence, entries)
 
     def _labels_of(self, opened: _Opened, seg: SegmentationEntry, volume: Volume) -> Volume:
         labels = read_segmentation(self._archive.instance(opened.case.study_uid, seg.series_uid, seg.sop_uid))
         frames = {labels.frame_of_reference_uid, volume.frame_of_reference_uid}
         if len(frames - {None}) > 1:
-            raise DataError("The label lies in another frame of reference than the series.",
-                            rule="A label is shown on series of the patient space that it was drawn in.",
-                            remedy="Open the series that it was drawn on.")  # fmt: skip
+            raise DataError(
+                "The label lies in another frame of reference than the series.",
+                rule="A label is shown on series of the patient space that it was drawn in.",
+                remedy="Open the series that it was drawn on.",
+            )
         drawn_there = seg.reference == opened.case.series[opened.sequence]
         return volume.with_array(placed_labels(labels, volume.grid, drawn_there=drawn_there).array)
 
@@ -243,17 +279,23 @@ def _study_filters(filters: Mapping[str, Any]) -> dict[str, str]:
     """What studies are searched by. Messages name keywords only: values may identify patients."""
     found = dict(filters)
     if found.pop("Modality", "MR") != "MR":
-        raise DataError("The filter asks for another Modality than MR.",
-                        rule="Cases are T1, T1c, T2 and FLAIR, which are MR.",
-                        remedy="Leave Modality out of the filter.")  # fmt: skip
+        raise DataError(
+            "The filter asks for another Modality than MR.",
+            rule="Cases are T1, T1c, T2 and FLAIR, which are MR.",
+            remedy="Leave Modality out of the filter.",
+        )
     unknown = sorted(map(str, found.keys() - _STUDY_KEYWORDS))
     if unknown:
-        raise DataError(f"Studies are filtered by {', '.join(unknown)}.",
-                        rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
-                        remedy="Filter by what all series of a study share.")  # fmt: skip
+        raise DataError(
+            f"Studies are filtered by {', '.join(unknown)}.",
+            rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
+            remedy="Filter by what all series of a study share.",
+        )
     for key, value in found.items():
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"The filter's {key} is empty or no text.",
-                            rule="A value is text as QIDO-RS matches it; an empty one would match every study.",
-                            remedy='Give the value in quotes, or leave the keyword out.')  # fmt: skip
+            raise DataError(
+                f"The filter's {key} is empty or no text.",
+                rule="A value is text as QIDO-RS matches it; an empty one would match every study.",
+                remedy="Give the value in quotes, or leave the keyword out.",
+            )
     return found

@@ -65,17 +65,23 @@ def read_upload(path: Path, label_info: Iterable[Mapping[str, Any]], grid: Grid)
 
 def _read(path: Path) -> Volume:
     if not path.name.endswith(_FORMATS):
-        raise DataError("The label file is neither NIfTI nor NRRD.", rule=f"It ends with {', '.join(_FORMATS)}.",
-                        remedy="Save it as .nii.gz.")  # fmt: skip
+        raise DataError(
+            "The label file is neither NIfTI nor NRRD.",
+            rule=f"It ends with {', '.join(_FORMATS)}.",
+            remedy="Save it as .nii.gz.",
+        )
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise DataError("The label file cannot be read.", rule="It is one whole NIfTI or NRRD file.",
-                        remedy="Save it again.") from error  # fmt: skip
+        raise DataError(
+            "The label file cannot be read.", rule="It is one whole NIfTI or NRRD file.", remedy="Save it again."
+        ) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataError(f"The label file has {image.GetDimension()} axes of {image.GetNumberOfComponentsPerPixel()} "
-                        "values.", rule="It is one volume of whole numbers.",
-                        remedy="Export the segments as one label map.")  # fmt: skip
+        raise DataError(
+            f"The label file has {image.GetDimension()} axes of {image.GetNumberOfComponentsPerPixel()} values.",
+            rule="It is one volume of whole numbers.",
+            remedy="Export the segments as one label map.",
+        )
     return Volume(np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0)), sitk_affine(image))
 
 
@@ -86,7 +92,10 @@ def _meanings(label_info: Iterable[Mapping[str, Any]]) -> dict[float, Label | No
         try:
             name, value = str(item["name"]), int(item.get("idx", place))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError("An item of label_info has no name, or an idx that is no number.",
-                            rule='Each is {"name": NAME, "idx": VALUE}.', remedy="Correct the request.") from error
+            raise DataError(
+                "An item of label_info has no name, or an idx that is no number.",
+                rule='Each is {"name": NAME, "idx": VALUE}.',
+                remedy="Correct the request.",
+            ) from error
         meanings[value] = label_named(name)
     return meanings or {label.value: label for label in Label if label is not Label.BACKGROUND}

@@ -82,8 +82,9 @@ def scored(corrected: Corrected, bundles: Iterable[Bundle]) -> list[Scores]:
     prepared = prepare_case(case)
     truth = read_labels(corrected.labels)
     images = as_measured(prepared)
-    return [score(_on_opened(segment(images, prepared.brain, bundle).labels, prepared, case), truth)
-            for bundle in bundles]  # fmt: skip
+    return [
+        score(_on_opened(segment(images, prepared.brain, bundle).labels, prepared, case), truth) for bundle in bundles
+    ]
 
 
 def _on_opened(labels: Volume, prepared: Prepared, case: Case) -> Volume:

@@ -102,8 +102,11 @@ def measure(data: Path, models: Path, names: Seq[str], output: Path, *, most: in
         spacing = truth.spacing.tolist()
 
         def refine(
-            clicks: Seq[Click], start: NDArray = start, channels: NDArray = channels,
-            probabilities: NDArray = probabilities, spacing: list[float] = spacing,
+            clicks: Seq[Click],
+            start: NDArray = start,
+            channels: NDArray = channels,
+            probabilities: NDArray = probabilities,
+            spacing: list[float] = spacing,
         ) -> NDArray[np.uint8]:
             return refined(start, channels, clicks, spacing=spacing, probabilities=probabilities)
 

@@ -33,8 +33,11 @@ def score(preds: Volume, target: Volume) -> Scores:
     DataError : the grids differ
     """
     if not preds.grid.same_as(target.grid):
-        raise DataError("Two masks of a case lie on different voxels.", rule="Masks are compared voxel by voxel.",
-                        remedy="Ask the datastore for both on one series.")  # fmt: skip
+        raise DataError(
+            "Two masks of a case lie on different voxels.",
+            rule="Masks are compared voxel by voxel.",
+            remedy="Ask the datastore for both on one series.",
+        )
     spacing = tuple(float(s) for s in target.spacing)
     regions = zip(Region, labels_to_regions(preds.array), labels_to_regions(target.array), strict=True)
     return {region: brats_overlap(found, true, spacing=spacing) for region, found, true in regions}
@@ -43,8 +46,10 @@ def score(preds: Volume, target: Volume) -> Scores:
 def mean_scores(cases: Seq[Scores]) -> dict[str, Any]:
     """Means over cases: for each region "dsc", "iou" and "hd95_mm", and "dice", the mean Dice of all regions."""
     rows = {region: [asdict(case[region]) for case in cases] for region in Region}
-    means = {region.value: {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
-             for region, found in rows.items()}  # fmt: skip
+    means = {
+        region.value: {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
+        for region, found in rows.items()
+    }
     return {"cases": len(cases), "dice": float(np.mean([means[region.value]["dsc"] for region in Region])), **means}
 
 
@@ -76,12 +81,15 @@ class OverlapScoring(ScoringMethod):
             found[image_id] = score(*masks)
             datastore.update_label_info(scored, tag, {"scores": {"overlap": _rows(found[image_id])}})
         if not found:
-            raise DataError(f"No case has a label {target_tag!r} and one {tag!r}.",
-                            rule="The masks of a model are scored where people corrected them.",
-                            remedy="Save masks of the model, by batch inference for instance.")  # fmt: skip
+            raise DataError(
+                f"No case has a label {target_tag!r} and one {tag!r}.",
+                rule="The masks of a model are scored where people corrected them.",
+                remedy="Save masks of the model, by batch inference for instance.",
+            )
         return {"mean": mean_scores(list(found.values())), "cases": {name: _rows(one) for name, one in found.items()}}
 
 
 def _rows(scores: Scores) -> dict[str, dict[str, float]]:
-    return {region.value: {key: round(value, 4) for key, value in asdict(one).items()}
-            for region, one in scores.items()}  # fmt: skip
+    return {
+        region.value: {key: round(value, 4) for key, value in asdict(one).items()} for region, one in scores.items()
+    }

@@ -120,11 +120,14 @@ def run(data: Data, plan: Plan, output: Path, device: str | None = None) -> Path
             if arm != FIRST:
                 names = known + chosen.get(arm, [])
                 weights = _train(data, names, plan, folder / arm.replace(" ", "_"), seed, first, device)
-            _append(table, [
-                {"seed": seed, "arm": arm, "case": case.name, "region": region.value, "dice": round(value, 5)}
-                for case in data.test
-                for region, value in scores(found(_network(plan, weights), case), case).items()
-            ])  # fmt: skip
+            _append(
+                table,
+                [
+                    {"seed": seed, "arm": arm, "case": case.name, "region": region.value, "dice": round(value, 5)}
+                    for case in data.test
+                    for region, value in scores(found(_network(plan, weights), case), case).items()
+                ],
+            )
     return table
 
 
@@ -177,17 +180,26 @@ def summary(rows: Seq[Mapping[str, str]]) -> str:
 
     # Seeds along the first axis, cases along the second.
     dice_of = {arm: np.array([[by_case[seed, arm, case] for case in cases] for seed in seeds]) for arm in ARMS}
-    lines = [f"Mean Dice of ET, TC and WT on {len(cases)} test cases, {len(seeds)} seeds. Intervals are over the "
-             "cases, of the mean over seeds.", "", "| training | Dice | by seed |", "|---|---|---|",
-             *(f"| {arm} | {dice_of[arm].mean():.3f} | {_by_seed(dice_of[arm], '.3f')} |" for arm in ARMS), "",
-             "| difference | mean | 95 % interval | by seed | |", "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"Mean Dice of ET, TC and WT on {len(cases)} test cases, {len(seeds)} seeds. Intervals are over the "
+        "cases, of the mean over seeds.",
+        "",
+        "| training | Dice | by seed |",
+        "|---|---|---|",
+        *(f"| {arm} | {dice_of[arm].mean():.3f} | {_by_seed(dice_of[arm], '.3f')} |" for arm in ARMS),
+        "",
+        "| difference | mean | 95 % interval | by seed | |",
+        "|---|---|---|---|---|",
+    ]
     for better, worse in ((RANDOM, NONE), (UNCERTAINTY, NONE), (UNCERTAINTY, RANDOM)):
         gain = dice_of[better] - dice_of[worse]
         one = paired_difference(gain.mean(axis=0))
         same_sign = len(set(np.sign(gain.mean(axis=1)))) == 1
         verdict = "real" if one.real and same_sign else "may be chance"
-        lines.append(f"| {better} - {worse} | {one.mean:+.3f} | {one.low:+.3f} to {one.high:+.3f} | "
-                     f"{_by_seed(gain, '+.3f')} | {verdict} |")  # fmt: skip
+        lines.append(
+            f"| {better} - {worse} | {one.mean:+.3f} | {one.low:+.3f} to {one.high:+.3f} | "
+            f"{_by_seed(gain, '+.3f')} | {verdict} |"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -218,12 +230,22 @@ def _train(
     iterations = plan.iterations if start is None else plan.tuning
     torch.manual_seed(seed)
     return cascade.train(
-        _pair(plan), part="coarse", folder=str(folder), iterations=iterations, patch=plan.patch,
-        batch=plan.batch, learning_rate=plan.learning_rate if start is None else plan.tuning_rate, other_share=0.0,
-        ema=0.98, seed=seed,
-        initial_weights=None if start is None else str(start), validate_every=iterations, device=device,
-        train_cases=[data.pool[name] for name in names], validation_cases=[data.shown],
-    )  # fmt: skip
+        _pair(plan),
+        part="coarse",
+        folder=str(folder),
+        iterations=iterations,
+        patch=plan.patch,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate if start is None else plan.tuning_rate,
+        other_share=0.0,
+        ema=0.98,
+        seed=seed,
+        initial_weights=None if start is None else str(start),
+        validate_every=iterations,
+        device=device,
+        train_cases=[data.pool[name] for name in names],
+        validation_cases=[data.shown],
+    )
 
 
 def _pair(plan: Plan) -> CoarseToFine:
@@ -243,8 +265,11 @@ def _keep_settings(plan: Plan, output: Path) -> None:
     if path.is_file():
         before = json.loads(path.read_text())
         if {**before, "seeds": 0} != {**settings, "seeds": 0}:
-            raise DataError("The folder holds a study with another plan.", rule="One table holds one plan; more seeds "
-                            "may be added.", remedy="Name another folder.")  # fmt: skip
+            raise DataError(
+                "The folder holds a study with another plan.",
+                rule="One table holds one plan; more seeds may be added.",
+                remedy="Name another folder.",
+            )
     path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
@@ -262,9 +287,13 @@ def main(argv: Seq[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m label.learning.study", description=__doc__)
     parser.add_argument("--data", type=Path, metavar="BRATS", help="default: $ACUITY_DATA/brats")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="folder for models and results")
-    for name, text in (("cases", "of the first model"), ("corrections", "that are added"),
-                       ("seeds", "each with a first model of its own"), ("iterations", "of the first model"),
-                       ("tuning", "iterations of each training on")):  # fmt: skip
+    for name, text in (
+        ("cases", "of the first model"),
+        ("corrections", "that are added"),
+        ("seeds", "each with a first model of its own"),
+        ("iterations", "of the first model"),
+        ("tuning", "iterations of each training on"),
+    ):
         default = getattr(plan, name)
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")

@@ -80,15 +80,21 @@ def read_settings(request: Mapping[str, Any]) -> Settings:
     try:
         rate = float(request.get("learning_rate", defaults.learning_rate))
     except (TypeError, ValueError) as error:
-        raise DataError("The learning rate is no number.", rule="It is above 0 and at most 0.01.",
-                        remedy="Send 0.0002.") from error  # fmt: skip
-    return Settings(_number(request.get("iterations", defaults.iterations), "iterations"), rate, (i, j, k),
-                    _number(request.get("seed", defaults.seed), "seed"))  # fmt: skip
+        raise DataError(
+            "The learning rate is no number.", rule="It is above 0 and at most 0.01.", remedy="Send 0.0002."
+        ) from error
+    return Settings(
+        _number(request.get("iterations", defaults.iterations), "iterations"),
+        rate,
+        (i, j, k),
+        _number(request.get("seed", defaults.seed), "seed"),
+    )
 
 
 def _number(value: Any, name: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} is {str(value)[:40]!r}.", rule="It is a whole number.",
-                        remedy="Correct the request.") from error  # fmt: skip
+        raise DataError(
+            f"{name} is {str(value)[:40]!r}.", rule="It is a whole number.", remedy="Correct the request."
+        ) from error

@@ -55,14 +55,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.iterations <= 100_000:
-            raise DataError(f"{self.iterations} iterations are asked for.", rule="They are 1 to 100000.",
-                            remedy="Ask for 150.")  # fmt: skip
+            raise DataError(
+                f"{self.iterations} iterations are asked for.", rule="They are 1 to 100000.", remedy="Ask for 150."
+            )
         if not 0 < self.learning_rate <= 0.01:
-            raise DataError(f"The learning rate is {self.learning_rate:g}.", rule="It is above 0 and at most 0.01.",
-                            remedy="Ask for 0.0002.")  # fmt: skip
+            raise DataError(
+                f"The learning rate is {self.learning_rate:g}.",
+                rule="It is above 0 and at most 0.01.",
+                remedy="Ask for 0.0002.",
+            )
         if any(size % 16 or size < 16 for size in self.patch):
-            raise DataError(f"The patch is {self.patch}.", rule="Its sizes are multiples of 16.",
-                            remedy="Ask for 48, 64, 48.")  # fmt: skip
+            raise DataError(
+                f"The patch is {self.patch}.", rule="Its sizes are multiples of 16.", remedy="Ask for 48, 64, 48."
+            )
 
 
 def no_worse(candidate: Mapping[str, Any], served: Mapping[str, Any]) -> tuple[bool, str]:
@@ -105,9 +110,13 @@ def fine_tune(versions: Versions, folder: Path, cases: Seq[Corrected], settings:
     figures = {"candidate": mean_scores([new for new, _ in pairs]), "served": mean_scores([old for _, old in pairs])}
     passed, reason = no_worse(figures["candidate"], figures["served"])
     made = versions.add(
-        weights, parent=parent, passed=passed, reason=reason, figures=figures,
+        weights,
+        parent=parent,
+        passed=passed,
+        reason=reason,
+        figures=figures,
         training={**asdict(settings), "cases": len(train), "validation_cases": len(validation)},
-    )  # fmt: skip
+    )
     shutil.rmtree(work, ignore_errors=True)  # what it held is in the candidate
     _log.info("version %d. %s", made.number, reason)
     return made
@@ -140,19 +149,33 @@ def _trained(
     shown = [training_case(validation[0], "validation")]
     network = copy.deepcopy(served.network).requires_grad_(True)
     if not isinstance(network, CoarseToFine):
-        raise BundleError(f"The network of {served.name} is {type(network).__name__}.",
-                          rule="A coarse-to-fine pair is trained on.",
-                          remedy="Serve the released bundle.")  # fmt: skip
+        raise BundleError(
+            f"The network of {served.name} is {type(network).__name__}.",
+            rule="A coarse-to-fine pair is trained on.",
+            remedy="Serve the released bundle.",
+        )
     weights = start
     for part in ("coarse", "fine"):
         _log.info("part %s", part)
         patch, batch = SLICES if sees_several_planes(network.get_submodule(part)) else (settings.patch, 1)
         weights = cascade.train(
-            network, part=part, folder=str(work / part), iterations=settings.iterations, patch=patch, batch=batch,
-            learning_rate=settings.learning_rate, other_share=0.0, ema=0.98, seed=settings.seed,
-            validate_every=settings.iterations, augmentation=STANDARD, initial_weights=str(weights),
-            train_cases=train_cases, validation_cases=shown, frozen_statistics=True,
-        )  # fmt: skip
+            network,
+            part=part,
+            folder=str(work / part),
+            iterations=settings.iterations,
+            patch=patch,
+            batch=batch,
+            learning_rate=settings.learning_rate,
+            other_share=0.0,
+            ema=0.98,
+            seed=settings.seed,
+            validate_every=settings.iterations,
+            augmentation=STANDARD,
+            initial_weights=str(weights),
+            train_cases=train_cases,
+            validation_cases=shown,
+            frozen_statistics=True,
+        )
     return weights
 
 
@@ -160,6 +183,7 @@ def _digest(
     parent: int, versions: Versions, train: Seq[Corrected], validation: Seq[Corrected], settings: Settings
 ) -> str:
     """What a training is: another one with the same digest is the same, and goes on where it stopped."""
+
     def hashes(cases: Seq[Corrected]) -> list[str]:
         return [hashlib.sha256(case.image.read_bytes() + case.labels.read_bytes()).hexdigest() for case in cases]
 

@@ -131,7 +131,13 @@ class Versions:
             ) from error
 
     def add(
-        self, weights: Path, *, parent: int, passed: bool, reason: str, figures: Mapping[str, Any],
+        self,
+        weights: Path,
+        *,
+        parent: int,
+        passed: bool,
+        reason: str,
+        figures: Mapping[str, Any],
         training: Mapping[str, Any],
     ) -> Candidate:
         """Keep a trained model; serve it if it passed, else leave served what is.
@@ -143,8 +149,16 @@ class Versions:
         self._candidates.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(path.stem) for path in self._candidates.glob("[0-9]*.json")), default=RELEASED)
         write_whole(self.weights(number), lambda path: shutil.copyfile(weights, path))
-        made = Candidate(number, parent, file_sha256(self.weights(number)), passed, reason, dict(figures),
-                         dict(training), datetime.now(UTC).isoformat(timespec="seconds"))  # fmt: skip
+        made = Candidate(
+            number,
+            parent,
+            file_sha256(self.weights(number)),
+            passed,
+            reason,
+            dict(figures),
+            dict(training),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
         _write(asdict(made), self._candidates / f"{number:04d}.json")
         if passed:
             self.serve(number)
@@ -173,9 +187,11 @@ class Versions:
         """
         state = self._state()
         if len(state) == 1:
-            raise DataError(f"{self.name} is served as version {state[-1]}, the first one.",
-                            rule="The way back leads to a version that was served before.",
-                            remedy="There is none: nothing has to be done.")  # fmt: skip
+            raise DataError(
+                f"{self.name} is served as version {state[-1]}, the first one.",
+                rule="The way back leads to a version that was served before.",
+                remedy="There is none: nothing has to be done.",
+            )
         self._load(state[-2])
         _write({"served": state[:-1]}, self.folder / _FILE)
         return state[-2]
@@ -197,9 +213,11 @@ class Versions:
         try:
             state = [int(number) for number in json.loads(path.read_text())["served"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{_FILE} of {self.name} is damaged ({type(error).__name__}).",
-                            rule="It lists the numbers of what was served.",
-                            remedy="Restore it, or delete it to serve the released bundle.") from error  # fmt: skip
+            raise DataError(
+                f"{_FILE} of {self.name} is damaged ({type(error).__name__}).",
+                rule="It lists the numbers of what was served.",
+                remedy="Restore it, or delete it to serve the released bundle.",
+            ) from error
         return state or [RELEASED]
 
     def _load(self, number: int) -> Bundle:

@@ -36,14 +36,19 @@ def read_clicks(request: Mapping[str, Any], grid: Grid) -> Clicks:
     if request.get("foreground"):
         name = request.get("label_name", request.get("label"))
         if name not in LABELS:
-            raise DataError("Clicks of the foreground come without the name of a known label.",
-                            rule=f"It is one of {', '.join(LABELS)}.",
-                            remedy="Send it as label.")  # fmt: skip
+            raise DataError(
+                "Clicks of the foreground come without the name of a known label.",
+                rule=f"It is one of {', '.join(LABELS)}.",
+                remedy="Send it as label.",
+            )
         lists[LABELS[str(name)]] = [*_list(lists[LABELS[str(name)]]), *_list(request["foreground"])]
     clicks = [(_point(point, grid), value) for value, points in lists.items() for point in _list(points)]
     if len(clicks) > MOST:
-        raise DataError(f"{len(clicks)} clicks were sent.", rule=f"{MOST} are the most.",
-                        remedy="Draw scribbles, or correct the mask with the brush.")  # fmt: skip
+        raise DataError(
+            f"{len(clicks)} clicks were sent.",
+            rule=f"{MOST} are the most.",
+            remedy="Draw scribbles, or correct the mask with the brush.",
+        )
     return tuple(clicks)
 
 
@@ -64,9 +69,11 @@ def _point(point: Any, grid: Grid) -> tuple[int, int, int]:
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError("A click is no point.", rule="It is three numbers i, j, k.", remedy="Send it so.") from error
     if not all(0 <= n < size for n, size in zip((i, j, k), grid.shape, strict=True)):
-        raise DataError(f"A click lies at voxel {i}, {j}, {k}.",
-                        rule=f"The series has {'x'.join(map(str, grid.shape))} voxels.",
-                        remedy="Click inside the series that is open.")  # fmt: skip
+        raise DataError(
+            f"A click lies at voxel {i}, {j}, {k}.",
+            rule=f"The series has {'x'.join(map(str, grid.shape))} voxels.",
+            remedy="Click inside the series that is open.",
+        )
     return i, j, k
 
 

@@ -43,7 +43,12 @@ class CaseTask(InferTask):
     """
 
     def __init__(
-        self, name: str, description: str, work: Work, *, kind: InferType = InferType.SEGMENTATION,
+        self,
+        name: str,
+        description: str,
+        work: Work,
+        *,
+        kind: InferType = InferType.SEGMENTATION,
         labels: Mapping[str, int] = LABELS,
     ) -> None:
         super().__init__(kind, dict(labels), 3, description, {"result_extension": list(EXTENSIONS)} if labels else None)
@@ -104,8 +109,11 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -
 
     def super_resolve(case: Case, request: Mapping[str, Any], report: Report) -> tuple[None, dict[str, Any]]:
         if "image_id" not in request:
-            raise DataError("Series are derived from a case of the datastore.", rule="They are stored beside it.",
-                            remedy="Name an image of the datastore.")  # fmt: skip
+            raise DataError(
+                "Series are derived from a case of the datastore.",
+                rule="They are stored beside it.",
+                remedy="Name an image of the datastore.",
+            )
         images = workplace.super_resolve(case, lambda done: report(0.9 * done))
         bundle = workplace.models.super_resolution
         stored = datastore.save_derived(str(request["image_id"]), images.volumes, model_info(bundle))
@@ -119,8 +127,11 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -
             # The uploaded map holds what was drawn; what it corrects is the mask that the datastore has.
             clicks += scribbled(_uploaded(request, case))
         if not clicks:
-            raise DataError("There is no click and no scribble.", rule="They say where the mask is wrong.",
-                            remedy="Click into a part that is missing, or that is too much.")  # fmt: skip
+            raise DataError(
+                "There is no click and no scribble.",
+                rule="They say where the mask is wrong.",
+                remedy="Click into a part that is missing, or that is too much.",
+            )
         uploaded = None if request.get("scribbles") is True else _uploaded_or_none(request, case)
         mask = uploaded or _stored(datastore, request)
         if mask is None:
@@ -133,12 +144,18 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -
     }
     tasks = {name: CaseTask(name, text, one) for name, (text, one) in work.items()}
     tasks["super_resolution"] = CaseTask(
-        "super_resolution", "Super-resolves the four sequences and stores them beside the case", super_resolve,
-        kind=InferType.OTHERS, labels={},
-    )  # fmt: skip
+        "super_resolution",
+        "Super-resolves the four sequences and stores them beside the case",
+        super_resolve,
+        kind=InferType.OTHERS,
+        labels={},
+    )
     tasks["refinement"] = CaseTask(
-        "refinement", "Corrects the mask of a case by clicks or scribbles", refine, kind=InferType.DEEPEDIT,
-    )  # fmt: skip
+        "refinement",
+        "Corrects the mask of a case by clicks or scribbles",
+        refine,
+        kind=InferType.DEEPEDIT,
+    )
     return tasks
 
 
@@ -150,9 +167,11 @@ def _extension(request: Mapping[str, Any]) -> str:
 def _uploaded(request: Mapping[str, Any], case: Case) -> Volume:
     found = _uploaded_or_none(request, case)
     if found is None:
-        raise DataError("Scribbles are announced, but no label map came with the request.",
-                        rule="Scribbles are a label map on the grid of the opened series.",
-                        remedy="Send it as label.")  # fmt: skip
+        raise DataError(
+            "Scribbles are announced, but no label map came with the request.",
+            rule="Scribbles are a label map on the grid of the opened series.",
+            remedy="Send it as label.",
+        )
     return found
 
 

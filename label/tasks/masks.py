@@ -35,14 +35,21 @@ def write_mask(labels: Volume, extension: str) -> Path:
     DataError : for another extension
     """
     if extension not in EXTENSIONS:
-        raise DataError(f"The result was asked for as {extension[:20]!r}.",
-                        rule=f"A mask is written as {', '.join(EXTENSIONS)}.",
-                        remedy="Set result_extension to one of them.")  # fmt: skip
+        raise DataError(
+            f"The result was asked for as {extension[:20]!r}.",
+            rule=f"A mask is written as {', '.join(EXTENSIONS)}.",
+            remedy="Set result_extension to one of them.",
+        )
     image = labels.with_array(labels.array.astype(np.uint8)).to_sitk()
     if extension == ".seg.nrrd":
         for number, spec in enumerate(SEGMENTS):
-            entries = {"ID": f"Segment_{spec.number}", "Name": spec.name, "LabelValue": str(int(spec.label)),
-                       "Layer": "0", "Color": " ".join(f"{part / 255:.6f}" for part in spec.color)}  # fmt: skip
+            entries = {
+                "ID": f"Segment_{spec.number}",
+                "Name": spec.name,
+                "LabelValue": str(int(spec.label)),
+                "Layer": "0",
+                "Color": " ".join(f"{part / 255:.6f}" for part in spec.color),
+            }
             for key, value in entries.items():
                 image.SetMetaData(f"Segment{number}_{key}", value)
     with tempfile.NamedTemporaryFile(prefix="acuity-", suffix=extension, delete=False) as file:
@@ -60,7 +67,9 @@ def read_labels(path: Path) -> Volume:
     """
     labels = read_image(path, np.uint8)
     if not np.isin(labels.array, [int(label) for label in Label]).all():
-        raise DataError(f"A stored mask holds the values {np.unique(labels.array)[:8].tolist()}.",
-                        rule=f"Its values are {', '.join(str(int(label)) for label in Label)}.",
-                        remedy="Save it again through the server.")  # fmt: skip
+        raise DataError(
+            f"A stored mask holds the values {np.unique(labels.array)[:8].tolist()}.",
+            rule=f"Its values are {', '.join(str(int(label)) for label in Label)}.",
+            remedy="Save it again through the server.",
+        )
     return labels

@@ -105,8 +105,13 @@ class Workplace:
         scores = channels if result is None else np.concatenate([channels, result.probabilities])
         seen = np.stack([_onto_series(prepared.brain.with_array(one), prepared, case.reference) for one in scores])
         report(0.6)
-        found = refined(labels.array, seen[: len(channels)], clicks, spacing=opened.spacing.tolist(),
-                        probabilities=None if result is None else seen[len(channels) :])  # fmt: skip
+        found = refined(
+            labels.array,
+            seen[: len(channels)],
+            clicks,
+            spacing=opened.spacing.tolist(),
+            probabilities=None if result is None else seen[len(channels) :],
+        )
         return Finding(case.opened.with_array(found), bundle)
 
     def _super_resolve(self, case: Case, report: Report) -> tuple[Prepared, SuperResolved]:
@@ -147,11 +152,14 @@ def prepare_case(case: Case) -> Prepared:
     """
     grid = case.volumes[REFERENCE].grid
     common = case.volumes[REFERENCE].frame_of_reference_uid or generate_uid()
-    return prepare_volumes({
-        sequence: replace(volume, frame_of_reference_uid=common)
-        if not volume.frame_of_reference_uid and volume.grid.same_as(grid) else volume
-        for sequence, volume in case.volumes.items()
-    })  # fmt: skip
+    return prepare_volumes(
+        {
+            sequence: replace(volume, frame_of_reference_uid=common)
+            if not volume.frame_of_reference_uid and volume.grid.same_as(grid)
+            else volume
+            for sequence, volume in case.volumes.items()
+        }
+    )
 
 
 def reference_labels(labels: Volume, case: Case, prepared: Prepared) -> Volume:

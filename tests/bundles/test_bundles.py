@@ -116,8 +116,12 @@ class TestBundle:
                 *("--bundle_root", str(tmp_path), "--dataset_dir", str(tiny_brats)),
                 *("--checkpoint", str(checkpoint), "--output_dir", str(tmp_path / "out")),
             ],
-            cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / "out").rglob("*.nii.gz"))) >= len(CASES)
 
@@ -249,13 +253,17 @@ TINY_SEGMENTATION = {
     "train_cases": "$acuity_prepare(pathlib.Path(@dataset_dir), @cases)",
     "validation_cases": "@train_cases",
     "imports": [
-        "$import torch", "$import os", "$import pathlib", "$from acuity.research.sampling.augmentation import HOSPITAL",
-        "$from acuity.networks.efficient_unet import EfficientUNet", "$from acuity.research.training.cascade import load_part",
+        "$import torch",
+        "$import os",
+        "$import pathlib",
+        "$from acuity.research.sampling.augmentation import HOSPITAL",
+        "$from acuity.networks.efficient_unet import EfficientUNet",
+        "$from acuity.research.training.cascade import load_part",
         "$from acuity.research.sampling.preparation import prepare_cases as acuity_prepare",
     ],
     "coarse#patch": [8, 8, 8],
     "member#patch": [8, 8, 3],
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -280,10 +288,16 @@ def test_super_resolution_trains_resumes_and_logs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     volumes = [rng.uniform(0.1, 1, (20, 20, 20)).astype(np.float16)]
     arguments = {
-        "output_dir": str(tmp_path), "train_volumes": volumes, "validation_volumes": volumes, "device": "cpu",
-        "pixel#iterations": 1, "pixel#batch": 2, "adversarial#batch": 2, "patch": 32,
+        "output_dir": str(tmp_path),
+        "train_volumes": volumes,
+        "validation_volumes": volumes,
+        "device": "cpu",
+        "pixel#iterations": 1,
+        "pixel#batch": 2,
+        "adversarial#batch": 2,
+        "patch": 32,
         "recipe#loss_weights#perceptual": 0.0,
-    }  # fmt: skip
+    }
     run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 1})
     run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 2})
     assert torch.load(tmp_path / "pixel" / "checkpoint.pt", weights_only=True)["iteration"] == 1

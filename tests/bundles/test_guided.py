@@ -42,11 +42,17 @@ def test_the_released_segmenter_guides() -> None:
 def test_it_trains_guided_and_resumes(tiny_brats: Path, tmp_path: Path) -> None:
     torch.save(SRResCycGAN(features=8).state_dict(), tmp_path / "start.pt")
     arguments = {
-        "run_id": "guided", "dataset_dir": str(tiny_brats), "output_dir": str(tmp_path), "device": "cpu",
-        "split": {"train": [CASES[0]], "validation": [CASES[1]]}, "segmenter": nn.Conv3d(4, 3, 1),
-        "train_guided#patch": [8, 8, 8], "train_guided#guidance#agreement": 0.1, "network_def#features": 8,
+        "run_id": "guided",
+        "dataset_dir": str(tiny_brats),
+        "output_dir": str(tmp_path),
+        "device": "cpu",
+        "split": {"train": [CASES[0]], "validation": [CASES[1]]},
+        "segmenter": nn.Conv3d(4, 3, 1),
+        "train_guided#patch": [8, 8, 8],
+        "train_guided#guidance#agreement": 0.1,
+        "network_def#features": 8,
         "train_guided#initial_weights": str(tmp_path / "start.pt"),
-    }  # fmt: skip
+    }
     for iterations in (1, 2):
         run(SUPER_RESOLUTION, "train", **arguments, **{"train_guided#iterations": iterations})
     assert torch.load(tmp_path / "guided" / "checkpoint.pt", weights_only=True)["iteration"] == 2
@@ -58,7 +64,15 @@ def test_it_trains_guided_and_resumes(tiny_brats: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_pixel_stage_takes_patches_on_tumours(tiny_brats: Path, tmp_path: Path) -> None:
-    run(SUPER_RESOLUTION, "train", dataset_dir=str(tiny_brats), output_dir=str(tmp_path), device="cpu", tumor_share=1.0,
-        split={"train": [CASES[0]], "validation": [CASES[1]]}, run=["$@pixel()"],
-        **{"pixel#iterations": 1, "pixel#batch": 2, "network_def#features": 8})  # fmt: skip
+    run(
+        SUPER_RESOLUTION,
+        "train",
+        dataset_dir=str(tiny_brats),
+        output_dir=str(tmp_path),
+        device="cpu",
+        tumor_share=1.0,
+        split={"train": [CASES[0]], "validation": [CASES[1]]},
+        run=["$@pixel()"],
+        **{"pixel#iterations": 1, "pixel#batch": 2, "network_def#features": 8},
+    )
     assert (tmp_path / "pixel" / "best.pt").is_file()

@@ -49,9 +49,17 @@ def parameter_shapes(network: nn.Module) -> dict[str, torch.Size]:
 def tiny_training(tmp_path: Path) -> dict[str, Any]:
     """Overrides that make a bundle's training two steps on a phantom, without VGG."""
     slices = phantom_slices(2, 32)
-    return {"output_dir": str(tmp_path), "train_slices": slices, "validation_slices": slices, "device": "cpu",
-            "patch": 32, "batch": 2, "pixel#iterations": 1, "adversarial#iterations": 1,
-            "recipe#loss_weights#perceptual": 0.0}  # fmt: skip
+    return {
+        "output_dir": str(tmp_path),
+        "train_slices": slices,
+        "validation_slices": slices,
+        "device": "cpu",
+        "patch": 32,
+        "batch": 2,
+        "pixel#iterations": 1,
+        "adversarial#iterations": 1,
+        "recipe#loss_weights#perceptual": 0.0,
+    }
 
 
 @pytest.mark.skipif(not X4, reason="no x4 bundle is released in this clone")
@@ -103,8 +111,9 @@ class TestX4Bundle:
         patch = parser["patch"]
         parser["ranker"] = ranker = nn.Identity()
         found = parser.get_parsed_content("recipe")
-        wanted = read_recipe(config_file("sr") / f"{bundle.removeprefix(X4_PREFIX)}.yaml", compact=True, patch=patch,
-                             ranker=ranker)  # fmt: skip
+        wanted = read_recipe(
+            config_file("sr") / f"{bundle.removeprefix(X4_PREFIX)}.yaml", compact=True, patch=patch, ranker=ranker
+        )
         networks = ("generator", "discriminator")
         for name in networks:
             ours, theirs = getattr(found, name), getattr(wanted, name)
@@ -135,8 +144,11 @@ class TestX4Bundle:
         if NOT_MEASURED in figures:
             pytest.xfail(f"{bundle} is not measured: acuity evaluate sr, then tools/release_sr.py --scores")
         name = bundle.removeprefix(X4_PREFIX)
-        rows = {row[1]: [float(value) for value in row[2:]] for line in figures.splitlines()
-                if (row := [cell.strip() for cell in line.strip("| ").split("|")])[0] == "brain"}  # fmt: skip
+        rows = {
+            row[1]: [float(value) for value in row[2:]]
+            for line in figures.splitlines()
+            if (row := [cell.strip() for cell in line.strip("| ").split("|")])[0] == "brain"
+        }
         assert set(rows) == {"bicubic", name}
         for psnr, ssim, _ in rows.values():
             assert 15 < psnr < 60 and 0 < ssim < 1
@@ -148,8 +160,14 @@ class TestX4Bundle:
         before = nib.Nifti1Image(np.random.default_rng(0).uniform(20, 250, shape).astype(np.float32), BRATS_AFFINE)
         (tmp_path / "in").mkdir()
         nib.save(before, tmp_path / "in" / "t2.nii.gz")
-        run(bundle, "inference", dataset_dir=str(tmp_path / "in"), spacing=[0.25, 0.25, 1.0],
-            checkpoint=str(BUNDLES / bundle / "models" / "model.pt"), output_dir=str(tmp_path))  # fmt: skip
+        run(
+            bundle,
+            "inference",
+            dataset_dir=str(tmp_path / "in"),
+            spacing=[0.25, 0.25, 1.0],
+            checkpoint=str(BUNDLES / bundle / "models" / "model.pt"),
+            output_dir=str(tmp_path),
+        )
         after = nib.load(tmp_path / "t2_sr.nii.gz")
         assert after.shape == (4 * shape[0], 4 * shape[1], shape[2])
         np.testing.assert_allclose(after.header.get_zooms(), [0.25, 0.25, 1.0])
@@ -184,8 +202,13 @@ class TestX4Bundle:
 @pytest.mark.parametrize("bundle", X4[:1])  # VGG and NIQE take their time, and the others differ in a name alone
 def test_evaluation_compares_with_interpolation(bundle: str, tmp_path: Path) -> None:
     write_case(tmp_path / "data" / "case", np.random.default_rng(0), (40, 40, 8))
-    run(bundle, "evaluate", dataset_dir=str(tmp_path / "data"), output_dir=str(tmp_path / "eval"),
-        bundle_root=str(BUNDLES / bundle))  # fmt: skip
+    run(
+        bundle,
+        "evaluate",
+        dataset_dir=str(tmp_path / "data"),
+        output_dir=str(tmp_path / "eval"),
+        bundle_root=str(BUNDLES / bundle),
+    )
     with (tmp_path / "eval" / "scores.csv").open(newline="") as file:
         methods = {row["method"] for row in csv.DictReader(file)}
     assert methods == {"truth", "nearest", "bilinear", "bicubic", "Lanczos", bundle.removeprefix(X4_PREFIX)}

@@ -55,8 +55,24 @@ def weights(tmp_path: Path) -> Path:
 
 def test_everything_is_written(data, weights, tmp_path, capsys):
     out = tmp_path / "new" / "out"
-    assert main(["evaluate", "sr", "--data", str(data), "--output", str(out), "--weights", f"mine={weights}", "-v",
-                 "--device", "cpu"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "sr",
+                "--data",
+                str(data),
+                "--output",
+                str(out),
+                "--weights",
+                f"mine={weights}",
+                "-v",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert (out / "table.md").read_text() in said.out
     assert "comparing" in said.err and "no NIQE" in said.err
@@ -162,15 +178,19 @@ def test_views_show_the_tumor_where_it_is_largest(tmp_path, monkeypatch):
     views = chosen_views(tmp_path, slices, 4)
     # A view of each sequence, from each case in turn.
     assert [(v.item.case, v.item.sequence, v.item.index) for v in views] == [
-        ("first", "T1", 13), ("second", "T1c", 9), ("first", "T2", 13), ("second", "FLAIR", 9),
-    ]  # fmt: skip
+        ("first", "T1", 13),
+        ("second", "T1c", 9),
+        ("first", "T2", 13),
+        ("second", "FLAIR", 9),
+    ]
     # The mask lies on the slice's own pixels: nibabel's image, cut at the same place, is the judge.
     item = views[0].item
     (mask,) = tumor_masks(tmp_path / "first", [item], 4)
     labels = nib.load(tmp_path / "first" / "first_seg.nii.gz").get_fdata()[:, :, 13].T > 0
     image = nib.load(tmp_path / "first" / "first_t1.nii.gz").get_fdata()[:, :, 13].T
-    np.testing.assert_allclose(np.sort(item.image[mask]) / item.image.max(), np.sort(image[labels]) / image.max(),
-                               rtol=1e-3)  # fmt: skip
+    np.testing.assert_allclose(
+        np.sort(item.image[mask]) / item.image.max(), np.sort(image[labels]) / image.max(), rtol=1e-3
+    )
     assert BRATS_AFFINE[0, 0] == -1
 
 

@@ -40,8 +40,9 @@ def clean(**variables: str) -> dict[str, str]:
 def start(*arguments: object, folder: Path, **variables: str) -> subprocess.Popen[str]:
     """`acuity exec` as a user starts it, in ``folder``."""
     command = [sys.executable, "-m", "acuity.cli", "exec", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=folder, env=clean(**variables), text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=folder, env=clean(**variables), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def execute(*arguments: object, folder: Path, **variables: str) -> tuple[int, str, str]:
@@ -52,12 +53,42 @@ def execute(*arguments: object, folder: Path, **variables: str) -> tuple[int, st
 
 
 def test_everything_reaches_the_application(program: Path, tmp_path: Path) -> None:
-    code, out, err = execute("program.py", "-i", "in", "-o", "out put", "-m", "models", "-l", "debug", "-w", "a/b",
-                             "--", "--spacing", "2", "--", "-i", folder=tmp_path)  # fmt: skip
+    code, out, err = execute(
+        "program.py",
+        "-i",
+        "in",
+        "-o",
+        "out put",
+        "-m",
+        "models",
+        "-l",
+        "debug",
+        "-w",
+        "a/b",
+        "--",
+        "--spacing",
+        "2",
+        "--",
+        "-i",
+        folder=tmp_path,
+    )
     assert code == 0, err
     told = json.loads(out)
-    assert told["argv"] == ["program.py", "-i", "in", "-o", "out put", "-m", "models", "-l", "DEBUG",
-                            "--spacing", "2", "--", "-i"]  # fmt: skip
+    assert told["argv"] == [
+        "program.py",
+        "-i",
+        "in",
+        "-o",
+        "out put",
+        "-m",
+        "models",
+        "-l",
+        "DEBUG",
+        "--spacing",
+        "2",
+        "--",
+        "-i",
+    ]
     assert told["given"] == {"HOLOSCAN_WORKDIR": str(tmp_path / "a" / "b")}
     assert (tmp_path / "a" / "b").is_dir()
     assert Path(told["path"]).resolve() == program.parent.resolve()  # its own modules are found, not acuity's
@@ -69,8 +100,12 @@ def test_options_may_stand_before_the_application_too(program: Path, tmp_path: P
 
 
 def test_variables_are_handed_on_where_there_are_no_options(program: Path, tmp_path: Path) -> None:
-    given = {"HOLOSCAN_INPUT_PATH": "/i", "HOLOSCAN_OUTPUT_PATH": "/o", "HOLOSCAN_MODEL_PATH": "/m",
-             "HOLOSCAN_WORKDIR": "/w"}  # fmt: skip
+    given = {
+        "HOLOSCAN_INPUT_PATH": "/i",
+        "HOLOSCAN_OUTPUT_PATH": "/o",
+        "HOLOSCAN_MODEL_PATH": "/m",
+        "HOLOSCAN_WORKDIR": "/w",
+    }
     _, out, _ = execute("program.py", folder=tmp_path, **given)
     told = json.loads(out)
     assert (told["argv"], told["given"]) == (["program.py"], given)
@@ -134,8 +169,10 @@ def test_a_wrong_command_line_ends_with_2_and_runs_nothing(
 
 def test_nothing_heavy_is_loaded_on_the_way(program: Path, tmp_path: Path) -> None:
     """Half of what keeps the start short; benchmarks/exec_overhead.py measures it."""
-    look = ("import os, sys; os.execve = lambda *_: print(*{m.partition('.')[0] for m in sys.modules}); "
-            "from acuity.cli import main; main(['exec', sys.argv[1]])")  # fmt: skip
+    look = (
+        "import os, sys; os.execve = lambda *_: print(*{m.partition('.')[0] for m in sys.modules}); "
+        "from acuity.cli import main; main(['exec', sys.argv[1]])"
+    )
     command = [sys.executable, "-c", look, str(program)]
     done = subprocess.run(command, env=clean(), capture_output=True, text=True, timeout=60, check=False)
     modules = set(done.stdout.split())
@@ -165,8 +202,12 @@ def test_another_sdk_application_runs(code: int, tiny: Path, tmp_path: Path) -> 
     assert ended == code, err
     counted = json.loads((tmp_path / "out" / "count.json").read_text())
     counted.pop("pid")
-    assert counted == {"files": 1, "model": str(tmp_path / "models"), "workdir": str(tmp_path / "work"),
-                       "log_level": "WARNING"}  # fmt: skip
+    assert counted == {
+        "files": 1,
+        "model": str(tmp_path / "models"),
+        "workdir": str(tmp_path / "work"),
+        "log_level": "WARNING",
+    }
 
 
 @pytest.mark.slow
@@ -175,9 +216,14 @@ def test_another_sdk_application_obeys_the_variables(tiny: Path, tmp_path: Path)
         (tmp_path / name).mkdir()
     (tmp_path / "input" / "code").write_text("0")
     shutil.copy(tmp_path / "input" / "code", tmp_path / "input" / "another")
-    code, _, err = execute(tiny / "app.py", folder=tmp_path, HOLOSCAN_INPUT_PATH=str(tmp_path / "input"),
-                           HOLOSCAN_OUTPUT_PATH=str(tmp_path / "o"), HOLOSCAN_MODEL_PATH=str(tmp_path / "models"),
-                           HOLOSCAN_WORKDIR=str(tmp_path))  # fmt: skip
+    code, _, err = execute(
+        tiny / "app.py",
+        folder=tmp_path,
+        HOLOSCAN_INPUT_PATH=str(tmp_path / "input"),
+        HOLOSCAN_OUTPUT_PATH=str(tmp_path / "o"),
+        HOLOSCAN_MODEL_PATH=str(tmp_path / "models"),
+        HOLOSCAN_WORKDIR=str(tmp_path),
+    )
     assert code == 0, err
     counted = json.loads((tmp_path / "o" / "count.json").read_text())
     assert (counted["files"], counted["workdir"]) == (2, str(tmp_path))

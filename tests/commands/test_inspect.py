@@ -35,7 +35,15 @@ def test_json(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(content) == ["series"]
     for series in content["series"]:
         assert list(series) == [
-            "series_uid", "description", "modality", "verdict", "code", "reason", "volumes", "sequence"]
+            "series_uid",
+            "description",
+            "modality",
+            "verdict",
+            "code",
+            "reason",
+            "volumes",
+            "sequence",
+        ]
         assert series["modality"] == "MR" and series["reason"]
     specs = hospital_series()
     assert [s["series_uid"] for s in content["series"]] == [spec.uid for spec in specs]
@@ -63,8 +71,16 @@ def test_json_geometry_is_what_simpleitk_reads(tmp_path: Path, capsys: pytest.Ca
 
 def test_each_volume_of_a_series_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n, echo in enumerate((15, 95)):
-        write_mr_series(tmp_path, brain(seed=n), oblique_affine(), series_uid=uid("dual"), prefix=f"echo{n}",
-                        first_instance=1 + 100 * n, RepetitionTime=4000, EchoTime=echo)
+        write_mr_series(
+            tmp_path,
+            brain(seed=n),
+            oblique_affine(),
+            series_uid=uid("dual"),
+            prefix=f"echo{n}",
+            first_instance=1 + 100 * n,
+            RepetitionTime=4000,
+            EchoTime=echo,
+        )
     content, err = inspect_json(capsys, str(tmp_path))
     assert len(content["series"][0]["volumes"]) == 2
     assert content["series"][0]["sequence"] == "T2"
@@ -100,7 +116,8 @@ def test_series_may_be_named(study: Path, capsys: pytest.CaptureFixture[str], tm
 
 
 def test_errors_have_their_exit_codes_and_say_found_rule_remedy(
-        study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["inspect", str(tmp_path / "nowhere")]) == 10
     assert main(["inspect", str(tmp_path)]) == 11
     capsys.readouterr()
@@ -112,8 +129,9 @@ def test_errors_have_their_exit_codes_and_say_found_rule_remedy(
     assert [line.split(":")[0] for line in rest] == ["  rule", "  remedy"]
 
 
-@pytest.mark.parametrize("words", [
-    ["inspect", "--series", "T5=1.2", "x"], ["inspect", "--series", "T1", "x"], [], ["nothing"]])
+@pytest.mark.parametrize(
+    "words", [["inspect", "--series", "T5=1.2", "x"], ["inspect", "--series", "T1", "x"], [], ["nothing"]]
+)
 def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
@@ -122,8 +140,11 @@ def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.Captu
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, text in ((["--version"], acuity.__version__), (["--help"], "inspect"),
-                        (["inspect", "--help"], "--rules FILE")):
+    for words, text in (
+        (["--version"], acuity.__version__),
+        (["--help"], "inspect"),
+        (["inspect", "--help"], "--rules FILE"),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 0

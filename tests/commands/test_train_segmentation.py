@@ -34,8 +34,10 @@ def data(tmp_path: Path) -> Path:
         labels = np.zeros(brain.shape, np.uint8)
         labels[6:12, 6:12, 4:10] = 2
         labels[8:10, 8:10, 5:8] = 4
-        arrays = {s: np.where(brain, rng.uniform(20, 250, brain.shape), 0).astype(np.float32)
-                  for s in ("t1", "t1ce", "t2", "flair")}  # fmt: skip
+        arrays = {
+            s: np.where(brain, rng.uniform(20, 250, brain.shape), 0).astype(np.float32)
+            for s in ("t1", "t1ce", "t2", "flair")
+        }
         for suffix, array in {**arrays, "seg": labels}.items():
             nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1])), folder / f"{name}_{suffix}.nii.gz")
     (tmp_path / "recipes").mkdir()
@@ -44,8 +46,21 @@ def data(tmp_path: Path) -> Path:
 
 
 def arguments(data: Path, *more: object, recipe: str = "tiny") -> list[str]:
-    return ["train", "seg", "--recipes", str(data.parent / "recipes"), "--recipe", recipe, "--data", str(data),
-            "--output", str(data.parent / "out"), "--device", "cpu", *map(str, more)]  # fmt: skip
+    return [
+        "train",
+        "seg",
+        "--recipes",
+        str(data.parent / "recipes"),
+        "--recipe",
+        recipe,
+        "--data",
+        str(data),
+        "--output",
+        str(data.parent / "out"),
+        "--device",
+        "cpu",
+        *map(str, more),
+    ]
 
 
 def test_a_recipe_is_trained_resumed_and_recorded(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,8 +79,13 @@ def test_a_recipe_is_trained_resumed_and_recorded(data: Path, capsys: pytest.Cap
 def test_a_fold_is_held_out_and_the_last_weights_are_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brats, "read_folds", lambda: [["first"], ["second"]])
     kept = []
-    monkeypatch.setattr(train_segmentation, "train", lambda recipe, cases, held_out, **options: kept.append(
-        ([case.name for case in cases], [case.name for case in held_out], options["keep_last"])))  # fmt: skip
+    monkeypatch.setattr(
+        train_segmentation,
+        "train",
+        lambda recipe, cases, held_out, **options: kept.append(
+            ([case.name for case in cases], [case.name for case in held_out], options["keep_last"])
+        ),
+    )
     for words in (["--fold", 0], ["--fold", 1], []):
         assert main(arguments(data, "--iterations", 1, *words)) == 0
     assert kept == [(["second"], ["first"], True), (["first"], ["second"], True), (["second"], ["first"], False)]
@@ -76,8 +96,18 @@ def test_the_ablations_options_reach_the_training(data: Path) -> None:
     assert main(arguments(data, "--iterations", 1)) == 0
     start = out / "tiny" / "best.pt"
     (data.parent / "recipes" / "other.yaml").write_text(RECIPE)
-    words = ["--iterations", 1, "--initial-weights", start, "--degraded", data, "--consistency", 0.5,
-             "--augmentation", "hospital"]  # fmt: skip
+    words = [
+        "--iterations",
+        1,
+        "--initial-weights",
+        start,
+        "--degraded",
+        data,
+        "--consistency",
+        0.5,
+        "--augmentation",
+        "hospital",
+    ]
     assert main(arguments(data, *words, recipe="other")) == 0
     settings = json.loads((out / "other" / "settings.json").read_text())
     assert settings["initial_weights"]["file"] == "best.pt"
@@ -109,8 +139,17 @@ def test_refusals(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_two_processes_train_together(data: Path, repository: Path) -> None:
     """Under torchrun the gradients of both processes are averaged, and one of them writes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "acuity.cli", *arguments(data, "--iterations", 2)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "acuity.cli",
+        *arguments(data, "--iterations", 2),
+    ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     folder = data.parent / "out" / "tiny"

@@ -43,9 +43,18 @@ def data(tmp_path: Path) -> Path:
 def arguments(data: Path, *more: object, patch: int = 32) -> list[str]:
     folder = data.parent
     return [
-        "--data", str(data), "--output", str(folder / "out"), "--patch", str(patch), "--batch", "2", "--device", "cpu",
+        "--data",
+        str(data),
+        "--output",
+        str(folder / "out"),
+        "--patch",
+        str(patch),
+        "--batch",
+        "2",
+        "--device",
+        "cpu",
         *map(str, more),
-    ]  # fmt: skip
+    ]
 
 
 def test_both_stages_are_trained_and_shared(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,10 +89,24 @@ def test_refusals(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_two_processes_train_together(data: Path, repository: Path) -> None:
     """Under torchrun the gradients of both processes are averaged, and one of them writes."""
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "acuity.cli",
-        "train", "sr", "--recipes", str(data.parent / "recipes"), "--recipe", "tiny", "--iterations", "4",
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "acuity.cli",
+        "train",
+        "sr",
+        "--recipes",
+        str(data.parent / "recipes"),
+        "--recipe",
+        "tiny",
+        "--iterations",
+        "4",
         *arguments(data),
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     checkpoint = torch.load(data.parent / "out" / "tiny" / "checkpoint.pt", weights_only=True)

@@ -16,8 +16,13 @@ from acuity.networks.srresnet import SRResNet
 def colour(tmp_path: Path) -> Path:
     """RankSRGAN's weights, small, for three channels, with its own names."""
     torch.manual_seed(0)
-    names = {"trunk.": "recon_trunk.", "conv_trunk.": "LRconv.", "conv_up.0.": "upconv1.", "conv_up.1.": "upconv2.",
-             "conv_hr.": "HRconv."}
+    names = {
+        "trunk.": "recon_trunk.",
+        "conv_trunk.": "LRconv.",
+        "conv_up.0.": "upconv1.",
+        "conv_up.1.": "upconv2.",
+        "conv_hr.": "HRconv.",
+    }
     state = {}
     for key, value in SRResNet(3, 3, features=4, blocks=2).state_dict().items():
         old = next((old for old in names if key.startswith(old)), "")

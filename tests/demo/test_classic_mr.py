@@ -68,8 +68,9 @@ def test_what_no_scanner_stores_is_refused(oblique: Volume, tmp_path: Path, valu
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 def test_every_sequence_is_a_valid_mr_image_of_one_study(oblique: Volume, tmp_path: Path) -> None:
-    files = write_study(dict.fromkeys(Sequence, oblique), tmp_path, identity="test", patient_name="TEST^ONE",
-                        description="Test")  # fmt: skip
+    files = write_study(
+        dict.fromkeys(Sequence, oblique), tmp_path, identity="test", patient_name="TEST^ONE", description="Test"
+    )
     for paths in files.values():
         report = subprocess.run(["dciodvfy", "-new", str(paths[0])], capture_output=True, text=True, check=False).stderr
         assert "MRImage" in report
@@ -79,8 +80,13 @@ def test_every_sequence_is_a_valid_mr_image_of_one_study(oblique: Volume, tmp_pa
 
 def test_a_study_has_one_identity_and_four_series(oblique: Volume, tmp_path: Path) -> None:
     def write(folder: str, identity: str) -> dict[Sequence, pydicom.Dataset]:
-        files = write_study(dict.fromkeys(Sequence, oblique), tmp_path / folder, identity=identity,
-                            patient_name="TEST^ONE", description="Test")  # fmt: skip
+        files = write_study(
+            dict.fromkeys(Sequence, oblique),
+            tmp_path / folder,
+            identity=identity,
+            patient_name="TEST^ONE",
+            description="Test",
+        )
         assert all(len(paths) == oblique.shape[2] for paths in files.values())
         return {sequence: pydicom.dcmread(paths[0]) for sequence, paths in files.items()}
 

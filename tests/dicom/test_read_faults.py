@@ -78,22 +78,36 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a slice beside the others": (dict(edit=shifted(4, 2.5, 0, 0)), "inconsistent-headers", "2.5 mm beside"),
     "no position on one": (dict(edit=on_slice(4, ImagePositionPatient=None)), "inconsistent-headers", "1 of 12 files"),
     "no orientation on the last": (
-        dict(edit=on_slice(LAST, ImageOrientationPatient=None)), "inconsistent-headers", "ImageOrientationPatient"),
+        dict(edit=on_slice(LAST, ImageOrientationPatient=None)),
+        "inconsistent-headers",
+        "ImageOrientationPatient",
+    ),
     "an orientation of zeros": (
-        dict(edit=on_slice(4, ImageOrientationPatient=[0] * 6)), "inconsistent-headers", "perpendicular unit vectors"),
+        dict(edit=on_slice(4, ImageOrientationPatient=[0] * 6)),
+        "inconsistent-headers",
+        "perpendicular unit vectors",
+    ),
     "another orientation on one": (
-        dict(edit=on_slice(LAST, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])), "mixed-orientations", "1 of 12"),
+        dict(edit=on_slice(LAST, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])),
+        "mixed-orientations",
+        "1 of 12",
+    ),
     "pixel spacing differs": (dict(edit=on_slice(4, PixelSpacing=[1, 1.1])), "inconsistent-headers", "PixelSpacing"),
     "pixel spacing of zero": (dict(edit=on_slice(4, PixelSpacing=[0, 1])), "inconsistent-headers", "above 0"),
     "size differs": (dict(edit=on_slice(4, Rows=19)), "inconsistent-headers", r"\(20, 24\) and \(19, 24\)"),
     "echo time differs": (dict(edit=on_slice(LAST, EchoTime="90")), "inconsistent-headers", "12.0 and 90.0"),
     "frame of reference differs": (
-        dict(edit=on_slice(LAST, FrameOfReferenceUID=uid("other"))), "inconsistent-headers", "FrameOfReferenceUID"),
+        dict(edit=on_slice(LAST, FrameOfReferenceUID=uid("other"))),
+        "inconsistent-headers",
+        "FrameOfReferenceUID",
+    ),
     "slope of zero": (dict(slope=1.0, edit=on_slice(4, RescaleSlope="0")), "inconsistent-headers", "erase"),
     "a slope on one slice only": (dict(edit=on_slice(4, RescaleSlope="2")), "inconsistent-headers", "others have none"),
     "no geometry": (
-        dict(ImagePositionPatient=None, ImageOrientationPatient=None), "no-geometry",
-        "ImagePositionPatient, ImageOrientationPatient is absent"),
+        dict(ImagePositionPatient=None, ImageOrientationPatient=None),
+        "no-geometry",
+        "ImagePositionPatient, ImageOrientationPatient is absent",
+    ),
     "no pixel spacing": (dict(PixelSpacing=None), "no-geometry", "PixelSpacing is absent"),
     "a localizer": (dict(edit=localizer), "mixed-orientations", "3 orientations"),
     "a tilted gantry": (dict(edit=tilted), "gantry-tilt", "0.8 mm a slice, 14.9 degrees"),
@@ -137,8 +151,9 @@ def test_a_declared_number_that_whole_volumes_explain_is_no_fault(tmp_path: Path
 
 
 def test_derived_images_copy_the_number_of_their_source(tmp_path: Path) -> None:
-    write_mr_series(tmp_path, phantom(), axial_affine(), ImagesInAcquisition="50",
-                    ImageType=["DERIVED", "PRIMARY", "MPR"])
+    write_mr_series(
+        tmp_path, phantom(), axial_affine(), ImagesInAcquisition="50", ImageType=["DERIVED", "PRIMARY", "MPR"]
+    )
     assert read_study(tmp_path).series[0].verdict == "ok"
 
 
@@ -154,8 +169,9 @@ def test_garbage_in_a_geometry_element(tmp_path: Path, keyword: str, k: int) -> 
 
 @pytest.mark.parametrize("k", [0, 4, LAST])
 @pytest.mark.parametrize("keep", [200, 500, 900, 0.4, 0.7, -1])
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian],
-                         ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian], ids=lambda syntax: syntax.keyword
+)
 def test_a_truncated_file_refuses_its_series(tmp_path: Path, syntax: str, keep: float, k: int) -> None:
     """Wherever it is cut, in the header or in the pixels, and also at the ends, where no gap shows."""
     paths = write_mr_series(tmp_path, phantom(), axial_affine(), transfer_syntax=syntax)
@@ -166,8 +182,11 @@ def test_a_truncated_file_refuses_its_series(tmp_path: Path, syntax: str, keep: 
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.75, 0.95])
-@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, RLELossless, JPEGLosslessSV1, JPEGLSLossless],
-                         ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize(
+    "syntax",
+    [DeflatedExplicitVRLittleEndian, RLELossless, JPEGLosslessSV1, JPEGLSLossless],
+    ids=lambda syntax: syntax.keyword,
+)
 def test_a_truncated_compressed_file_refuses_its_series(tmp_path: Path, syntax: str, keep: float) -> None:
     paths = write_mr_series(tmp_path, phantom(), axial_affine(), transfer_syntax=syntax)
     truncate(paths[LAST], keep)
@@ -182,8 +201,7 @@ def test_a_slice_whose_header_is_destroyed_refuses_its_series(tmp_path: Path, si
     paths[LAST].write_bytes(np.random.default_rng(0).bytes(size))
     study = read_study(tmp_path)
     assert [s.code for s in study.series] == ["inconsistent-headers", "ok"]
-    assert study.ignored == (
-        ("bad/T1_0012.dcm", "named as the DICOM files beside it, but holds no DICOM header"),)
+    assert study.ignored == (("bad/T1_0012.dcm", "named as the DICOM files beside it, but holds no DICOM header"),)
 
 
 def test_a_file_without_series_uid_refuses_the_series_of_its_folder(tmp_path: Path) -> None:
@@ -237,8 +255,16 @@ def test_a_file_that_is_cut_after_its_header_was_read(tmp_path: Path) -> None:
 def test_messages_hold_no_identifier(tmp_path: Path) -> None:
     """Not the patient's name and number, and no file name: exports carry names there."""
     for n, (arguments, _, _) in enumerate(FAULTS.values()):
-        write_mr_series(tmp_path / str(n), phantom(), axial_affine(), series_number=n + 1, prefix="SECRET",
-                        PatientName="Secret^Sam", PatientID="SECRET-1", **arguments)
+        write_mr_series(
+            tmp_path / str(n),
+            phantom(),
+            axial_affine(),
+            series_number=n + 1,
+            prefix="SECRET",
+            PatientName="Secret^Sam",
+            PatientID="SECRET-1",
+            **arguments,
+        )
     for series in read_study(tmp_path).series:
         assert "secret" not in f"{series.reason} {series.warnings}".lower()
 

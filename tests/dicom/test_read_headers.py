@@ -40,8 +40,9 @@ def test_headers_give_the_study_that_the_files_give(folder: Path) -> None:
         assert (one.series_uid, one.verdict, one.reason) == (other.series_uid, other.verdict, other.reason)
         assert one.stacks[0].grid.same_as(other.stacks[0].grid, 1e-6)
         np.testing.assert_array_equal(load_stack(one.stacks[0]).array, load_stack(other.stacks[0]).array)
-    chosen = [{s: c.series.series_uid for s, c in select_sequences(study).choices.items()}
-              for study in (by_files, by_headers)]  # fmt: skip
+    chosen = [
+        {s: c.series.series_uid for s, c in select_sequences(study).choices.items()} for study in (by_files, by_headers)
+    ]
     assert chosen[0] == chosen[1]
 
 

@@ -20,8 +20,14 @@ SERIES_UID = uid("several volumes")
 def write_volumes(folder: Path, headers: list[dict[str, Any]], **common: Any) -> None:
     """One series of classic images that holds a volume for each header; the n-th has seed n."""
     for n, header in enumerate(headers):
-        write_mr_series(folder, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID, first_instance=1 + 100 * n,
-                        **{**common, **header})
+        write_mr_series(
+            folder,
+            phantom(seed=n),
+            oblique_affine(),
+            series_uid=SERIES_UID,
+            first_instance=1 + 100 * n,
+            **{**common, **header},
+        )
 
 
 def only_series(path: Path) -> Series:
@@ -41,30 +47,55 @@ def assert_volumes(series: Series, attributes: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("headers", "attributes"),
     [
-        pytest.param([{"EchoTime": "12"}, {"EchoTime": "96"}], [{"EchoTime": 12.0}, {"EchoTime": 96.0}],
-                     id="echo time"),
-        pytest.param([{"EchoNumbers": "1"}, {"EchoNumbers": "2"}], [{"EchoNumbers": 1.0}, {"EchoNumbers": 2.0}],
-                     id="echo number"),
-        pytest.param([{"InversionTime": "700"}, {"InversionTime": "2500"}],
-                     [{"InversionTime": 700.0}, {"InversionTime": 2500.0}], id="inversion time"),
-        pytest.param([{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
-                     [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}], id="b-value"),
-        pytest.param([{"TemporalPositionIdentifier": n} for n in (1, 2, 3)],
-                     [{"TemporalPositionIdentifier": float(n)} for n in (1, 2, 3)], id="time point"),
-        pytest.param([{"AcquisitionNumber": n} for n in (1, 2)], [{"AcquisitionNumber": float(n)} for n in (1, 2)],
-                     id="acquisition number"),
-        pytest.param([{"AcquisitionTime": "101500"}, {"AcquisitionTime": "101700.5"}],
-                     [{"AcquisitionTime": "101500.000000"}, {"AcquisitionTime": "101700.500000"}],
-                     id="acquisition time"),
-        pytest.param([{"AcquisitionDate": "20200131", "AcquisitionTime": "235959"},
-                      {"AcquisitionDate": "20200201", "AcquisitionTime": "000130"}],
-                     [{"AcquisitionTime": "235959.000000"}, {"AcquisitionTime": "000130.000000"}], id="midnight"),
-        pytest.param([{"ImageType": ["ORIGINAL", "PRIMARY", kind, "SE"]} for kind in "MP"],
-                     [{"ImageType": r"ORIGINAL\PRIMARY\M\SE"}, {"ImageType": r"ORIGINAL\PRIMARY\P\SE"}],
-                     id="magnitude and phase"),
-        pytest.param([{"EchoTime": te, "AcquisitionNumber": n} for te in ("12", "96") for n in (1, 2)],
-                     [{"EchoTime": te, "AcquisitionNumber": n} for te in (12.0, 96.0) for n in (1.0, 2.0)],
-                     id="echo and acquisition"),
+        pytest.param(
+            [{"EchoTime": "12"}, {"EchoTime": "96"}], [{"EchoTime": 12.0}, {"EchoTime": 96.0}], id="echo time"
+        ),
+        pytest.param(
+            [{"EchoNumbers": "1"}, {"EchoNumbers": "2"}], [{"EchoNumbers": 1.0}, {"EchoNumbers": 2.0}], id="echo number"
+        ),
+        pytest.param(
+            [{"InversionTime": "700"}, {"InversionTime": "2500"}],
+            [{"InversionTime": 700.0}, {"InversionTime": 2500.0}],
+            id="inversion time",
+        ),
+        pytest.param(
+            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+            id="b-value",
+        ),
+        pytest.param(
+            [{"TemporalPositionIdentifier": n} for n in (1, 2, 3)],
+            [{"TemporalPositionIdentifier": float(n)} for n in (1, 2, 3)],
+            id="time point",
+        ),
+        pytest.param(
+            [{"AcquisitionNumber": n} for n in (1, 2)],
+            [{"AcquisitionNumber": float(n)} for n in (1, 2)],
+            id="acquisition number",
+        ),
+        pytest.param(
+            [{"AcquisitionTime": "101500"}, {"AcquisitionTime": "101700.5"}],
+            [{"AcquisitionTime": "101500.000000"}, {"AcquisitionTime": "101700.500000"}],
+            id="acquisition time",
+        ),
+        pytest.param(
+            [
+                {"AcquisitionDate": "20200131", "AcquisitionTime": "235959"},
+                {"AcquisitionDate": "20200201", "AcquisitionTime": "000130"},
+            ],
+            [{"AcquisitionTime": "235959.000000"}, {"AcquisitionTime": "000130.000000"}],
+            id="midnight",
+        ),
+        pytest.param(
+            [{"ImageType": ["ORIGINAL", "PRIMARY", kind, "SE"]} for kind in "MP"],
+            [{"ImageType": r"ORIGINAL\PRIMARY\M\SE"}, {"ImageType": r"ORIGINAL\PRIMARY\P\SE"}],
+            id="magnitude and phase",
+        ),
+        pytest.param(
+            [{"EchoTime": te, "AcquisitionNumber": n} for te in ("12", "96") for n in (1, 2)],
+            [{"EchoTime": te, "AcquisitionNumber": n} for te in (12.0, 96.0) for n in (1.0, 2.0)],
+            id="echo and acquisition",
+        ),
     ],
 )
 def test_volumes_are_told_apart(tmp_path: Path, headers: list[dict], attributes: list[dict]) -> None:
@@ -75,22 +106,36 @@ def test_volumes_are_told_apart(tmp_path: Path, headers: list[dict], attributes:
 def test_slices_acquired_one_by_one_are_told_by_the_order_of_their_times(tmp_path: Path) -> None:
     """In 2D each slice has a time of its own, so that no time belongs to a whole volume."""
     for n in range(3):
+
         def own_time(ds: Dataset, k: int, n: int = n) -> None:
             ds.AcquisitionTime = f"10{15 + n:02d}{(7 * k) % 12 * 4:02d}"
 
-        write_mr_series(tmp_path, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID,
-                        first_instance=1 + 100 * n, edit=own_time)
+        write_mr_series(
+            tmp_path,
+            phantom(seed=n),
+            oblique_affine(),
+            series_uid=SERIES_UID,
+            first_instance=1 + 100 * n,
+            edit=own_time,
+        )
     assert_volumes(only_series(tmp_path), [{"AcquisitionTime": f"10{15 + n}00.000000"} for n in range(3)])
 
 
 def test_interleaved_times_tell_nothing_apart(tmp_path: Path) -> None:
     """Two images at each position, but no time by which one volume ended before the other began."""
     for n in range(2):
+
         def own_time(ds: Dataset, k: int, n: int = n) -> None:
             ds.AcquisitionTime = f"1015{2 * k + n:02d}"
 
-        write_mr_series(tmp_path, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID,
-                        first_instance=1 + 100 * n, edit=own_time)
+        write_mr_series(
+            tmp_path,
+            phantom(seed=n),
+            oblique_affine(),
+            series_uid=SERIES_UID,
+            first_instance=1 + 100 * n,
+            edit=own_time,
+        )
     assert only_series(tmp_path).code == "duplicate-positions"
 
 
@@ -102,14 +147,23 @@ def test_interleaved_times_tell_nothing_apart(tmp_path: Path) -> None:
         ("GEMS_PARM_01", 0x0043, 0x39, "IS", (["0", "8", "0", "0"], ["1000001000", "8", "0", "0"]), (0.0, 1000.0)),
     ],
 )
-def test_private_b_values(tmp_path: Path, creator: str, group: int, element: int, vr: str, values: tuple[Any, ...],
-                          b_values: tuple[float, ...]) -> None:
+def test_private_b_values(
+    tmp_path: Path,
+    creator: str,
+    group: int,
+    element: int,
+    vr: str,
+    values: tuple[Any, ...],
+    b_values: tuple[float, ...],
+) -> None:
     for n, value in enumerate(values):
+
         def add(ds: Dataset, _: int, value: Any = value) -> None:
             ds.private_block(group, creator, create=True).add_new(element, vr, value)
 
-        write_mr_series(tmp_path, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID,
-                        first_instance=1 + 100 * n, edit=add)
+        write_mr_series(
+            tmp_path, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID, first_instance=1 + 100 * n, edit=add
+        )
     assert_volumes(only_series(tmp_path), [{"DiffusionBValue": b} for b in b_values])
 
 
@@ -149,8 +203,9 @@ def test_positions_are_clustered_by_distance() -> None:
 
 
 def enhanced(path: Path, volumes: int = 1, **arguments: Any) -> Path:
-    return write_enhanced_mr(path / "enhanced.dcm", [phantom(seed=n) for n in range(volumes)], oblique_affine(),
-                             **arguments)
+    return write_enhanced_mr(
+        path / "enhanced.dcm", [phantom(seed=n) for n in range(volumes)], oblique_affine(), **arguments
+    )
 
 
 def test_enhanced_geometry_and_values(tmp_path: Path) -> None:
@@ -178,10 +233,14 @@ def test_enhanced_rescale_of_each_frame(tmp_path: Path) -> None:
     ("frames", "attributes"),
     [
         ([{"EchoTime": 12.0}, {"EchoTime": 96.0}], [{"EchoTime": 12.0}, {"EchoTime": 96.0}]),
-        ([{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
-         [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}]),
-        ([{"TemporalPositionIndex": 1}, {"TemporalPositionIndex": 2}],
-         [{"TemporalPositionIndex": 1.0}, {"TemporalPositionIndex": 2.0}]),
+        (
+            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+        ),
+        (
+            [{"TemporalPositionIndex": 1}, {"TemporalPositionIndex": 2}],
+            [{"TemporalPositionIndex": 1.0}, {"TemporalPositionIndex": 2.0}],
+        ),
     ],
 )
 def test_enhanced_volumes_are_told_apart(tmp_path: Path, frames: list[dict], attributes: list[dict]) -> None:
@@ -233,8 +292,13 @@ def test_enhanced_that_is_cut_short(tmp_path: Path) -> None:
 
 def test_an_enhanced_file_for_each_echo(tmp_path: Path) -> None:
     for n, echo in enumerate((12.0, 96.0)):
-        write_enhanced_mr(tmp_path / f"{n}.dcm", [phantom(seed=n)], oblique_affine(), frames=[{"EchoTime": echo}],
-                          series_uid=SERIES_UID)
+        write_enhanced_mr(
+            tmp_path / f"{n}.dcm",
+            [phantom(seed=n)],
+            oblique_affine(),
+            frames=[{"EchoTime": echo}],
+            series_uid=SERIES_UID,
+        )
     assert_volumes(only_series(tmp_path), [{"EchoTime": 12.0}, {"EchoTime": 96.0}])
 
 

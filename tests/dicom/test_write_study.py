@@ -13,9 +13,14 @@ from tests.derived import Derived, derive
 from tests.judges import dcentvfy_errors, dciodvfy_errors
 
 OBJECTS = (
-    "series/0001.dcm", "series/0030.dcm", "seg/sr.dcm", "seg/source.dcm", "report/regions.dcm",
-    "report/report.dcm", "overview/overview.dcm",
-)  # fmt: skip
+    "series/0001.dcm",
+    "series/0030.dcm",
+    "seg/sr.dcm",
+    "seg/source.dcm",
+    "report/regions.dcm",
+    "report/report.dcm",
+    "overview/overview.dcm",
+)
 
 
 @pytest.mark.parametrize("name", OBJECTS)

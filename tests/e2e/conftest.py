@@ -73,9 +73,12 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     try:
         for name, what, answer in (
             ("orthanc", command, f"{dicomweb}/studies?limit=1"),
-            ("gateway", serve.write(folder / "gateway.json", gateway, {"host": "127.0.0.1", "port": ports["gateway"]}),
-             f"{url}/health"),
-        ):  # fmt: skip
+            (
+                "gateway",
+                serve.write(folder / "gateway.json", gateway, {"host": "127.0.0.1", "port": ports["gateway"]}),
+                f"{url}/health",
+            ),
+        ):
             log = folder / "logs" / f"{name}.log"
             started.append(services.start(name, what, ports[name], log))
             services.wait_for(started[-1], partial(services.answers, answer), _START_S, log)

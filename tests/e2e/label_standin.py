@@ -27,16 +27,32 @@ _SAID = "Served: mean Dice 0.9000 on 1 validation cases, 0.8000 of the model tha
 TRAINING: list[dict[str, object]] = [
     {"status": "SUBMITTED"},
     {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:91) - training on 1 cases"]},
-    {"status": "RUNNING", "details": ["coarse: 100%|##########| 150/150 [02:00<00:00,  1.25it/s, region=0.2712]",
-                                      "fine:  33%|###3      | 50/150 [01:00<02:00,  1.20s/it, region=0.2338]"]},
-    {"status": "DONE", "details": [f"{_HEAD} (label.learning.training:106) - version 1. {_SAID}",
-                                   f'{_HEAD} (__main__:70) - Result: {{"served": 1, "candidates": []}}']},
-]  # fmt: skip
+    {
+        "status": "RUNNING",
+        "details": [
+            "coarse: 100%|##########| 150/150 [02:00<00:00,  1.25it/s, region=0.2712]",
+            "fine:  33%|###3      | 50/150 [01:00<02:00,  1.20s/it, region=0.2338]",
+        ],
+    },
+    {
+        "status": "DONE",
+        "details": [
+            f"{_HEAD} (label.learning.training:106) - version 1. {_SAID}",
+            f'{_HEAD} (__main__:70) - Result: {{"served": 1, "candidates": []}}',
+        ],
+    },
+]
 REFUSED: list[dict[str, object]] = [
     {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:88) - reading"]},
-    {"status": "ERROR", "details": ["Traceback (most recent call last):", "acuity.errors.DataError: 1 corrected cases "
-                                    "are there to train on and 0 to validate on. Correct cases of more patients."]},
-]  # fmt: skip
+    {
+        "status": "ERROR",
+        "details": [
+            "Traceback (most recent call last):",
+            "acuity.errors.DataError: 1 corrected cases "
+            "are there to train on and 0 to validate on. Correct cases of more patients.",
+        ],
+    },
+]
 
 
 class LabelServer:
@@ -77,14 +93,28 @@ class LabelServer:
         async with request.form() as form:
             assert json.loads(str(form["params"]))["save_label"] is True
         if self.refuses:
-            return JSONResponse({"detail": "The study has no FLAIR.", "found": "The study has no FLAIR.", "rule": "",
-                                 "remedy": "Send one."}, 422)  # fmt: skip
+            return JSONResponse(
+                {
+                    "detail": "The study has no FLAIR.",
+                    "found": "The study has no FLAIR.",
+                    "rule": "",
+                    "remedy": "Send one.",
+                },
+                422,
+            )
         headers = [dcmread(file, stop_before_pixels=True) for file in self._images[uid]]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "found.dcm"
             labels = replace(self._labels, frame_of_reference_uid=str(headers[0].FrameOfReferenceUID))
-            write_segmentation(labels, headers, path, series_uid=generate_uid(), series_number=900,
-                               description="Tumor, found", model=MODEL)  # fmt: skip
+            write_segmentation(
+                labels,
+                headers,
+                path,
+                series_uid=generate_uid(),
+                series_number=900,
+                description="Tumor, found",
+                model=MODEL,
+            )
             store(self._dicomweb, [path])
         return JSONResponse({"latencies": {"total": 0.1}})
 

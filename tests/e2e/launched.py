@@ -18,8 +18,13 @@ class Launcher:
 
     def call(self, command: str) -> subprocess.CompletedProcess[str]:
         words = [word for flag, port in self.ports.items() for word in (flag, str(port))]
-        return subprocess.run([sys.executable, "-m", "workbench", command, "--state", str(self.state), "--no-demo",
-                               *words], cwd=self._repository, capture_output=True, text=True, timeout=900)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "workbench", command, "--state", str(self.state), "--no-demo", *words],
+            cwd=self._repository,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
 
 
 def address(output: str) -> str:

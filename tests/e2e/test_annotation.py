@@ -183,8 +183,9 @@ def test_a_training_that_is_refused_says_why(page: Page, workbench: Running) -> 
         page.locator("#acuity-train").click()
         expect(page.locator("#acuity-panel output")).to_have_text(
             "The training failed. 1 corrected cases are there to train on and 0 to validate on. Correct cases of more "
-            "patients.", timeout=PATIENCE_MS,
-        )  # fmt: skip
+            "patients.",
+            timeout=PATIENCE_MS,
+        )
     finally:
         workbench.label.training = TRAINING
     assert page.locator("#acuity-panel").get_attribute("data-state") == "failed"

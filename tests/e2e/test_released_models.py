@@ -92,9 +92,16 @@ def released(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iter
         truth, headers = stored_study(folder, dicomweb, 0)
         for seed in (1, 2):
             outlined(folder, dicomweb, *stored_study(folder, dicomweb, seed))
-        yield Released(url, token, dicomweb, launcher.state / "models", repository / "bundles",
-                       str(headers[0][0].StudyInstanceUID), truth,
-                       [str(series[0].SeriesInstanceUID) for series in headers])  # fmt: skip
+        yield Released(
+            url,
+            token,
+            dicomweb,
+            launcher.state / "models",
+            repository / "bundles",
+            str(headers[0][0].StudyInstanceUID),
+            truth,
+            [str(series[0].SeriesInstanceUID) for series in headers],
+        )
     finally:
         launcher.call("down")
 
@@ -114,8 +121,15 @@ def outlined(folder: Path, dicomweb: str, truth: Phantom, headers: list[list[Fil
     """Store the truth as what a person has drawn."""
     labels = replace(truth.labels, frame_of_reference_uid=str(headers[0][0].FrameOfReferenceUID))
     path = folder / "outlined.dcm"
-    write_annotation(labels, headers[0], path, series_uid=generate_uid(), series_number=900, annotator="Colleague",
-                     description="Tumor, corrected")  # fmt: skip
+    write_annotation(
+        labels,
+        headers[0],
+        path,
+        series_uid=generate_uid(),
+        series_number=900,
+        annotator="Colleague",
+        description="Tumor, corrected",
+    )
     store(dicomweb, [path])
 
 
@@ -170,9 +184,7 @@ def test_a_painted_correction_is_what_training_gets(
     assert whole_tumor(found_file, released) > 0.7
     settled(page)
     found = in_viewer(page)
-    np.testing.assert_array_equal(
-        as_in_viewer(on_grid(read_segmentation(found_file), released.truth.labels)), found
-    )  # fmt: skip
+    np.testing.assert_array_equal(as_in_viewer(on_grid(read_segmentation(found_file), released.truth.labels)), found)
     paint(page, "AX FLAIR", EDEMA.name)
     painted = in_viewer(page)
     assert np.count_nonzero(painted != found) > 5

@@ -120,8 +120,11 @@ def series_of(dicomweb: str, study: str, modality: str) -> list[str]:
 
 def instances(dicomweb: str, study: str, series: str, folder: Path) -> list[Path]:
     """The files of a series, as the archive has them."""
-    answer = httpx.get(f"{dicomweb}/studies/{study}/series/{series}", timeout=60,
-                       headers={"accept": 'multipart/related; type="application/dicom"'})  # fmt: skip
+    answer = httpx.get(
+        f"{dicomweb}/studies/{study}/series/{series}",
+        timeout=60,
+        headers={"accept": 'multipart/related; type="application/dicom"'},
+    )
     found = []
     for number, part in enumerate(MultipartDecoder(answer.content, answer.headers["content-type"]).parts):
         found.append(folder / f"{series}-{number}.dcm")

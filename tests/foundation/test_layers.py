@@ -11,8 +11,15 @@ import pytest
 
 # Lowest first.  A unit may import units of its own layer and of those before it.
 LAYERS = (
-    {"acuity", "acuity._allocator", "acuity._cuda_runtime", "acuity.errors", "acuity.anatomy", "acuity.resources",
-     "acuity.volume"},
+    {
+        "acuity",
+        "acuity._allocator",
+        "acuity._cuda_runtime",
+        "acuity.errors",
+        "acuity.anatomy",
+        "acuity.resources",
+        "acuity.volume",
+    },
     {"acuity.networks", "acuity.losses", "acuity.degradations", "acuity.metrics"},
     {"acuity.imaging", "acuity.dicom", "acuity.data"},
     {"acuity.training", "acuity.inference"},

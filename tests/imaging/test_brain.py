@@ -127,9 +127,7 @@ def test_extraction_hands_over_the_image_in_ras_and_returns_its_grid(monkeypatch
 
 
 @pytest.mark.parametrize(("threshold", "message"), [(-1.0, "measures"), (1e9, "No brain was found")])
-def test_extraction_refuses_what_is_no_brain(
-    monkeypatch: pytest.MonkeyPatch, threshold: float, message: str
-) -> None:
+def test_extraction_refuses_what_is_no_brain(monkeypatch: pytest.MonkeyPatch, threshold: float, message: str) -> None:
     monkeypatch.setattr(brain, "_deepbet", lambda: FakeNetwork(threshold))
     volume = make_phantom(spacing_mm=8.0, head=True).volumes[Sequence.T1]
     with pytest.raises(BrainExtractionError, match=message):

@@ -32,8 +32,10 @@ def smooth(shape, seed=0, width=1.0):
 def pair(size, shape, ratios, matrices):
     """Functions that degrade to ``shape`` and come back from there to ``size``."""
     down = tuple(1 / r for r in ratios)
-    return (lambda fine: resize_axes(fine, shape, down, matrices),
-            lambda coarse: smallest_preimage(coarse, size, ratios, matrices))  # fmt: skip
+    return (
+        lambda fine: resize_axes(fine, shape, down, matrices),
+        lambda coarse: smallest_preimage(coarse, size, ratios, matrices),
+    )
 
 
 def largest(difference):
@@ -69,8 +71,9 @@ def test_pillow_finds_the_measured_slice_again():
     truth = smooth((48, 40))
     degrade, back = pair((48, 40), (24, 20), (0.5, 0.5), (CUBIC, CUBIC))
     projected, _ = back_project(truth + 0.1, degrade(truth), degrade, back)
-    again = [np.asarray(Image.fromarray(x.numpy()).resize((20, 24), Image.Resampling.BICUBIC))
-             for x in (projected, truth)]  # fmt: skip
+    again = [
+        np.asarray(Image.fromarray(x.numpy()).resize((20, 24), Image.Resampling.BICUBIC)) for x in (projected, truth)
+    ]
     inner = (slice(2, -2),) * 2  # it renormalises at the border, where ours repeats the image
     assert np.abs(again[0] - again[1])[inner].max() < 1.5 * CONSISTENT
 

@@ -26,8 +26,9 @@ def center(grid: Grid) -> NDArray[np.float64]:
     return grid.affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2) + grid.origin
 
 
-def motion(angles_deg: tuple[float, float, float], shift: tuple[float, float, float],
-           about: NDArray[np.float64]) -> NDArray[np.float64]:  # fmt: skip
+def motion(
+    angles_deg: tuple[float, float, float], shift: tuple[float, float, float], about: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """A rigid matrix, by SimpleITK."""
     euler = sitk.Euler3DTransform([float(x) for x in about], *np.radians(angles_deg).tolist(), shift)
     matrix = np.eye(4)
@@ -43,8 +44,10 @@ def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def thick_sagittal(fixed: Volume, image: Volume, true: NDArray[np.float64]) -> Volume:
     """``image`` moved by ``true`` and scanned in sagittal slices of 6 mm with pixels of 3 mm."""
     extent = fixed.spacing * fixed.shape
-    grid = Grid((int(extent[1] / 3), int(extent[2] / 3), int(extent[0] / 6)),
-                np.array([[0.0, 0, 6, 0], [3, 0, 0, 0], [0, -3, 0, 0], [0, 0, 0, 1]]))  # fmt: skip
+    grid = Grid(
+        (int(extent[1] / 3), int(extent[2] / 3), int(extent[0] / 6)),
+        np.array([[0.0, 0, 6, 0], [3, 0, 0, 0], [0, -3, 0, 0], [0, 0, 0, 1]]),
+    )
     affine = grid.affine.copy()
     affine[:3, 3] = true[:3, :3] @ center(fixed.grid) + true[:3, 3] - center(grid)
     return replace(resample(image, Grid(grid.shape, affine), inverse(true)), frame_of_reference_uid=None)

@@ -29,13 +29,27 @@ from tests.study_phantom import HEADERS, lesion_centroid, oblique_grid, write_bu
 
 # Texts of the study that must not leave it by any way but the derived DICOM objects.
 IDENTIFIERS: dict[str, Any] = {
-    "PatientName": "Quixotic^Zebulon", "PatientID": "QZ-777123", "PatientBirthDate": "19610704",
-    "AccessionNumber": "ACC99887", "InstitutionName": "Saint Nowhere Hospital",
+    "PatientName": "Quixotic^Zebulon",
+    "PatientID": "QZ-777123",
+    "PatientBirthDate": "19610704",
+    "AccessionNumber": "ACC99887",
+    "InstitutionName": "Saint Nowhere Hospital",
     "ReferringPhysicianName": "Wintergreen^Philomena",
-}  # fmt: skip
+}
 
-STAGES = ["load models", "read", "select", "prepare", "super-resolve", "segment", "write series", "write seg",
-          "write report", "write overview", "total"]  # fmt: skip
+STAGES = [
+    "load models",
+    "read",
+    "select",
+    "prepare",
+    "super-resolve",
+    "segment",
+    "write series",
+    "write seg",
+    "write report",
+    "write overview",
+    "total",
+]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +92,9 @@ def start(repository: Path, *arguments: object, **environment: str) -> subproces
     """The application as a user starts it."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HOLOSCAN_", "ACUITY_"))}
     command = [sys.executable, str(repository / "app.py"), *map(str, arguments)]
-    return subprocess.Popen(command, env={**inherited, **environment}, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)  # fmt: skip
+    return subprocess.Popen(
+        command, env={**inherited, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def dicom_in(folder: Path) -> list[Path]:
@@ -172,9 +187,14 @@ def replace(folder: Path, sequence: Sequence, **changes: Any) -> None:
         path.unlink()
     array = changes.pop("array", phantom())
     affine = changes.pop("affine", oblique_affine())
-    write_mr_series(folder / sequence.value, array, affine, name=sequence.value,
-                    series_number=list(Sequence).index(sequence) + 1,
-                    **{**IDENTIFIERS, **HEADERS[sequence], **changes})  # fmt: skip
+    write_mr_series(
+        folder / sequence.value,
+        array,
+        affine,
+        name=sequence.value,
+        series_number=list(Sequence).index(sequence) + 1,
+        **{**IDENTIFIERS, **HEADERS[sequence], **changes},
+    )
 
 
 def missing_slice(folder: Path) -> None:
@@ -206,9 +226,16 @@ def no_geometry(folder: Path) -> None:
 
 def duplicate_positions(folder: Path) -> None:
     replace(folder, Sequence.T2)
-    write_mr_series(folder / "T2", phantom(seed=1), oblique_affine(), name="T2", series_number=3, first_instance=101,
-                    series_uid=dcmread(next((folder / "T2").iterdir())).SeriesInstanceUID,
-                    **{**IDENTIFIERS, **HEADERS[Sequence.T2]})  # fmt: skip
+    write_mr_series(
+        folder / "T2",
+        phantom(seed=1),
+        oblique_affine(),
+        name="T2",
+        series_number=3,
+        first_instance=101,
+        series_uid=dcmread(next((folder / "T2").iterdir())).SeriesInstanceUID,
+        **{**IDENTIFIERS, **HEADERS[Sequence.T2]},
+    )
 
 
 def corrupt_header(folder: Path) -> None:
@@ -242,8 +269,15 @@ def missing_sequence(folder: Path) -> None:
 
 def another_modality(folder: Path) -> None:
     missing_sequence(folder)
-    write_mr_series(folder / "FLAIR", phantom(), oblique_affine(), name="FLAIR", SOPClassUID=CTImageStorage,
-                    Modality="CT", **IDENTIFIERS)  # fmt: skip
+    write_mr_series(
+        folder / "FLAIR",
+        phantom(),
+        oblique_affine(),
+        name="FLAIR",
+        SOPClassUID=CTImageStorage,
+        Modality="CT",
+        **IDENTIFIERS,
+    )
 
 
 def tilted_gantry(folder: Path) -> None:
@@ -307,9 +341,15 @@ FAULTS: list[tuple[Callable[[Path], None], int, str]] = [
 
 @pytest.mark.parametrize(("fault", "exit_code", "code"), FAULTS, ids=[fault.__name__ for fault, _, _ in FAULTS])
 def test_a_bad_study_is_refused_by_its_own_code(
-    fault: Callable[[Path], None], exit_code: int, code: str, study: Path, tmp_path: Path, bundles: Path,
-    schema: dict[str, Any], capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    fault: Callable[[Path], None],
+    exit_code: int,
+    code: str,
+    study: Path,
+    tmp_path: Path,
+    bundles: Path,
+    schema: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     fault(study)
     assert run_graph(study, tmp_path / "out", bundles) == exit_code
     assert dicom_in(tmp_path / "out") == []
@@ -355,8 +395,14 @@ def test_a_series_that_the_user_names_reaches_the_selection(study: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_process_obeys_the_holoscan_variables(repository: Path, study: Path, tmp_path: Path, bundles: Path) -> None:
-    process = start(repository, "--spacing", "5", HOLOSCAN_INPUT_PATH=str(study),
-                    HOLOSCAN_OUTPUT_PATH=str(tmp_path / "out"), HOLOSCAN_MODEL_PATH=str(bundles))  # fmt: skip
+    process = start(
+        repository,
+        "--spacing",
+        "5",
+        HOLOSCAN_INPUT_PATH=str(study),
+        HOLOSCAN_OUTPUT_PATH=str(tmp_path / "out"),
+        HOLOSCAN_MODEL_PATH=str(bundles),
+    )
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert json.loads((tmp_path / "out" / "result.json").read_text())["status"] == "success"

@@ -38,8 +38,10 @@ def result(case: Path, repository: Path, tmp_path_factory: pytest.TempPathFactor
     subprocess.run([sys.executable, script, case, folder / "study"], check=True, capture_output=True)
     done = subprocess.run(
         [sys.executable, repository / "app.py", "-i", folder / "study", "-o", folder / "out"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return folder / "out"
 

@@ -95,8 +95,9 @@ def voxels(path: str) -> NDArray[np.uint8]:
 def test_an_annotators_label_is_a_valid_segmentation(place: Place, tmp_path: Path) -> None:
     datastore = place.datastore
     params = {"version": MODEL.version, "weights_sha256": MODEL.weights_sha256}
-    datastore.save_label(T1C, draw(place, tmp_path, speckle(seed=1)), "original",
-                         {"model": MODEL.name, "params": params})  # fmt: skip
+    datastore.save_label(
+        T1C, draw(place, tmp_path, speckle(seed=1)), "original", {"model": MODEL.name, "params": params}
+    )
     datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {"user": "anna"})
     path = place.newest_seg(tmp_path)
     assert dciodvfy_errors(path) == []
@@ -138,8 +139,13 @@ def as_ohif(ds: Dataset) -> Dataset:
     renumbered = {1: 2, 2: 3, 3: 1}
     for item in ds.SegmentSequence:
         item.SegmentNumber = renumbered[item.SegmentNumber]
-        for keyword in ("SegmentationAlgorithmIdentificationSequence", "RecommendedDisplayCIELabValue", "TrackingID",
-                        "TrackingUID", "AnatomicRegionSequence"):  # fmt: skip
+        for keyword in (
+            "SegmentationAlgorithmIdentificationSequence",
+            "RecommendedDisplayCIELabValue",
+            "TrackingID",
+            "TrackingUID",
+            "AnatomicRegionSequence",
+        ):
             del item[keyword]
         item.SegmentedPropertyTypeCodeSequence = item.SegmentedPropertyCategoryCodeSequence = [tissue]
     for frame in ds.PerFrameFunctionalGroupsSequence:
@@ -154,8 +160,15 @@ def test_what_a_viewer_stores_past_the_server_counts(place: Place, tmp_path: Pat
     datastore.save_label(T1C, draw(place, tmp_path, speckle(seed=1)), "original", {"model": MODEL.name})
     datastore.save_label(T1C, draw(place, tmp_path, speckle(seed=2)), "final", {})
     case = read_case(datastore.get_image_uri(T1C))
-    write_segmentation(case.opened.with_array(speckle(seed=3)), case.opened.source_images, tmp_path / "v" / "seg.dcm",
-                       series_uid="2.25.77", series_number=7, description="x", model=MODEL)  # fmt: skip
+    write_segmentation(
+        case.opened.with_array(speckle(seed=3)),
+        case.opened.source_images,
+        tmp_path / "v" / "seg.dcm",
+        series_uid="2.25.77",
+        series_number=7,
+        description="x",
+        model=MODEL,
+    )
     as_ohif(dcmread(tmp_path / "v" / "seg.dcm")).save_as(tmp_path / "v" / "seg.dcm")
     place.orthanc.send(tmp_path / "v")
     (pair,) = datastore.datalist()
@@ -166,8 +179,15 @@ def test_what_a_viewer_stores_past_the_server_counts(place: Place, tmp_path: Pat
 def test_other_segmentations_are_passed_over(place: Place, tmp_path: Path) -> None:
     datastore = place.datastore
     case = read_case(datastore.get_image_uri(T1C))
-    write_segmentation(case.opened.with_array(speckle()), case.opened.source_images, tmp_path / "v" / "seg.dcm",
-                       series_uid="2.25.78", series_number=7, description="x", model=MODEL)  # fmt: skip
+    write_segmentation(
+        case.opened.with_array(speckle()),
+        case.opened.source_images,
+        tmp_path / "v" / "seg.dcm",
+        series_uid="2.25.78",
+        series_number=7,
+        description="x",
+        model=MODEL,
+    )
     ds = dcmread(tmp_path / "v" / "seg.dcm")
     ds.SegmentSequence[0].SegmentLabel = "Brainstem"
     ds.save_as(tmp_path / "v" / "seg.dcm")
@@ -184,8 +204,15 @@ def test_images_that_arrive_later_are_fetched(place: Place, tmp_path: Path) -> N
     affine = GRID.affine.copy()
     affine[:3, 3] = end[:3]
     header: dict[str, Any] = {"RepetitionTime": "500", "EchoTime": "12", "ContrastBolusAgent": "Gadobutrol"}
-    write_mr_series(tmp_path / "more", np.full((*GRID.shape[:2], 1), 7.0), affine, name="T1c", series_number=2,
-                    first_instance=GRID.shape[2] + 1, **header)  # fmt: skip
+    write_mr_series(
+        tmp_path / "more",
+        np.full((*GRID.shape[:2], 1), 7.0),
+        affine,
+        name="T1c",
+        series_number=2,
+        first_instance=GRID.shape[2] + 1,
+        **header,
+    )
     place.orthanc.send(tmp_path / "more")
     after = read_case(datastore.get_image_uri(T1C)).opened
     assert after.shape == (*before.shape[:2], before.shape[2] + 1)
@@ -215,8 +242,13 @@ def test_a_missing_slice_leaves_no_case(place: Place) -> None:
 
 
 def test_a_series_that_was_not_chosen_opens_nothing(place: Place, tmp_path: Path) -> None:
-    write_mr_series(tmp_path / "scout", np.full((16, 16, 3), 9.0), np.diag([10.0, 10.0, 30.0, 1.0]), name="localizer",
-                    series_number=9)  # fmt: skip
+    write_mr_series(
+        tmp_path / "scout",
+        np.full((16, 16, 3), 9.0),
+        np.diag([10.0, 10.0, 30.0, 1.0]),
+        name="localizer",
+        series_number=9,
+    )
     place.orthanc.send(tmp_path / "scout")
     assert place.datastore.list_images() == [T1C]
     with pytest.raises(InputNotFoundError, match="none of the four"):
@@ -244,8 +276,11 @@ def test_a_filter_lists_whole_studies_only(place: Place, tmp_path: Path) -> None
 def test_nothing_is_deleted_from_the_archive(place: Place, tmp_path: Path) -> None:
     datastore = place.datastore
     datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
-    changes: list[Any] = [lambda: datastore.remove_label(T1C, "final"), lambda: datastore.remove_image(T1C),
-                          lambda: datastore.add_image("x", "x.nii.gz", {})]  # fmt: skip
+    changes: list[Any] = [
+        lambda: datastore.remove_label(T1C, "final"),
+        lambda: datastore.remove_image(T1C),
+        lambda: datastore.add_image("x", "x.nii.gz", {}),
+    ]
     for change in changes:
         with pytest.raises(DataError, match="archive"):
             change()

@@ -58,7 +58,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             write_case(folder / "studies", name, grids=GRIDS, noise=number)
         (folder / "studies" / "half").mkdir()
         (folder / "studies" / "half" / "half_t1ce.nii.gz").write_bytes(
-            (folder / "studies" / "first" / "first_t1ce.nii.gz").read_bytes())  # fmt: skip
+            (folder / "studies" / "first" / "first_t1ce.nii.gz").read_bytes()
+        )
         ids = {sequence: f"first_{suffix}" for sequence, suffix in SUFFIX.items()} | {Sequence.T1C: "first"}
         with running_label_server(folder, str(folder / "studies"), bundles) as server:
             yield Place(server, ids, "second", lambda path: Path(path).is_file())
@@ -119,11 +120,13 @@ def test_a_mask_lies_on_the_series_that_is_open(place: Place, tmp_path: Path, ta
 
 
 def test_segments_have_their_names_in_slicer_s_own_format(place: Place, tmp_path: Path) -> None:
-    file, _ = place.client(tmp_path).infer("tumour_segmentation", place.ids[Sequence.T1C],
-                                           {"result_extension": ".seg.nrrd"})  # fmt: skip
+    file, _ = place.client(tmp_path).infer(
+        "tumour_segmentation", place.ids[Sequence.T1C], {"result_extension": ".seg.nrrd"}
+    )
     picture = sitk.ReadImage(file)
-    named = {picture.GetMetaData(f"Segment{n}_Name"): int(picture.GetMetaData(f"Segment{n}_LabelValue"))
-             for n in range(3)}  # fmt: skip
+    named = {
+        picture.GetMetaData(f"Segment{n}_Name"): int(picture.GetMetaData(f"Segment{n}_LabelValue")) for n in range(3)
+    }
     assert named == NAMES
 
 
@@ -132,10 +135,14 @@ def test_a_correction_comes_back_voxel_by_voxel_and_is_learnt_from(place: Place,
     drawn = truth()
     drawn[3:6, 4:9, 5:7] = np.random.default_rng(0).choice(np.array([0, 1, 2, 4], np.uint8), (3, 5, 2))
     sent = np.select([drawn == 1, drawn == 2, drawn == 4], [3, 1, 2]).astype(np.uint8)  # in another order of segments
-    info = [{"name": "Peritumoral edema", "idx": 1}, {"name": "Enhancing tumor", "idx": 2},
-            {"name": "Necrotic and non-enhancing tumor core", "idx": 3}]  # fmt: skip
-    client.save_label(place.ids[Sequence.T1C], write_mask(tmp_path / "drawn.nii.gz", sent, GRID),
-                      params={"label_info": info})  # fmt: skip
+    info = [
+        {"name": "Peritumoral edema", "idx": 1},
+        {"name": "Enhancing tumor", "idx": 2},
+        {"name": "Necrotic and non-enhancing tumor core", "idx": 3},
+    ]
+    client.save_label(
+        place.ids[Sequence.T1C], write_mask(tmp_path / "drawn.nii.gz", sent, GRID), params={"label_info": info}
+    )
     back, grid = mask_of(client.download_label(place.ids[Sequence.T1C], "final"))
     np.testing.assert_array_equal(back, drawn)
     assert grid.same_as(GRID)
@@ -169,8 +176,9 @@ def test_clicks_correct_the_mask(place: Place, tmp_path: Path) -> None:
 
 
 def test_derived_series_are_stored(place: Place) -> None:
-    answer = requests.post(f"{place.server.url}/infer/super_resolution", params={"image": place.ids[Sequence.T1C]},
-                           timeout=600)  # fmt: skip
+    answer = requests.post(
+        f"{place.server.url}/infer/super_resolution", params={"image": place.ids[Sequence.T1C]}, timeout=600
+    )
     assert answer.status_code == 200, answer.text
     series = answer.json()["series"]
     assert set(series) == {"T1", "T1c", "T2", "FLAIR"}
@@ -179,9 +187,12 @@ def test_derived_series_are_stored(place: Place) -> None:
 
 def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
     def post(task: str = "tumour_segmentation", params: Any = None, **query: str) -> requests.Response:
-        return requests.post(f"{place.server.url}/infer/{task}", params=query,
-                             data={"params": params if isinstance(params, str) else json.dumps(params or {})},
-                             timeout=300)  # fmt: skip
+        return requests.post(
+            f"{place.server.url}/infer/{task}",
+            params=query,
+            data={"params": params if isinstance(params, str) else json.dumps(params or {})},
+            timeout=300,
+        )
 
     assert post(image="9.9.9").status_code == 404
     assert post(image="/etc/passwd").status_code in (404, 422)
@@ -269,8 +280,12 @@ def test_two_corrected_patients_make_a_candidate(place: Place, tmp_path: Path) -
     assert said["version"] == ("0.0.1+1" if made["served"] else "0.0.1")
     if made["served"]:
         assert said["weights_sha256"] == made["weights_sha256"]
-        requests.post(f"{place.server.url}/train/tumour_segmentation", params={"run_sync": "true"},
-                      json={"rollback": "previous"}, timeout=60).raise_for_status()  # fmt: skip
+        requests.post(
+            f"{place.server.url}/train/tumour_segmentation",
+            params={"run_sync": "true"},
+            json={"rollback": "previous"},
+            timeout=60,
+        ).raise_for_status()
         assert client.info()["train_stats"]["tumour_segmentation"]["served"] == 0
 
 

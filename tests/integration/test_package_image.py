@@ -46,15 +46,41 @@ class Podman:
     runtime: str
 
     def __call__(self, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command = ["podman", "--root", self.storage / "root", "--runroot", self.storage / "run", "--storage-driver",
-                   "overlay", "--runtime", self.runtime, "--cgroup-manager", "cgroupfs", *arguments]  # fmt: skip
-        return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout,
-                              check=False)  # fmt: skip
+        command = [
+            "podman",
+            "--root",
+            self.storage / "root",
+            "--runroot",
+            self.storage / "run",
+            "--storage-driver",
+            "overlay",
+            "--runtime",
+            self.runtime,
+            "--cgroup-manager",
+            "cgroupfs",
+            *arguments,
+        ]
+        return subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     def run(self, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """A container as the guide has it; the limits are those that any machine allows."""
-        return self("run", "--rm", "--network", "none", "--read-only", "--user", f"{USER}:{USER}", "--ulimit",
-                    "nofile=1024:1024", "--ulimit", "nproc=4096:4096", *arguments, timeout=timeout)  # fmt: skip
+        return self(
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--read-only",
+            "--user",
+            f"{USER}:{USER}",
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=4096:4096",
+            *arguments,
+            timeout=timeout,
+        )
 
 
 def work(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
@@ -93,8 +119,12 @@ def base(context: Path, storage: Path, tmp_path_factory: pytest.TempPathFactory)
     if shutil.which("debootstrap") is None or os.getuid() != 0:
         pytest.skip(f"{named} cannot be pulled, and a stand-in needs debootstrap and root")
     folder = tmp_path_factory.mktemp("base")
-    made = subprocess.run(["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm",
-                           folder / "root"], capture_output=True, text=True, check=False)  # fmt: skip
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", folder / "root"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip(f"{named} cannot be pulled, and Debian's packages cannot be reached: {made.stdout[-300:]}")
     devices = [f"--exclude=./{name}/*" for name in ("dev", "proc", "sys")]
@@ -121,9 +151,27 @@ def podman(storage: Path, base: str) -> Podman:
 def index(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an index that holds the locked wheels and nothing else."""
     folder = tmp_path_factory.mktemp("wheels")
-    done = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps",
-                           "--only-binary", ":all:", "--dest", folder, "--requirement", context / "requirements.txt"],
-                          capture_output=True, text=True, timeout=3600, check=False)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--require-hashes",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            folder,
+            "--requirement",
+            context / "requirements.txt",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
     if done.returncode:
         pytest.skip(f"the wheels cannot be downloaded: {done.stderr[-300:]}")
     for wheel in list(folder.glob("*.whl")):
@@ -146,9 +194,26 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def image(podman: Podman, base: str, index: str, context: Path) -> Podman:
     """The engine, the image built."""
-    work(podman("build", "--isolation", "chroot", "--network", "host", "--pull=never", "--tag", IMAGE,
-                "--build-arg", f"BASE_IMAGE={base}", "--build-arg", f"PIP_INDEX_URL={index}",
-                "--build-arg", "PIP_EXTRA_INDEX_URL=", context, timeout=3600))  # fmt: skip
+    work(
+        podman(
+            "build",
+            "--isolation",
+            "chroot",
+            "--network",
+            "host",
+            "--pull=never",
+            "--tag",
+            IMAGE,
+            "--build-arg",
+            f"BASE_IMAGE={base}",
+            "--build-arg",
+            f"PIP_INDEX_URL={index}",
+            "--build-arg",
+            "PIP_EXTRA_INDEX_URL=",
+            context,
+            timeout=3600,
+        )
+    )
     return podman
 
 
@@ -166,16 +231,29 @@ def in_container(podman: Podman, study: Path, out: Path, *arguments: str) -> sub
     for path in [study, *study.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     variables = [word for name, value in THREADS.items() for word in ("--env", f"{name}={value}")]
-    return podman.run("--volume", f"{study}:/var/holoscan/input:ro", "--volume", f"{out}:/var/holoscan/output",
-                      *variables, IMAGE, *arguments, timeout=7200)  # fmt: skip
+    return podman.run(
+        "--volume",
+        f"{study}:/var/holoscan/input:ro",
+        "--volume",
+        f"{out}:/var/holoscan/output",
+        *variables,
+        IMAGE,
+        *arguments,
+        timeout=7200,
+    )
 
 
 def as_script(repository: Path, study: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python app.py`` on a study."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HOLOSCAN_", "ACUITY_"))}
-    return subprocess.run([sys.executable, repository / "app.py", "-i", study, "-o", out, *arguments],
-                          env={**inherited, **THREADS}, capture_output=True, text=True, timeout=7200,
-                          check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, repository / "app.py", "-i", study, "-o", out, *arguments],
+        env={**inherited, **THREADS},
+        capture_output=True,
+        text=True,
+        timeout=7200,
+        check=False,
+    )
 
 
 def read(folder: Path) -> dict[str, Dataset]:

@@ -69,15 +69,25 @@ def folder_store(folder: Path) -> Store:
     write("case", list(Sequence))
     write("other", [Sequence.T1, Sequence.T1C, Sequence.T2])
     ids = {sequence: f"case_{suffix}" for sequence, suffix in SUFFIX.items()} | {Sequence.T1C: "case"}
-    return Store(lambda: FolderDatastore(folder), ids, complete_other,
-                 lambda _, paths: sum(Path(path).is_file() for path in paths))  # fmt: skip
+    return Store(
+        lambda: FolderDatastore(folder),
+        ids,
+        complete_other,
+        lambda _, paths: sum(Path(path).is_file() for path in paths),
+    )
 
 
 def archive_store(folder: Path, orthanc: Orthanc) -> Store:
     def write(study: str) -> Path:
         # a patient each, and phantoms that differ in nothing else
-        write_study(folder / study, GRIDS, noise=0.0, StudyInstanceUID=uid(study), PatientID=study,
-                    FrameOfReferenceUID=uid(study, "frame"))  # fmt: skip
+        write_study(
+            folder / study,
+            GRIDS,
+            noise=0.0,
+            StudyInstanceUID=uid(study),
+            PatientID=study,
+            FrameOfReferenceUID=uid(study, "frame"),
+        )
         for file in (folder / study).rglob("*.dcm"):
             _move_to_study(file, study)
         return folder / study
@@ -94,8 +104,12 @@ def archive_store(folder: Path, orthanc: Orthanc) -> Store:
     for sequence in ("T1", "T1c", "T2"):
         orthanc.send(folder / "other" / sequence)
     ids = {s: str(uid("case", uid_of(s.value, n))) for n, s in enumerate(Sequence, start=1)}
-    return Store(lambda: StudyDatastore(Archive(orthanc.dicomweb), folder / "cache"), ids, complete_other,
-                 lambda _, uids: sum(len(orthanc.find("Series", SeriesInstanceUID=u)) for u in uids))  # fmt: skip
+    return Store(
+        lambda: StudyDatastore(Archive(orthanc.dicomweb), folder / "cache"),
+        ids,
+        complete_other,
+        lambda _, uids: sum(len(orthanc.find("Series", SeriesInstanceUID=u)) for u in uids),
+    )
 
 
 def _move_to_study(file: Path, study: str) -> None:
@@ -167,8 +181,9 @@ class TestContract:
         picture = sitk.ReadImage(store.datastore.get_image_uri(store.ids[Sequence.FLAIR]))
         assert picture.GetSize() == grid.shape
         index = (3, 14, 7)
-        np.testing.assert_allclose(picture.TransformIndexToPhysicalPoint(index), (grid.affine @ [*index, 1])[:3],
-                                   atol=1e-3)  # fmt: skip
+        np.testing.assert_allclose(
+            picture.TransformIndexToPhysicalPoint(index), (grid.affine @ [*index, 1])[:3], atol=1e-3
+        )
 
     @pytest.mark.parametrize("sequence", [Sequence.T1C, Sequence.FLAIR])
     def test_a_drawn_label_comes_back_voxel_for_voxel(self, store: Store, tmp_path: Path, sequence: Sequence) -> None:
@@ -312,8 +327,11 @@ class TestContract:
 
     def test_computed_images_are_stored_and_change_no_case(self, store: Store) -> None:
         case = read_case(store.datastore.get_image_uri(store.case))
-        stored = store.datastore.save_derived(store.case, {Sequence.T1C: case.opened, Sequence.FLAIR: case.volumes[
-            Sequence.FLAIR]}, ModelInfo("sr", "1", "d" * 64))  # fmt: skip
+        stored = store.datastore.save_derived(
+            store.case,
+            {Sequence.T1C: case.opened, Sequence.FLAIR: case.volumes[Sequence.FLAIR]},
+            ModelInfo("sr", "1", "d" * 64),
+        )
         assert store.derived(store.datastore, stored) == 2
         assert store.datastore.list_images() == [store.case]
         assert Path(store.datastore.get_image_uri(store.case)).is_file()

@@ -110,8 +110,14 @@ class TwoStudies:
         if resource not in ("studies", "series") or query.get("Modality") == "SEG":
             return 200, b"[]"
         studies = ["1.2"] if resource == "studies" else ["1.1", "1.2"]
-        found = [{"0020000D": {"vr": "UI", "Value": [study]}, "0020000E": {"vr": "UI", "Value": [f"{study}.9"]},
-                  "00080060": {"vr": "CS", "Value": ["MR"]}} for study in studies]  # fmt: skip
+        found = [
+            {
+                "0020000D": {"vr": "UI", "Value": [study]},
+                "0020000E": {"vr": "UI", "Value": [f"{study}.9"]},
+                "00080060": {"vr": "CS", "Value": ["MR"]},
+            }
+            for study in studies
+        ]
         return 200, json.dumps(found).encode()
 
     def looked_into(self) -> set[str]:

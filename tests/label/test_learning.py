@@ -116,9 +116,14 @@ def test_the_gate_lets_pass_what_is_no_worse() -> None:
 
 @pytest.mark.parametrize(
     ("request_", "message"),
-    [({"iterations": 0}, "0 iterations"), ({"iterations": "many"}, "whole number"), ({"learning_rate": 1}, "rate is 1"),
-     ({"patch": [16, 16]}, "three sizes"), ({"patch": [16, 16, 17]}, "multiples of 16")],
-)  # fmt: skip
+    [
+        ({"iterations": 0}, "0 iterations"),
+        ({"iterations": "many"}, "whole number"),
+        ({"learning_rate": 1}, "rate is 1"),
+        ({"patch": [16, 16]}, "three sizes"),
+        ({"patch": [16, 16, 17]}, "multiples of 16"),
+    ],
+)
 def test_settings_out_of_range_are_refused(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_settings(request_)
@@ -256,10 +261,17 @@ def bright(name: str) -> PreparedCase:
 def test_a_difference_is_real_where_every_seed_agrees(gains: tuple[float, float], verdict: str) -> None:
     """Over the cases alone, both gains are as sure as can be."""
     rows = [
-        {"seed": str(seed), "arm": arm, "case": f"case {case}", "region": "WT",
-         "dice": str(0.5 + 0.001 * case + (gain if arm == study.UNCERTAINTY else 0.0))}
-        for seed, gain in enumerate(gains) for arm in study.ARMS for case in range(6)
-    ]  # fmt: skip
+        {
+            "seed": str(seed),
+            "arm": arm,
+            "case": f"case {case}",
+            "region": "WT",
+            "dice": str(0.5 + 0.001 * case + (gain if arm == study.UNCERTAINTY else 0.0)),
+        }
+        for seed, gain in enumerate(gains)
+        for arm in study.ARMS
+        for case in range(6)
+    ]
     lines = study.summary(rows).splitlines()
     (line,) = (line for line in lines if line.startswith("| uncertainty - random |"))
     assert line.endswith(f"| {gains[0]:+.3f}, {gains[1]:+.3f} | {verdict} |")

@@ -83,8 +83,11 @@ def test_the_mask_lies_on_the_opened_series(
     assert found.same_as(grid)
     assert np.linalg.norm(centroid(mask, found) - lesion_centroid()) < 3.0
     said = answer[1]
-    assert said["label_names"] == {"Necrotic and non-enhancing tumor core": 1, "Peritumoral edema": 2,
-                                   "Enhancing tumor": 4}  # fmt: skip
+    assert said["label_names"] == {
+        "Necrotic and non-enhancing tumor core": 1,
+        "Peritumoral edema": 2,
+        "Enhancing tumor": 4,
+    }
     assert said["version"] == "0.0.1" and set(said["uncertainty"]) == {"ET", "TC", "WT"}
     assert doubts.of(image, said["weights_sha256"]) is not None
 

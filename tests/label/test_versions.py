@@ -25,8 +25,9 @@ def trained(versions: Versions, tmp_path: Path, value: float, *, passed: bool) -
     state = torch.load(versions.weights(0), weights_only=True)
     state["coarse.bias"] += value
     torch.save(state, tmp_path / "trained.pt")
-    return versions.add(tmp_path / "trained.pt", parent=versions.served, passed=passed, reason="", figures=FIGURES,
-                        training={}).number  # fmt: skip
+    return versions.add(
+        tmp_path / "trained.pt", parent=versions.served, passed=passed, reason="", figures=FIGURES, training={}
+    ).number
 
 
 def bias(versions: Versions) -> float:

@@ -21,9 +21,9 @@ def models(tmp_path):
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
     (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1.2.3"}))
-    (folder / "configs" / "inference.json").write_text(json.dumps({
-        "network_def": {"_target_": "acuity.networks.srrescycgan.SRResCycGAN", "features": 8, "blocks": 2}
-    }))
+    (folder / "configs" / "inference.json").write_text(
+        json.dumps({"network_def": {"_target_": "acuity.networks.srrescycgan.SRResCycGAN", "features": 8, "blocks": 2}})
+    )
     torch.manual_seed(0)
     torch.save(SRResCycGAN(features=8, blocks=2).state_dict(), folder / "models" / "model.pt")
     return tmp_path
@@ -83,9 +83,15 @@ def add_choices(models, choices):
 
 def test_the_postprocessing_is_the_bundle_s_own(models):
     assert load_bundle(models, "small").postprocessing == Postprocessing()
-    wanted = Postprocessing(temperatures=(1, 2, 1.5), thresholds=(0.4, 0.5, 0.5), smallest_part=0.2,
-                            smallest_part_ml=0.1, least_peak=0.8, least_enhancing_ml=0.05,
-                            enclosed_core=False)  # fmt: skip
+    wanted = Postprocessing(
+        temperatures=(1, 2, 1.5),
+        thresholds=(0.4, 0.5, 0.5),
+        smallest_part=0.2,
+        smallest_part_ml=0.1,
+        least_peak=0.8,
+        least_enhancing_ml=0.05,
+        enclosed_core=False,
+    )
     add_choices(models, {"_target_": "acuity.imaging.regions.Postprocessing", **asdict(wanted)})
     assert load_bundle(models, "small").postprocessing == wanted
 

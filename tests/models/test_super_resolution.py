@@ -66,9 +66,7 @@ def test_a_blob_stays_where_it_is_in_millimetres(spacing):
     volume = blob((20, 24, 18), (7, 14, 10), OBLIQUE)
     result = super_resolve(volume, bundle(), spacing=spacing).volume
     assert result.grid.spacing == pytest.approx(spacing)
-    before, after = (
-        v.affine @ [*center_of_mass(np.clip(v.array, 0, None)), 1] for v in (volume, result)
-    )
+    before, after = (v.affine @ [*center_of_mass(np.clip(v.array, 0, None)), 1] for v in (volume, result))
     assert np.linalg.norm(before - after) < 0.05
 
 
@@ -132,8 +130,11 @@ def test_the_truth_of_averaged_slices_stays_as_a_box_and_not_as_cubic(axis):
     shape = [12, 14, 16]
     shape[axis] = 30
     truth = (1 + np.random.default_rng(0).random(shape)).astype(np.float32)
-    low = np.moveaxis(np.moveaxis(truth, axis, -1).reshape(*(n for a, n in enumerate(shape) if a != axis), 6, 5)
-                      .mean(axis=-1), -1, axis)  # fmt: skip
+    low = np.moveaxis(
+        np.moveaxis(truth, axis, -1).reshape(*(n for a, n in enumerate(shape) if a != axis), 6, 5).mean(axis=-1),
+        -1,
+        axis,
+    )
     spacing = [1.0, 1.0, 1.0, 1.0]
     spacing[axis] = 5.0
     volume = Volume(low, np.diag(spacing))

@@ -66,11 +66,14 @@ def test_the_published_checkpoint_loads_and_folds(shared_data):
     state = torch.load(file, weights_only=True)
     gray, _ = load_published(file)
     colour = SRResCycGAN(in_channels=3).eval()
-    colour.load_state_dict({
-        k.removeprefix("model.").replace("weight_g", "parametrizations.weight.original0").replace(
-            "weight_v", "parametrizations.weight.original1"): v
-        for k, v in state.items()
-    })
+    colour.load_state_dict(
+        {
+            k.removeprefix("model.")
+            .replace("weight_g", "parametrizations.weight.original0")
+            .replace("weight_v", "parametrizations.weight.original1"): v
+            for k, v in state.items()
+        }
+    )
     ramp = torch.linspace(0.2, 0.8, 32)
     image = (ramp[:, None] * ramp[None])[None, None]
     expected = colour(image.expand(-1, 3, -1, -1)).mean(dim=1, keepdim=True)

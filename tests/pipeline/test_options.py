@@ -18,20 +18,36 @@ def test_flags() -> None:
 
 
 def test_variables_take_the_place_of_flags() -> None:
-    environ = {"HOLOSCAN_INPUT_PATH": "/i", "HOLOSCAN_OUTPUT_PATH": "/o", "HOLOSCAN_MODEL_PATH": "/m",
-               "ACUITY_RULES": "/r.yaml", "ACUITY_SERIES": "T1=1.2 flair=1.3", "ACUITY_SPACING": "1,1,2",
-               "ACUITY_DENOISE": "after", "ACUITY_FUSION": "1"}  # fmt: skip
+    environ = {
+        "HOLOSCAN_INPUT_PATH": "/i",
+        "HOLOSCAN_OUTPUT_PATH": "/o",
+        "HOLOSCAN_MODEL_PATH": "/m",
+        "ACUITY_RULES": "/r.yaml",
+        "ACUITY_SERIES": "T1=1.2 flair=1.3",
+        "ACUITY_SPACING": "1,1,2",
+        "ACUITY_DENOISE": "after",
+        "ACUITY_FUSION": "1",
+    }
     options = parse_options([], environ=environ)
     assert [str(p) for p in (options.input, options.output, options.models, options.rules)] == [
-        "/i", "/o", "/m", "/r.yaml"]  # fmt: skip
+        "/i",
+        "/o",
+        "/m",
+        "/r.yaml",
+    ]
     assert options.series == {Sequence.T1: "1.2", Sequence.FLAIR: "1.3"}
     assert options.spacing == (1.0, 1.0, 2.0)
     assert options.denoising == "after" and options.fusion is True
 
 
 def test_flags_win_over_variables() -> None:
-    environ = {"HOLOSCAN_INPUT_PATH": "/i", "ACUITY_SERIES": "T1=1.2", "ACUITY_SPACING": "2",
-               "ACUITY_DENOISE": "after", "ACUITY_FUSION": "1"}  # fmt: skip
+    environ = {
+        "HOLOSCAN_INPUT_PATH": "/i",
+        "ACUITY_SERIES": "T1=1.2",
+        "ACUITY_SPACING": "2",
+        "ACUITY_DENOISE": "after",
+        "ACUITY_FUSION": "1",
+    }
     argv = ["-i", "mine", "--series", "T2=9.9", "--spacing", "0.8", "--denoise", "before", "--no-fusion"]
     options = parse_options(argv, environ=environ)
     assert options.input == Path("mine")

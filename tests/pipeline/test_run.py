@@ -83,8 +83,13 @@ def test_a_refusal_leaves_only_its_result(run: Run, schema: dict[str, Any], caps
     result = result_of(run)
     jsonschema.validate(result, schema)
     assert (result["status"], result["exit_code"]) == ("refused", 22)
-    assert result["error"] == {"code": "missing-slice", "exit_code": 22, "found": "Gap of 6 mm.",
-                               "rule": "Equal gaps.", "remedy": "Send again."}  # fmt: skip
+    assert result["error"] == {
+        "code": "missing-slice",
+        "exit_code": 22,
+        "found": "Gap of 6 mm.",
+        "rule": "Equal gaps.",
+        "remedy": "Send again.",
+    }
     assert "error: missing-slice: Gap of 6 mm. Equal gaps. Send again." in capsys.readouterr().err
 
 
@@ -156,8 +161,9 @@ def test_success_publishes_what_was_written(run: Run) -> None:
     assert run.finish() == 0
     result = result_of(run)
     assert result["status"] == "success" and result["error"] is None
-    assert result["outputs"] == [{"path": "seg/a.dcm", "bytes": 3, "sha256":
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}]  # fmt: skip
+    assert result["outputs"] == [
+        {"path": "seg/a.dcm", "bytes": 3, "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    ]
     assert result["warnings"] == ["Twice."]
     assert result["measurements"] == {"ET": 1}
     assert sorted(os.listdir(run.options.output)) == ["result.json", "seg"]

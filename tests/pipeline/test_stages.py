@@ -52,8 +52,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare(choose_series(load_study(folder)).selection)
 
 
-def flair_above_650(volumes: dict[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: object = None,
-                    ) -> SegmentationResult:  # fmt: skip
+def flair_above_650(
+    volumes: dict[Sequence, Volume],
+    brain: Volume,
+    bundle: Bundle,
+    *,
+    progress: object = None,
+) -> SegmentationResult:
     """Edema where FLAIR is nearer to the lesion's 900 than to the brain's 400."""
     found = (volumes[Sequence.FLAIR].array > 650) & (brain.array > 0)
     probabilities = np.stack([np.zeros(brain.shape), np.zeros(brain.shape), found]).astype(np.float32)
@@ -92,15 +97,23 @@ def test_an_asymmetric_lesion_comes_back_where_it_is(prepared: Prepared, models:
 def test_no_axis_gets_coarser_than_it_was_measured(prepared: Prepared, models: Models) -> None:
     asked = {}
 
-    def keep_target(volume: Volume, bundle: Bundle, *, spacing: tuple[float, float, float], **_: object,
-                    ) -> SuperResolution:  # fmt: skip
+    def keep_target(
+        volume: Volume,
+        bundle: Bundle,
+        *,
+        spacing: tuple[float, float, float],
+        **_: object,
+    ) -> SuperResolution:
         asked[tuple(volume.spacing.round(2))] = spacing
         grid = volume.grid.with_spacing(spacing)
         return SuperResolution(volume.on_grid(np.zeros(grid.shape, np.float32), grid), 0.0, 0.0)
 
     images = super_resolve_study(prepared, models.super_resolution, spacing=(2.5, 2.5, 2.5), super_resolver=keep_target)
-    assert asked == {(3.0, 3.0, 6.0): (2.5, 2.5, 2.5), (2.0, 2.6, 5.0): pytest.approx((2.0, 2.5, 2.5)),
-                     (2.4, 2.4, 5.0): pytest.approx((2.4, 2.4, 2.5))}  # fmt: skip
+    assert asked == {
+        (3.0, 3.0, 6.0): (2.5, 2.5, 2.5),
+        (2.0, 2.6, 5.0): pytest.approx((2.0, 2.5, 2.5)),
+        (2.4, 2.4, 5.0): pytest.approx((2.4, 2.4, 2.5)),
+    }
     assert images.grid.same_as(GRIDS[REFERENCE].with_spacing((2.0, 2.5, 2.5)))
     assert all(volume.grid.same_as(images.grid) for volume in images.volumes.values())
 
@@ -142,8 +155,14 @@ def test_denoising_and_fusion_are_done_as_asked_and_recorded(
         asked.append((denoising, fusion))
         return SuperResolution(volume, 0.0, 0.0)
 
-    images = super_resolve_study(prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0),
-                                 super_resolver=keep_choice, denoising=denoising, fusion=fusion)  # fmt: skip
+    images = super_resolve_study(
+        prepared,
+        models.super_resolution,
+        spacing=(9.0, 9.0, 9.0),
+        super_resolver=keep_choice,
+        denoising=denoising,
+        fusion=fusion,
+    )
     described = images.describe()["super_resolution"]
     assert asked == [(denoising, fusion)] * 4
     assert (described["denoising"], described["fusion"]) == (denoising, fusion)
@@ -170,8 +189,12 @@ def test_the_slice_profile_is_what_each_header_says_and_recorded(prepared: Prepa
         asked.append((volume.array is volumes[Sequence.T1].array, slice_profile))
         return SuperResolution(volume, 0.0, 0.0)
 
-    images = super_resolve_study(replace(prepared, volumes=volumes), models.super_resolution, spacing=(9.0, 9.0, 9.0),
-                                 super_resolver=keep_profile)  # fmt: skip
+    images = super_resolve_study(
+        replace(prepared, volumes=volumes),
+        models.super_resolution,
+        spacing=(9.0, 9.0, 9.0),
+        super_resolver=keep_profile,
+    )
     assert sorted(asked) == [(False, "cubic")] * 3 + [(True, "box")]
     section = images.describe()["super_resolution"]
     assert section["slice_profile"] == {"T1": "box", "T1c": "cubic", "T2": "cubic", "FLAIR": "cubic"}
@@ -197,8 +220,11 @@ def test_a_registered_series_takes_the_reference_s_space(prepared: Prepared, mod
     flair = prepared.volumes[Sequence.FLAIR]
     moved = replace(flair, affine=shift @ flair.affine, frame_of_reference_uid="1.9")
     rigid = replace(prepared.alignment[Sequence.FLAIR], matrix=shift, performed=True)
-    study = replace(prepared, volumes={**prepared.volumes, Sequence.FLAIR: moved},
-                    alignment={**prepared.alignment, Sequence.FLAIR: rigid})  # fmt: skip
+    study = replace(
+        prepared,
+        volumes={**prepared.volumes, Sequence.FLAIR: moved},
+        alignment={**prepared.alignment, Sequence.FLAIR: rigid},
+    )
     images = super_resolve_study(study, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
     volume = images.volumes[Sequence.FLAIR]
     assert volume.frame_of_reference_uid == prepared.frame_of_reference_uid
@@ -214,6 +240,7 @@ def test_progress_runs_from_0_to_1(prepared: Prepared, models: Models) -> None:
         progress(1.0)
         return SuperResolution(volume, 0.0, 0.0)
 
-    super_resolve_study(prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0), progress=told.append,
-                        super_resolver=halfway)  # fmt: skip
+    super_resolve_study(
+        prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0), progress=told.append, super_resolver=halfway
+    )
     assert told == [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]

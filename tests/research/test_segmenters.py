@@ -85,8 +85,11 @@ class TestLoading:
     def test_what_holds_no_weights_is_refused(self, tmp_path):
         (tmp_path / "other.pt").write_bytes(b"nothing of the kind")
         torch.save([1, 2], tmp_path / "list.pt")
-        for name, message in (("other.pt", "cannot be read as weights"), ("absent.pt", "cannot be read as weights"),
-                              ("list.pt", "does not fit")):
+        for name, message in (
+            ("other.pt", "cannot be read as weights"),
+            ("absent.pt", "cannot be read as weights"),
+            ("list.pt", "does not fit"),
+        ):
             with pytest.raises(DataError, match=message):
                 load_segmenter(self.RECIPE, tmp_path / name)
 

@@ -27,9 +27,12 @@ class CountOperator(Operator):
         folder = Path(self.given.input_path)
         files = [path for path in folder.rglob("*") if path.is_file()]
         found = {
-            "files": len(files), "model": str(self.given.model_path), "workdir": str(self.given.workdir),
-            "log_level": logging.getLevelName(logging.getLogger().level), "pid": os.getpid(),
-        }  # fmt: skip
+            "files": len(files),
+            "model": str(self.given.model_path),
+            "workdir": str(self.given.workdir),
+            "log_level": logging.getLevelName(logging.getLogger().level),
+            "pid": os.getpid(),
+        }
         output = Path(self.given.output_path)
         output.mkdir(exist_ok=True)
         (output / "count.json").write_text(json.dumps(found))

@@ -81,7 +81,8 @@ def test_a_wrong_command_line_is_refused(
 
 def test_help_explains_itself_from_any_folder(repository: Path, tmp_path: Path) -> None:
     script = repository / "tools" / "brats_to_dicom.py"
-    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=False,
-                          cwd=tmp_path)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "--spacing" in done.stdout and "BraTS case" in done.stdout

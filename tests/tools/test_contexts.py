@@ -81,14 +81,25 @@ def test_times_and_modes_are_the_commit_s(context: Path, revision: Revision) -> 
 def test_only_what_the_application_needs(context: Path, repository: Path) -> None:
     names = {path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file()}
     assert {name.partition("/")[0] for name in names} <= {
-        "app", "models", "docs", "map", "Dockerfile", "app.yaml", "entrypoint.py", "requirements.txt",
-        ".dockerignore", "app.config", "pip", "tools",
-    }  # fmt: skip
+        "app",
+        "models",
+        "docs",
+        "map",
+        "Dockerfile",
+        "app.yaml",
+        "entrypoint.py",
+        "requirements.txt",
+        ".dockerignore",
+        "app.config",
+        "pip",
+        "tools",
+    }
     assert sorted(os.listdir(context / "models")) == sorted(BUNDLES)
     for name in names:
         assert not re.search(r"\.git/|\.pyc$|\.nii|\.dcm$|test|conftest|/train\.json|sr_x4", name), name
-    tracked = subprocess.run(["git", "-C", repository, "ls-files", "-co", "--exclude-standard"], capture_output=True,
-                             text=True, check=True).stdout.splitlines()  # fmt: skip
+    tracked = subprocess.run(
+        ["git", "-C", repository, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert {name.removeprefix("app/") for name in names if name.startswith("app/")} - {"requirements.txt"} <= {*tracked}
 
 
@@ -141,8 +152,9 @@ def test_sizes_by_part_add_up_and_stay_below_60_mb(context: Path) -> None:
 def test_revision_names_the_commit_and_marks_what_is_not_in_it(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-        return subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], capture_output=True, text=True,
-                              check=True).stdout.strip()  # fmt: skip
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     git("init", "-q")
     (tmp_path / "app.py").write_text("1")
@@ -172,8 +184,10 @@ def test_scripts_stay_executable(tmp_path: Path) -> None:
 
 
 def test_pins_are_the_versions_of_the_lock() -> None:
-    lock = ("# made by a tool\ntorch==2.13.0+cpu \\\n    --hash=sha256:aa\nzope.event==6.2 \\\n    --hash=sha256:bb\n"
-            "nvidia-cuda-runtime==13.0.1 ; sys_platform == 'linux' \\\n    --hash=sha256:cc\n")  # fmt: skip
+    lock = (
+        "# made by a tool\ntorch==2.13.0+cpu \\\n    --hash=sha256:aa\nzope.event==6.2 \\\n    --hash=sha256:bb\n"
+        "nvidia-cuda-runtime==13.0.1 ; sys_platform == 'linux' \\\n    --hash=sha256:cc\n"
+    )
     assert pins(lock) == "torch==2.13.0\nzope.event==6.2\n"
 
 

@@ -82,8 +82,9 @@ def test_containers_are_started_with_limits_and_without_rights(engine: str, tmp_
     stand_in.chmod(0o755)
     study, out = tmp_path / "a study", tmp_path / "out"
     environment = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "STUDY": str(study), "OUT": str(out)}
-    done = subprocess.run(["bash", "-euc", snippets("sh")[engine]], env=environment, text=True, capture_output=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-euc", snippets("sh")[engine]], env=environment, text=True, capture_output=True, check=True
+    )
     verb, *words, image = done.stdout.splitlines()
     assert (verb, image.removeprefix("localhost/")) == ("run", IMAGE)
     assert "--read-only" in words
@@ -96,8 +97,9 @@ def test_containers_are_started_with_limits_and_without_rights(engine: str, tmp_
     assert single["--cpus"] == str(resources()["cpu"])
     assert single["--tmpfs"].startswith("/tmp:")
     assert sorted(value for name, value in values if name == "--env") == [
-        f"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS={resources()['cpu']}", f"OMP_NUM_THREADS={resources()['cpu']}"
-    ]  # fmt: skip
+        f"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS={resources()['cpu']}",
+        f"OMP_NUM_THREADS={resources()['cpu']}",
+    ]
     mounts = [value.split(":") for name, value in values if name == "--volume"]
     inside = [image_variables()[f"HOLOSCAN_{way}_PATH"].rstrip("/") for way in ("INPUT", "OUTPUT")]
     assert [mount[:2] for mount in mounts] == [[str(study), inside[0]], [str(out), inside[1]]]
@@ -113,9 +115,17 @@ def module(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
         program = tmp_path / "application"
         program.write_text(f"#!/bin/sh\ncd {tmp_path / 'out'}\n{application}\n")
         program.chmod(0o755)
-        return subprocess.Popen([str(DEPLOY / "mercure" / "entrypoint.sh"), "--spacing", "2"], text=True, env={
-            "PATH": os.environ["PATH"], "MERCURE_OUT_DIR": str(tmp_path / "out"), "ACUITY_ENTRYPOINT": str(program),
-        }, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        return subprocess.Popen(
+            [str(DEPLOY / "mercure" / "entrypoint.sh"), "--spacing", "2"],
+            text=True,
+            env={
+                "PATH": os.environ["PATH"],
+                "MERCURE_OUT_DIR": str(tmp_path / "out"),
+                "ACUITY_ENTRYPOINT": str(program),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     return start
 
@@ -150,8 +160,13 @@ def test_mercure_s_signal_reaches_the_application_and_is_waited_for(module: Modu
 
 
 def test_a_module_outside_mercure_says_so(tmp_path: Path) -> None:
-    done = subprocess.run([str(DEPLOY / "mercure" / "entrypoint.sh")], env={"PATH": os.environ["PATH"]}, text=True,
-                          capture_output=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [str(DEPLOY / "mercure" / "entrypoint.sh")],
+        env={"PATH": os.environ["PATH"]},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "MERCURE_OUT_DIR" in done.stderr
 
@@ -232,12 +247,19 @@ def test_orthanc_s_script_sends_the_scanner_s_series_only(derived: Path, tmp_pat
     assert server is not None and server.socket is not None
     dicom_port = server.socket.getsockname()[1]
     (tmp_path / "forward.lua").write_text(snippets("lua")["orthanc"])
-    (tmp_path / "orthanc.json").write_text(json.dumps({
-        "StorageDirectory": str(tmp_path / "storage"), "IndexDirectory": str(tmp_path / "storage"), "StableAge": 1,
-        "HttpPort": (port := free_port()), "DicomServerEnabled": False,
-        "DicomModalities": {"acuity": ["ACUITY", "127.0.0.1", dicom_port]},
-        "LuaScripts": [str(tmp_path / "forward.lua")],
-    }))  # fmt: skip
+    (tmp_path / "orthanc.json").write_text(
+        json.dumps(
+            {
+                "StorageDirectory": str(tmp_path / "storage"),
+                "IndexDirectory": str(tmp_path / "storage"),
+                "StableAge": 1,
+                "HttpPort": (port := free_port()),
+                "DicomServerEnabled": False,
+                "DicomModalities": {"acuity": ["ACUITY", "127.0.0.1", dicom_port]},
+                "LuaScripts": [str(tmp_path / "forward.lua")],
+            }
+        )
+    )
     with (log := tmp_path / "log").open("w") as file:
         process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stdout=file, stderr=file)
     try:

@@ -26,10 +26,14 @@ def image(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "app.yaml").write_text("application:")
     (tmp_path / "pkg.json").write_text('{"applicationRoot": "/opt/holoscan/app/"}')
     write_manifest(tmp_path, "exec true")
-    return {"HOLOSCAN_APPLICATION": f"{tmp_path}/app/", "HOLOSCAN_MODEL_PATH": f"{tmp_path}/models/",
-            "HOLOSCAN_DOCS_PATH": f"{tmp_path}/docs/", "HOLOSCAN_CONFIG_PATH": f"{tmp_path}/app.yaml",
-            "HOLOSCAN_APP_MANIFEST_PATH": f"{tmp_path}/app.json",
-            "HOLOSCAN_PKG_MANIFEST_PATH": f"{tmp_path}/pkg.json"}  # fmt: skip
+    return {
+        "HOLOSCAN_APPLICATION": f"{tmp_path}/app/",
+        "HOLOSCAN_MODEL_PATH": f"{tmp_path}/models/",
+        "HOLOSCAN_DOCS_PATH": f"{tmp_path}/docs/",
+        "HOLOSCAN_CONFIG_PATH": f"{tmp_path}/app.yaml",
+        "HOLOSCAN_APP_MANIFEST_PATH": f"{tmp_path}/app.json",
+        "HOLOSCAN_PKG_MANIFEST_PATH": f"{tmp_path}/pkg.json",
+    }
 
 
 def write_manifest(folder: Path, command: str, **environment: str) -> None:
@@ -41,9 +45,14 @@ def start(
     repository: Path, image: dict[str, str], *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The entry point as an engine starts it."""
-    return subprocess.run([sys.executable, repository / "packaging" / "entrypoint.py", *arguments],
-                          env={"PATH": os.environ["PATH"], **image, **environment}, capture_output=True, text=True,
-                          timeout=60, check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, repository / "packaging" / "entrypoint.py", *arguments],
+        env={"PATH": os.environ["PATH"], **image, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_without_arguments_the_command_runs_and_its_exit_code_is_passed_on(

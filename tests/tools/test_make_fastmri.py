@@ -87,10 +87,13 @@ def test_dicom_becomes_fastmri(script, shared_data, tmp_path):
     assert "<z>4" in header or "<z>3.99" in header  # slices lie 4 mm apart
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([], "one of the arguments --dicom --phantom is required"),
-    (["--phantom", "--coils", "0"], "--coils must be at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of the arguments --dicom --phantom is required"),
+        (["--phantom", "--coils", "0"], "--coils must be at least 1"),
+    ],
+)
 def test_a_wrong_command_line_is_refused(script, tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit) as refusal:
         script["main"]([str(tmp_path / "out"), *arguments])
@@ -114,7 +117,8 @@ def test_a_folder_without_dicom_ends_with_the_errors_code(script, tmp_path, caps
 
 def test_help_explains_itself_from_any_folder(repository, tmp_path):
     script = repository / "tools" / "make_fastmri.py"
-    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=False,
-                          cwd=tmp_path)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "--coils" in done.stdout and "fastMRI" in done.stdout

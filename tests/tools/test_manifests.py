@@ -96,8 +96,10 @@ def test_a_manifest_with_a_fault_is_refused(
 
 
 def test_a_probe_and_fragments_of_the_specification_pass(spoilt: Path) -> None:
-    for name, more in (("app", {"liveness": {"type": "grpc", "port": 8765}}),
-                       ("pkg", {"resources": {"cpu": 1, "fragments": {"one": {"memory": "1.5Gi"}}}})):  # fmt: skip
+    for name, more in (
+        ("app", {"liveness": {"type": "grpc", "port": 8765}}),
+        ("pkg", {"resources": {"cpu": 1, "fragments": {"one": {"memory": "1.5Gi"}}}}),
+    ):
         (spoilt / "map" / f"{name}.json").write_text(json.dumps({**read(spoilt, name), **more}))
     check(spoilt)
 

@@ -66,8 +66,13 @@ def test_parts_of_trainings_become_the_network_that_the_bundle_defines(tmp_path:
 
 def test_counters_stay_whole_numbers_and_what_half_precision_cannot_hold_is_kept(tmp_path: Path) -> None:
     """Batch normalisation counts its batches; a variance of 70,000 would be infinite."""
-    stage = {"_target_": "monai.networks.blocks.Convolution", "spatial_dims": 3, "in_channels": 4,
-             "out_channels": 3, "norm": "batch"}  # fmt: skip
+    stage = {
+        "_target_": "monai.networks.blocks.Convolution",
+        "spatial_dims": 3,
+        "in_channels": 4,
+        "out_channels": 3,
+        "norm": "batch",
+    }
     for number, variance in enumerate((2.0, 70_000.0)):
         coarse, fine = (Convolution(3, 4, 3, norm="batch") for _ in range(2))
         network = CoarseToFine(coarse, fine)

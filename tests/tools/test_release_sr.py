@@ -49,8 +49,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nib.save(nib.Nifti1Image(stack, np.diag([1.0, 1, 3, 1])), folder / "data" / f"{seed}.nii.gz")
     (folder / "recipes").mkdir()
     (folder / "recipes" / "tiny.yaml").write_text(RECIPE)
-    options = {"recipe": "tiny", "recipes": folder / "recipes", "data": folder / "data", "output": folder / "runs",
-               "iterations": 6, "patch": 32, "batch": 2, "seed": 3, "device": "cpu"}  # fmt: skip
+    options = {
+        "recipe": "tiny",
+        "recipes": folder / "recipes",
+        "data": folder / "data",
+        "output": folder / "runs",
+        "iterations": 6,
+        "patch": 32,
+        "batch": 2,
+        "seed": 3,
+        "device": "cpu",
+    }
     assert acuity(["train", "sr", *[f"--{name}={value}" for name, value in options.items()]]) == 0
     return folder
 
@@ -66,8 +75,9 @@ def make(trained: Path, runs: Path, tmp_path: Path) -> Callable[..., Path]:
     """Releases the tiny method and gives its folder."""
 
     def make(version: str = "0.1.0", scores: Path | None = None) -> Path:
-        return release("tiny", runs=runs, scores=scores, bundles=tmp_path / "bundles", version=version,
-                       recipes=trained / "recipes")  # fmt: skip
+        return release(
+            "tiny", runs=runs, scores=scores, bundles=tmp_path / "bundles", version=version, recipes=trained / "recipes"
+        )
 
     return make
 
@@ -96,8 +106,11 @@ def write_scores(folder: Path, sha256: str, perceptual: str = "0.25") -> Path:
                 writer.writerow(["truth", "", case, "T1", index, "", "", ""])
                 writer.writerow(["bicubic", "interpolation", case, "T1", index, 28 + 2 * index, 0.9, 0.5])
                 writer.writerow(["tiny", "bundle", case, "T1", index, 28 + 2 * index + gain, 0.95, perceptual])
-    settings = {"data": {"slices": 4, "cases": ["a", "b"]}, "degradation": {"name": "bicubic"},
-                "methods": [{"name": "bicubic"}, {"name": "tiny", "sha256": sha256}]}  # fmt: skip
+    settings = {
+        "data": {"slices": 4, "cases": ["a", "b"]},
+        "degradation": {"name": "bicubic"},
+        "methods": [{"name": "bicubic"}, {"name": "tiny", "sha256": sha256}],
+    }
     (folder / "brain" / "settings.json").write_text(json.dumps(settings))
     return folder
 
@@ -127,9 +140,17 @@ def test_the_bundle_is_the_trained_network(make: Callable[..., Path], runs: Path
     assert (bundle.version, bundle.metadata["name"]) == ("0.1.0", "Brain MRI super-resolution x4: TinyGAN")
     assert 'Nobody, "Small: Networks", Journal 1 (arXiv:0000.00001)' in bundle.metadata["references"]
     card = (folder / "docs" / "README.md").read_text()
-    for text in ("A second sentence.", "are 0.8 of the adversarial stage's and 0.2 of", "| pixel | 3 |",
-                 "| adversarial | 3 | pixel 1, adversarial 0.01; least squares", "2 patches of 32x32", "seed 3",
-                 "Rician noise", "random weights", NOT_MEASURED):  # fmt: skip
+    for text in (
+        "A second sentence.",
+        "are 0.8 of the adversarial stage's and 0.2 of",
+        "| pixel | 3 |",
+        "| adversarial | 3 | pixel 1, adversarial 0.01; least squares",
+        "2 patches of 32x32",
+        "seed 3",
+        "Rician noise",
+        "random weights",
+        NOT_MEASURED,
+    ):
         assert text in card
     assert "$" not in card.replace("$ACUITY_DATA", "")
 
@@ -141,12 +162,16 @@ def test_its_training_is_that_of_the_command(trained: Path, make: Callable[..., 
     parts = {"validation_slices": "0", "train_slices": "1"}
     slices = {part: read_slices(trained / "data", cases=[case]) for part, case in parts.items()}
     monai.bundle.run(
-        config_file=str(folder / "configs" / "train.json"), meta_file=str(folder / "configs" / "metadata.json"),
-        output_dir=str(tmp_path / "again"), device="cpu", **slices,
-    )  # fmt: skip
+        config_file=str(folder / "configs" / "train.json"),
+        meta_file=str(folder / "configs" / "metadata.json"),
+        output_dir=str(tmp_path / "again"),
+        device="cpu",
+        **slices,
+    )
     for ours, theirs in (
-        ("pixel/best.pt", "pixel_srresnet_bsrgan_mri/best.pt"), ("adversarial/interpolated.pt", "tiny/interpolated.pt"),
-    ):  # fmt: skip
+        ("pixel/best.pt", "pixel_srresnet_bsrgan_mri/best.pt"),
+        ("adversarial/interpolated.pt", "tiny/interpolated.pt"),
+    ):
         found = torch.load(tmp_path / "again" / ours, weights_only=True)
         wanted = torch.load(trained / "runs" / theirs, weights_only=True)
         assert all(torch.equal(found[key], value) for key, value in wanted.items())
@@ -163,9 +188,7 @@ def test_repeating_changes_nothing_and_versions_are_remembered(make: Callable[..
     assert metadata["changelog"]["0.2.0"].startswith("weights of 3 + 3 iterations")
 
 
-def test_figures_are_means_over_slices_and_differences_over_cases(
-    make: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_figures_are_means_over_slices_and_differences_over_cases(make: Callable[..., Path], tmp_path: Path) -> None:
     model = make() / "models" / "model.pt"
     scores = write_scores(tmp_path / "scores", load_bundle(tmp_path / "bundles", NAME).weights_sha256)
     card = (make(scores=scores) / "docs" / "README.md").read_text()
@@ -208,14 +231,23 @@ def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
 ) -> None:
     stage = "pixel_srresnet_bsrgan_mri"
     earlier = Path(shutil.copytree(runs, tmp_path / "earlier"))
-    change(earlier / stage / "settings.json",
-           initial_weights={"file": "net.pth", "format": "SRGAN with tanh", "sha256": "0" * 64})  # fmt: skip
+    change(
+        earlier / stage / "settings.json",
+        initial_weights={"file": "net.pth", "format": "SRGAN with tanh", "sha256": "0" * 64},
+    )
     state = torch.load(earlier / stage / "best.pt", weights_only=True)
     torch.save({key: value + 1 for key, value in state.items()}, earlier / stage / "best.pt")
     digest = file_sha256(earlier / stage / "best.pt")
     change(runs / stage / "settings.json", initial_weights={"file": "best.pt", "format": "Acuity", "sha256": digest})
-    make = partial(release, "tiny", runs=runs, scores=None, bundles=tmp_path / "bundles", version="0.2.0",
-                   recipes=trained / "recipes")  # fmt: skip
+    make = partial(
+        release,
+        "tiny",
+        runs=runs,
+        scores=None,
+        bundles=tmp_path / "bundles",
+        version="0.2.0",
+        recipes=trained / "recipes",
+    )
     with pytest.raises(DataError, match="in the format of Acuity"):
         make()
     folder = make(earlier=[tmp_path / "other", earlier])
@@ -233,8 +265,10 @@ def unfinished(runs: Path) -> None:
 
 def unknown_start(runs: Path) -> None:
     change(runs / "tiny" / "settings.json", initial_weights=None)
-    change(runs / "pixel_srresnet_bsrgan_mri" / "settings.json",
-           initial_weights={"file": "own.pt", "format": "Acuity", "sha256": "0" * 64})  # fmt: skip
+    change(
+        runs / "pixel_srresnet_bsrgan_mri" / "settings.json",
+        initial_weights={"file": "own.pt", "format": "Acuity", "sha256": "0" * 64},
+    )
 
 
 def unrecorded_start(runs: Path) -> None:

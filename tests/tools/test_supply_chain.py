@@ -309,8 +309,10 @@ def test_explanations_grow_old_and_must_concern_the_package() -> None:
     old = audit.judge(answered, audit.read_explanations(entry.format("a", "2026-01-01")), today)
     assert old == ["X-1 was judged 151 days ago (0 to 90): judge it again"]
     other = audit.judge(answered, audit.read_explanations(entry.format("b", "2026-05-31")), today)
-    assert other == ["a 1: X-1 is not explained; fixed in no version",
-                     "X-1 is explained, and b does not have it: remove the entry"]  # fmt: skip
+    assert other == [
+        "a 1: X-1 is not explained; fixed in no version",
+        "X-1 is explained, and b does not have it: remove the entry",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,14 @@ class Servers:
         url = request.url
         body = await request.aread()
         self.reached.append(
-            Reached(request.method, url.host, url.raw_path.decode().partition("?")[0], url.query.decode(),
-                    request.headers, body)  # fmt: skip
+            Reached(
+                request.method,
+                url.host,
+                url.raw_path.decode().partition("?")[0],
+                url.query.decode(),
+                request.headers,
+                body,
+            )
         )
         return httpx.Response(self.status, headers=self.headers, content=self._stream())
 

@@ -13,11 +13,16 @@ S, E, I = "1.2.840.1", "1.2.840.2", "1.2.840.0.3"  # noqa: E741 - study, series,
 @pytest.mark.parametrize(
     "path",
     [
-        "studies", "series", f"studies/{S}/series", f"studies/{S}/series/{E}/metadata",
-        f"studies/{S}/series/{E}/instances/{I}", f"studies/{S}/series/{E}/instances/{I}/frames/1,2/rendered",
-        f"studies/{S}/series/{E}/instances/{I}/bulk/00660023", f"studies/{S}/series/{E}/rendered",
+        "studies",
+        "series",
+        f"studies/{S}/series",
+        f"studies/{S}/series/{E}/metadata",
+        f"studies/{S}/series/{E}/instances/{I}",
+        f"studies/{S}/series/{E}/instances/{I}/frames/1,2/rendered",
+        f"studies/{S}/series/{E}/instances/{I}/bulk/00660023",
+        f"studies/{S}/series/{E}/rendered",
     ],
-)  # fmt: skip
+)
 def test_reading_passes_with_its_query(client: Client, servers: Servers, path: str) -> None:
     """Without the query, a search for one patient answers with all."""
     query = "PatientID=A%2BB%5E&limit=2&includefield=00081030&includefield=00080060"
@@ -43,13 +48,29 @@ def test_answers_are_packed_only_for_who_can_unpack_them(
 @pytest.mark.parametrize(
     "path",
     [
-        "", "instances/", "patients", "..", "../patients", "..%2fpatients", "%2e%2e/system", "..%252fsystem",
-        "studies/..", "studies/1.2/../../../system", "studies//series", f"studies/{S}/archive", f"studies/{S}/media",
-        f"studies/{S}/series/{E}/instances/{I}/file", f"studies/{S}/series/{E}/instances/{I}/frames/0",
-        f"studies/{S}/series/{E}/instances/{I}/frames/1;2", f"studies/{S}/series/{E}/instances/{I}/bulk/../../file",
-        "servers/remote/stow", "info", "studies%3Fx", f"studies/{S}%00",
+        "",
+        "instances/",
+        "patients",
+        "..",
+        "../patients",
+        "..%2fpatients",
+        "%2e%2e/system",
+        "..%252fsystem",
+        "studies/..",
+        "studies/1.2/../../../system",
+        "studies//series",
+        f"studies/{S}/archive",
+        f"studies/{S}/media",
+        f"studies/{S}/series/{E}/instances/{I}/file",
+        f"studies/{S}/series/{E}/instances/{I}/frames/0",
+        f"studies/{S}/series/{E}/instances/{I}/frames/1;2",
+        f"studies/{S}/series/{E}/instances/{I}/bulk/../../file",
+        "servers/remote/stow",
+        "info",
+        "studies%3Fx",
+        f"studies/{S}%00",
     ],
-)  # fmt: skip
+)
 def test_other_paths_do_not_pass(client: Client, servers: Servers, path: str) -> None:
     answer = client.get(f"/dicom-web/{path}")
     assert answer.status_code in (400, 404)

@@ -54,8 +54,13 @@ def archive() -> Archive:
 def port(archive: Archive, viewer_folder: Path) -> Iterator[int]:
     """Of a gateway; nothing listens where it looks for MONAI Label."""
     own, behind, nobody = free_port(), free_port(), free_port()
-    settings = GatewaySettings(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{behind}/dicom-web",
-                               f"http://127.0.0.1:{nobody}", viewer_folder, TOKEN)  # fmt: skip
+    settings = GatewaySettings(
+        f"http://127.0.0.1:{own}",
+        f"http://127.0.0.1:{behind}/dicom-web",
+        f"http://127.0.0.1:{nobody}",
+        viewer_folder,
+        TOKEN,
+    )
     routes = [Route("/{path:path}", archive.answer, methods=["GET", "POST"])]
     with ExitStack() as running:
         running.enter_context(serving(Starlette(routes=routes), behind))
@@ -73,8 +78,16 @@ def test_an_answer_passes_while_it_comes(archive: Archive, port: int) -> None:
         assert sum(map(len, parts)) > 0
 
 
-@pytest.mark.parametrize("target", ["/dicom-web/../system", "/dicom-web/studies/../../system", "//system",
-                                    "/dicom-web/%2e%2e/system", "/dicom-web/./studies"])  # fmt: skip
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/dicom-web/../system",
+        "/dicom-web/studies/../../system",
+        "//system",
+        "/dicom-web/%2e%2e/system",
+        "/dicom-web/./studies",
+    ],
+)
 def test_an_address_that_clients_would_tidy_reaches_nothing(archive: Archive, port: int, target: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", target, headers=HEADERS)

@@ -94,8 +94,9 @@ def test_no_other_origin_may_read(client: Client, servers: Servers) -> None:
     assert {"access-control-allow-origin", "access-control-allow-credentials", "set-cookie", "server"}.isdisjoint(
         answer.headers
     )
-    preflight = client.options("/monai/info/", headers={"origin": "http://evil.example",
-                                                        "access-control-request-method": "POST"})  # fmt: skip
+    preflight = client.options(
+        "/monai/info/", headers={"origin": "http://evil.example", "access-control-request-method": "POST"}
+    )
     assert preflight.status_code == 404
 
 

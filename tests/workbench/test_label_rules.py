@@ -26,12 +26,19 @@ def refused(client: Client, servers: Servers, method: str, path: str, **request:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "info/"), ("GET", "datastore/?output=all"), ("GET", "datastore/"), ("GET", "train/"),
-        ("GET", "train/?check_if_running=true"), ("DELETE", "train/"), ("GET", f"session/{SESSION}"),
-        ("DELETE", f"session/{SESSION}"), ("GET", f"datastore/label?label={UID}&tag=final"),
-        ("GET", f"datastore/image?image={UID}"), ("GET", "datastore/image/info?image=BraTS20_Training_001"),
+        ("GET", "info/"),
+        ("GET", "datastore/?output=all"),
+        ("GET", "datastore/"),
+        ("GET", "train/"),
+        ("GET", "train/?check_if_running=true"),
+        ("DELETE", "train/"),
+        ("GET", f"session/{SESSION}"),
+        ("DELETE", f"session/{SESSION}"),
+        ("GET", f"datastore/label?label={UID}&tag=final"),
+        ("GET", f"datastore/image?image={UID}"),
+        ("GET", "datastore/image/info?image=BraTS20_Training_001"),
     ],
-)  # fmt: skip
+)
 def test_what_viewers_call_passes(client: Client, servers: Servers, method: str, path: str) -> None:
     assert client.request(method, f"/monai/{path}").status_code == 200
     (reached,) = servers.reached
@@ -46,8 +53,11 @@ def test_a_strategy_and_a_training_take_their_json(client: Client, servers: Serv
 
 
 def test_inference_passes_with_its_parameters_and_its_mask(client: Client, servers: Servers) -> None:
-    answer = client.post(f"/monai/infer/refine?image={UID}&output=json", data={"params": '{"result_dtype": "uint8"}'},
-                         files={"label": ("C:\\Users\\someone\\scribbles.nrrd", b"voxels")})  # fmt: skip
+    answer = client.post(
+        f"/monai/infer/refine?image={UID}&output=json",
+        data={"params": '{"result_dtype": "uint8"}'},
+        files={"label": ("C:\\Users\\someone\\scribbles.nrrd", b"voxels")},
+    )
     assert answer.status_code == 200
     (reached,) = servers.reached
     form = reached.form()
@@ -76,10 +86,15 @@ def test_a_tag_names_no_path(client: Client, servers: Servers, tag: str) -> None
 )
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PUT", "datastore/label?image="), ("PUT", "datastore/?image="), ("PUT", "datastore/image?image="),
-     ("GET", "datastore/image?image="), ("GET", "datastore/image/info?image="),
-     ("GET", "datastore/label?tag=final&label=")],
-)  # fmt: skip
+    [
+        ("PUT", "datastore/label?image="),
+        ("PUT", "datastore/?image="),
+        ("PUT", "datastore/image?image="),
+        ("GET", "datastore/image?image="),
+        ("GET", "datastore/image/info?image="),
+        ("GET", "datastore/label?tag=final&label="),
+    ],
+)
 def test_an_image_names_no_path(client: Client, servers: Servers, method: str, path: str, image: str) -> None:
     """`image=../..` writes outside the folder, `image=/any/path` reads any file."""
     field = "label" if "label" in path else "file"
@@ -91,8 +106,9 @@ def test_inference_reads_no_file_of_the_server(client: Client, servers: Servers)
 
 
 @pytest.mark.parametrize("key", ["image", "images", "model", "session", "session_id", "method", "strategy", "user"])
-@pytest.mark.parametrize("path", [f"infer/tumour_segmentation?image={UID}", "train/tumour_segmentation",
-                                  "activelearning/random"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path", [f"infer/tumour_segmentation?image={UID}", "train/tumour_segmentation", "activelearning/random"]
+)
 def test_parameters_do_not_override_the_address(client: Client, servers: Servers, path: str, key: str) -> None:
     """MONAI Label merges a client's JSON over what the address said: {"image": "/etc/passwd"} would be read."""
     value = json.dumps({key: "other"})
@@ -117,17 +133,34 @@ def test_parameters_are_an_object(client: Client, servers: Servers, text: str) -
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("PUT", "model/tumour_segmentation"), ("GET", "model/tumour_segmentation"), ("DELETE", "model/x"),
-        ("GET", "model/info/x"), ("GET", "proxy/dicom/studies"), ("GET", "proxy/dicom/..%2Fpatients"), ("GET", "logs/"),
-        ("GET", "logs/gpu"), ("GET", "ohif/"), ("GET", "openapi.json"), ("GET", "docs"), ("GET", ""),
-        ("POST", "reload"), ("GET", "static/x"), ("POST", "batch/infer/x"), ("POST", "scoring/dice"),
+        ("PUT", "model/tumour_segmentation"),
+        ("GET", "model/tumour_segmentation"),
+        ("DELETE", "model/x"),
+        ("GET", "model/info/x"),
+        ("GET", "proxy/dicom/studies"),
+        ("GET", "proxy/dicom/..%2Fpatients"),
+        ("GET", "logs/"),
+        ("GET", "logs/gpu"),
+        ("GET", "ohif/"),
+        ("GET", "openapi.json"),
+        ("GET", "docs"),
+        ("GET", ""),
+        ("POST", "reload"),
+        ("GET", "static/x"),
+        ("POST", "batch/infer/x"),
+        ("POST", "scoring/dice"),
         ("POST", "infer/wsi/x"),
-        ("DELETE", f"datastore/image?id={UID}"), ("DELETE", f"datastore/?id={UID}"),
-        ("DELETE", f"datastore/label?id={UID}&tag=final"), ("GET", "datastore/dataset"), ("POST", "train/"),
-        ("PUT", f"datastore/label/info?label={UID}&tag=final"), ("PUT", f"datastore/image/info?image={UID}"),
-        ("PUT", "datastore/updatelabelinfo"), ("GET", "datastore/?output=train"),
+        ("DELETE", f"datastore/image?id={UID}"),
+        ("DELETE", f"datastore/?id={UID}"),
+        ("DELETE", f"datastore/label?id={UID}&tag=final"),
+        ("GET", "datastore/dataset"),
+        ("POST", "train/"),
+        ("PUT", f"datastore/label/info?label={UID}&tag=final"),
+        ("PUT", f"datastore/image/info?image={UID}"),
+        ("PUT", "datastore/updatelabelinfo"),
+        ("GET", "datastore/?output=train"),
     ],
-)  # fmt: skip
+)
 def test_what_no_viewer_calls_is_closed(client: Client, servers: Servers, method: str, path: str) -> None:
     """Models of strangers, Orthanc's own REST API through the proxy, logs, removals, paths of the server."""
     refused(client, servers, method, path)

@@ -39,8 +39,15 @@ class Provider:
 
     def token(self, *, kid: str = "1", key: Any = None, algorithm: str = "RS256", **claims: Any) -> str:
         now = int(time.time())
-        content = {"iss": ISSUER, "aud": "acuity", "sub": "17", "iat": now, "exp": now + 600, "name": "Ann O'Tator",
-                   "groups": ["staff", "annotators"]} | claims  # fmt: skip
+        content = {
+            "iss": ISSUER,
+            "aud": "acuity",
+            "sub": "17",
+            "iat": now,
+            "exp": now + 600,
+            "name": "Ann O'Tator",
+            "groups": ["staff", "annotators"],
+        } | claims
         content = {name: value for name, value in content.items() if value is not None}
         signed_by: Any = None if algorithm == "none" else key or self.keys[kid]
         return jwt.encode(content, signed_by, algorithm=algorithm, headers={"kid": kid})
@@ -52,8 +59,10 @@ class Provider:
             return httpx.Response(200, json={"issuer": self.issuer, **ends})
         if path.endswith("jwks_uri"):
             self.fetches += 1
-            made = [{**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(k.public_key())), "kid": kid, "use": "sig"}
-                    for kid, k in self.keys.items()]  # fmt: skip
+            made = [
+                {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(k.public_key())), "kid": kid, "use": "sig"}
+                for kid, k in self.keys.items()
+            ]
             return httpx.Response(200, json={"keys": made})
         if path.endswith("token_endpoint"):
             self.asked = parse_qs(request.content.decode())
@@ -89,11 +98,20 @@ def test_a_token_of_the_provider_opens(client: Client, provider: Provider) -> No
 @pytest.mark.parametrize(
     "claims",
     [
-        {"iss": "https://login.evil.example"}, {"aud": "another"}, {"aud": None}, {"exp": 1}, {"exp": None},
-        {"sub": None}, {"iat": int(time.time()) + 3600}, {"nbf": int(time.time()) + 3600}, {"groups": ["staff"]},
-        {"groups": None}, {"groups": "annotatorsx"}, {"kid": "2"},
+        {"iss": "https://login.evil.example"},
+        {"aud": "another"},
+        {"aud": None},
+        {"exp": 1},
+        {"exp": None},
+        {"sub": None},
+        {"iat": int(time.time()) + 3600},
+        {"nbf": int(time.time()) + 3600},
+        {"groups": ["staff"]},
+        {"groups": None},
+        {"groups": "annotatorsx"},
+        {"kid": "2"},
     ],
-)  # fmt: skip
+)
 def test_other_tokens_do_not(client: Client, provider: Provider, claims: dict[str, Any]) -> None:
     provider.keys["2"] = new_key()
     token = provider.token(**claims)

@@ -51,8 +51,15 @@ def segmentation(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     images = [dcmread(path) for path in write_mr_series(tmp_path / "series", np.zeros(shape, np.uint16), affine)]
     labels = np.random.default_rng(0).choice([0, 1, 2, 4], shape).astype(np.uint8)
     volume = Volume(labels, affine, str(images[0].FrameOfReferenceUID))
-    write_segmentation(volume, images, tmp_path / "seg.dcm", series_uid=generate_uid(), series_number=9,
-                       description="x", model=ModelInfo("m", "1", "0" * 64))  # fmt: skip
+    write_segmentation(
+        volume,
+        images,
+        tmp_path / "seg.dcm",
+        series_uid=generate_uid(),
+        series_number=9,
+        description="x",
+        model=ModelInfo("m", "1", "0" * 64),
+    )
     return (tmp_path / "seg.dcm").read_bytes()
 
 

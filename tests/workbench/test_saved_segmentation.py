@@ -42,8 +42,15 @@ def as_ohif_saves_it(tmp_path: Path) -> Dataset:
     labels[3:9, 4:8, 1:4] = 2
     labels[5:7, 5:7, 2] = 4
     volume = Volume(labels, affine, str(images[0].FrameOfReferenceUID))
-    ds = write_segmentation(volume, images, tmp_path / "seg.dcm", series_uid=generate_uid(), series_number=9,
-                            description="x", model=ModelInfo("m", "1", "0" * 64))  # fmt: skip
+    ds = write_segmentation(
+        volume,
+        images,
+        tmp_path / "seg.dcm",
+        series_uid=generate_uid(),
+        series_number=9,
+        description="x",
+        model=ModelInfo("m", "1", "0" * 64),
+    )
     tissue = hd.sr.CodedConcept("T-D0050", "SRT", "Tissue")
     for item in ds.SegmentSequence:
         item.SegmentedPropertyCategoryCodeSequence = [tissue]
@@ -113,22 +120,28 @@ def test_frames_that_ohif_begins_at_bytes_are_packed_without_gaps(
     labels = Volume(np.full((*shape, frames), 2, np.uint8), affine, str(headers[0].FrameOfReferenceUID))
     labels.array[::2, 1:, :] = 0
     labels.array[-1, -1, :] = 2  # the last voxel of a frame lies in its last byte
-    write_segmentation(labels, headers, tmp_path / "sound.dcm", series_uid=generate_uid(), series_number=9,
-                       description="x", model=ModelInfo("m", "1", "0" * 64))  # fmt: skip
+    write_segmentation(
+        labels,
+        headers,
+        tmp_path / "sound.dcm",
+        series_uid=generate_uid(),
+        series_number=9,
+        description="x",
+        model=ModelInfo("m", "1", "0" * 64),
+    )
     sound = (tmp_path / "sound.dcm").read_bytes()
     for sent in (packed_by_frame(sound), sound):
         servers.reached.clear()
         assert send(client, sent).status_code == 200
         (ds,) = stored(servers)
         (tmp_path / "after.dcm").write_bytes(as_bytes(ds))
-        np.testing.assert_array_equal(hd.seg.segread(tmp_path / "after.dcm").pixel_array,
-                                      hd.seg.segread(BytesIO(sound)).pixel_array)  # fmt: skip
+        np.testing.assert_array_equal(
+            hd.seg.segread(tmp_path / "after.dcm").pixel_array, hd.seg.segread(BytesIO(sound)).pixel_array
+        )
         assert dciodvfy_errors(tmp_path / "after.dcm") == []
 
 
-def test_pixel_data_of_another_length_is_refused(
-    client: Client, servers: Servers, as_ohif_saves_it: Dataset
-) -> None:
+def test_pixel_data_of_another_length_is_refused(client: Client, servers: Servers, as_ohif_saves_it: Dataset) -> None:
     as_ohif_saves_it.PixelData += b"\0\0"
     refused(client, servers, as_bytes(as_ohif_saves_it))
 
@@ -169,9 +182,15 @@ def test_what_is_no_dicom_is_refused(client: Client, servers: Servers, content: 
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "application/dicom", "multipart/related", 'multipart/related; type="application/dicom"',
-             'multipart/related; type="application/dicom+json"; boundary=x']
-)  # fmt: skip
+    "kind",
+    [
+        "",
+        "application/dicom",
+        "multipart/related",
+        'multipart/related; type="application/dicom"',
+        'multipart/related; type="application/dicom+json"; boundary=x',
+    ],
+)
 def test_bodies_of_other_types_are_refused(client: Client, servers: Servers, kind: str) -> None:
     answer = client.post(STUDIES, content=b"--x--", headers={"content-type": kind})
     assert answer.status_code in (415, 422) and servers.reached == []

@@ -17,8 +17,10 @@ from workbench import services
 from workbench.services import Ledger, Process
 
 # A server that starts another process, as MONAI Label does for training.
-PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); " \
-         "print('started', flush=True); time.sleep(600)"  # fmt: skip
+PARENT = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    "print('started', flush=True); time.sleep(600)"
+)
 
 
 @pytest.fixture

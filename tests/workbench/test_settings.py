@@ -27,8 +27,10 @@ def test_defaults_are_on_loopback_and_follow_xdg(tmp_path: Path) -> None:
 
 def test_flags_stand_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "workbench.yaml"
-    file.write_text("port: 9000\northanc_port: 9001\nstate: ~/bench\ndemo: false\n"
-                    "oidc: {issuer: 'https://id.example', client_id: acuity}\n")  # fmt: skip
+    file.write_text(
+        "port: 9000\northanc_port: 9001\nstate: ~/bench\ndemo: false\n"
+        "oidc: {issuer: 'https://id.example', client_id: acuity}\n"
+    )
     settings = read_settings(file, {"port": 9009, "label_port": None})
     assert (settings.port, settings.orthanc_port, settings.label_port) == (9009, 9001, 8472)
     assert settings.state == tmp_path / "bench" and not settings.demo

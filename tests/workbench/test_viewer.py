@@ -27,9 +27,19 @@ def test_files_whose_name_holds_their_hash_are_kept_by_browsers(client: Client) 
     assert client.get("/acuity/extension.js").headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/x/..%2f..%2fsecret.txt",
-                                  "/acuity/..%2f..%2fgateway.py", "/acuity/x.js", "/nothing.js",
-                                  "/%00.js"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/x/..%2f..%2fsecret.txt",
+        "/acuity/..%2f..%2fgateway.py",
+        "/acuity/x.js",
+        "/nothing.js",
+        "/%00.js",
+    ],
+)
 def test_nothing_outside_is_served(client: Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404 and "outside" not in answer.text

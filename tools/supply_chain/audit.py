@@ -73,8 +73,20 @@ def run_pip_audit(pins: Mapping[str, tuple[str, str]], service: Sequence[str]) -
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text("".join(f"{n}=={v.partition('+')[0]}\n" for n, (v, _) in sorted(pins.items())))
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(requirements), "--no-deps", "--disable-pip",
-                   "--format", "json", "--progress-spinner", "off", *service]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "--requirement",
+            str(requirements),
+            "--no-deps",
+            "--disable-pip",
+            "--format",
+            "json",
+            "--progress-spinner",
+            "off",
+            *service,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         answered: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]

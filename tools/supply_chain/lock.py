@@ -60,11 +60,27 @@ def resolve(repository: Path, before: date, torch: str) -> list[Package]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [
-            sys.executable, "-m", "pip", "--isolated", "--quiet", "install", "--dry-run", "--ignore-installed",
-            "--only-binary", ":all:", "--uploaded-prior-to", before.isoformat(), "--find-links", torch,
-            "--requirement", str(repository / WANTED), "--constraint", str(repository / "requirements.txt"),
-            "--report", str(report),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pip",
+            "--isolated",
+            "--quiet",
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--only-binary",
+            ":all:",
+            "--uploaded-prior-to",
+            before.isoformat(),
+            "--find-links",
+            torch,
+            "--requirement",
+            str(repository / WANTED),
+            "--constraint",
+            str(repository / "requirements.txt"),
+            "--report",
+            str(report),
+        ]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise DataError(
@@ -90,16 +106,20 @@ def packages_of(installs: Sequence[dict[str, Any]], roots: Sequence[Requirement]
         meta = install["metadata"]
         name = canonicalize_name(meta["name"])
         stated = str(meta.get("license_expression") or meta.get("license") or "").strip()
-        packages.append(Package(
-            name=name,
-            version=meta["version"],
-            summary=" ".join(str(meta.get("summary") or "").split()),
-            file=install["download_info"]["url"].rpartition("/")[2].replace("%2B", "+"),
-            sha256=install["download_info"]["archive_info"]["hashes"]["sha256"],
-            licence=stated if "\n" not in stated else "",
-            classifiers=tuple(c.rpartition(" :: ")[2] for c in meta.get("classifier", ()) if c.startswith("License")),
-            requires=tuple(sorted(needs[name])),
-        ))  # fmt: skip
+        packages.append(
+            Package(
+                name=name,
+                version=meta["version"],
+                summary=" ".join(str(meta.get("summary") or "").split()),
+                file=install["download_info"]["url"].rpartition("/")[2].replace("%2B", "+"),
+                sha256=install["download_info"]["archive_info"]["hashes"]["sha256"],
+                licence=stated if "\n" not in stated else "",
+                classifiers=tuple(
+                    c.rpartition(" :: ")[2] for c in meta.get("classifier", ()) if c.startswith("License")
+                ),
+                requires=tuple(sorted(needs[name])),
+            )
+        )
     return sorted(packages, key=lambda package: package.name)
 
 
@@ -150,11 +170,19 @@ def locked_before(repository: Path) -> date | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write lock and record; the exit code is 0, or the error's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", type=date.fromisoformat, metavar="YYYY-MM-DD",
-                        help="consider what was uploaded before this day (default: the day in the lock); leave some "
-                             "days to today, in which uploads of bad intent are mostly found")  # fmt: skip
-    parser.add_argument("--torch", default=TORCH, metavar="PLACE",
-                        help="folder or page of links with the CPU build of torch (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--before",
+        type=date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="consider what was uploaded before this day (default: the day in the lock); leave some "
+        "days to today, in which uploads of bad intent are mostly found",
+    )
+    parser.add_argument(
+        "--torch",
+        default=TORCH,
+        metavar="PLACE",
+        help="folder or page of links with the CPU build of torch (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     before = options.before or locked_before(REPOSITORY)
     if before is None:

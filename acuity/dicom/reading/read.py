@@ -299,8 +299,10 @@ def _slices(datasets: list[Dataset]) -> list[Slice]:
 def _describe(stacks: list[Stack]) -> str:
     shape, spacing = stacks[0].grid.shape, stacks[0].grid.spacing
     count = "1 volume" if len(stacks) == 1 else f"{len(stacks)} volumes"
-    return (f"{count} of {shape[0]} x {shape[1]} x {shape[2]} voxels, "
-            f"{spacing[0]:.4g} x {spacing[1]:.4g} x {spacing[2]:.4g} mm.")
+    return (
+        f"{count} of {shape[0]} x {shape[1]} x {shape[2]} voxels, "
+        f"{spacing[0]:.4g} x {spacing[1]:.4g} x {spacing[2]:.4g} mm."
+    )
 
 
 def _label(ds: Dataset, keyword: str) -> str:

@@ -75,16 +75,19 @@ def segment_labels(ds: Dataset) -> dict[int, Label]:
         When it is no Segmentation, or a segment has a name that is not Acuity's, or two have the same.
     """
     kind = str(ds.get("SegmentationType", ""))
-    if ds.get("SOPClassUID") not in (SegmentationStorage, _LABEL_MAP_STORAGE) or \
-            kind not in ("BINARY", "LABELMAP"):
-        raise UnsupportedSeriesError(f"The object is no segmentation of whole voxels ({kind or 'no segmentation'}).",
-                                     rule="Its Segmentation Type must be BINARY or LABELMAP.", remedy=_REMEDY)
+    if ds.get("SOPClassUID") not in (SegmentationStorage, _LABEL_MAP_STORAGE) or kind not in ("BINARY", "LABELMAP"):
+        raise UnsupportedSeriesError(
+            f"The object is no segmentation of whole voxels ({kind or 'no segmentation'}).",
+            rule="Its Segmentation Type must be BINARY or LABELMAP.",
+            remedy=_REMEDY,
+        )
     items = [item for item in ds.get("SegmentSequence", ()) if not (kind == "LABELMAP" and item.SegmentNumber == 0)]
     names = [str(item.get("SegmentLabel", "")) for item in items]
     labels = [label_named(name) for name in names]
     if not labels or None in labels or len(set(labels)) < len(labels):
-        raise UnsupportedSeriesError(f"The segmentation has the segments {', '.join(names) or '(none)'}.",
-                                     rule=_RULE, remedy=_REMEDY)
+        raise UnsupportedSeriesError(
+            f"The segmentation has the segments {', '.join(names) or '(none)'}.", rule=_RULE, remedy=_REMEDY
+        )
     return {int(item.SegmentNumber): label for item, label in zip(items, labels, strict=True) if label is not None}
 
 
@@ -115,8 +118,9 @@ def _frames(ds: Dataset) -> list[_Frame]:
         pixels = ds.pixel_array.reshape(-1, int(ds.Rows), int(ds.Columns))
         return [_frame(ds, number, frame) for number, frame in enumerate(pixels, start=1)]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise _no_volume(f"a frame's pixels, place or segment are absent or not valid ({type(error).__name__})") \
-            from error
+        raise _no_volume(
+            f"a frame's pixels, place or segment are absent or not valid ({type(error).__name__})"
+        ) from error
 
 
 def _frame(ds: Dataset, number: int, pixels: NDArray[Any]) -> _Frame:
@@ -125,11 +129,12 @@ def _frame(ds: Dataset, number: int, pixels: NDArray[Any]) -> _Frame:
     if ds.SegmentationType == "BINARY":
         segment = int(functional_group(ds, "SegmentIdentificationSequence", number).ReferencedSegmentNumber)
     return _Frame(
-        pixels, segment,
+        pixels,
+        segment,
         np.asarray(functional_group(ds, "PlanePositionSequence", number).ImagePositionPatient, np.float64),
         np.asarray(functional_group(ds, "PlaneOrientationSequence", number).ImageOrientationPatient, np.float64),
         (float(measures.PixelSpacing[0]), float(measures.PixelSpacing[1])),
-    )  # fmt: skip
+    )
 
 
 def _stack(ds: Dataset, frames: list[_Frame]) -> tuple[list[int], NDArray[np.float64]]:
@@ -140,8 +145,9 @@ def _stack(ds: Dataset, frames: list[_Frame]) -> tuple[list[int], NDArray[np.flo
     if abs(np.linalg.norm(normal) - 1) > 1e-2:
         raise _no_volume("row and column directions are no perpendicular unit vectors")
     for frame in frames:
-        if np.abs(frame.cosines - first.cosines).max() > _COSINE_TOLERANCE or \
-                not np.allclose(frame.spacing, first.spacing, rtol=_COSINE_TOLERANCE):
+        if np.abs(frame.cosines - first.cosines).max() > _COSINE_TOLERANCE or not np.allclose(
+            frame.spacing, first.spacing, rtol=_COSINE_TOLERANCE
+        ):
             raise _no_volume("frames differ in orientation or pixel spacing")
     positions = np.stack([frame.position for frame in frames])
     heights = (positions - first.position) @ normal

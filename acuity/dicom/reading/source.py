@@ -15,9 +15,16 @@ from pydicom.valuerep import format_number_as_ds, validate_value
 
 # Patient and General Study attributes that every object must have, if only empty (type 2).
 _PATIENT_AND_STUDY = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
 
 # Single-byte character sets: the defined term with code extensions, and without.
 _ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166)}

@@ -12,16 +12,47 @@ from acuity.dicom.reading.values import quiet_value
 # MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
 # (PS3.3 A.4); they stay true of an image derived from that scan.
 _ACQUISITION_KEYWORDS = (
-    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "SequenceName", "AngioFlag",
-    "RepetitionTime", "EchoTime", "InversionTime", "TriggerTime", "NumberOfAverages", "ImagingFrequency",
-    "ImagedNucleus", "EchoNumbers", "MagneticFieldStrength", "EchoTrainLength", "FlipAngle", "PixelBandwidth",
-    "ReceiveCoilName", "TransmitCoilName", "VariableFlipAngleFlag", "InPlanePhaseEncodingDirection",
-    "AcquisitionMatrix", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusRoute",
-    "ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastBolusIngredient",
-    "ContrastBolusIngredientConcentration", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
-    "AcquisitionDateTime", "ProtocolName", "PatientPosition", "BodyPartExamined",
-    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
-)  # fmt: skip
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "SequenceName",
+    "AngioFlag",
+    "RepetitionTime",
+    "EchoTime",
+    "InversionTime",
+    "TriggerTime",
+    "NumberOfAverages",
+    "ImagingFrequency",
+    "ImagedNucleus",
+    "EchoNumbers",
+    "MagneticFieldStrength",
+    "EchoTrainLength",
+    "FlipAngle",
+    "PixelBandwidth",
+    "ReceiveCoilName",
+    "TransmitCoilName",
+    "VariableFlipAngleFlag",
+    "InPlanePhaseEncodingDirection",
+    "AcquisitionMatrix",
+    "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
+    "ContrastBolusRoute",
+    "ContrastBolusVolume",
+    "ContrastBolusTotalDose",
+    "ContrastBolusIngredient",
+    "ContrastBolusIngredientConcentration",
+    "AcquisitionNumber",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ProtocolName",
+    "PatientPosition",
+    "BodyPartExamined",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
 
 
 def acquisition_attributes(source: Dataset) -> Dataset:
@@ -63,8 +94,10 @@ def acquisition_type(source: Dataset) -> str:
     """
     places = [source]
     if "PerFrameFunctionalGroupsSequence" in source:
-        places += [functional_group(source, f"Unassigned{scope}ConvertedAttributesSequence")
-                   for scope in ("PerFrame", "Shared")]  # fmt: skip
+        places += [
+            functional_group(source, f"Unassigned{scope}ConvertedAttributesSequence")
+            for scope in ("PerFrame", "Shared")
+        ]
     found = (quiet_value(place, "MRAcquisitionType") for place in places)
     return next((str(value).strip().upper() for value in found if value is not None), "")
 

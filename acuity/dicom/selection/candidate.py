@@ -89,14 +89,24 @@ class Preference(NamedTuple):
 
 
 # What to say of the first of these in which a candidate is worse.
-_DRAWBACKS = ("is less certain", "is derived", "covers less", "is in another plane", "has larger voxels",
-              "has a later number", "comes later in its series")
+_DRAWBACKS = (
+    "is less certain",
+    "is derived",
+    "covers less",
+    "is in another plane",
+    "has larger voxels",
+    "has a later number",
+    "comes later in its series",
+)
 
 
 def common_plane(candidates: Iterable[Candidate]) -> str:
     """The plane in which most sequences were acquired with thick slices; "" if all are nearly isotropic."""
-    planes = {(c.kind.sequence, plane_of(c.stack.grid)) for c in candidates
-              if c.kind.sequence and c.stack and not _isotropic(c.stack.grid)}
+    planes = {
+        (c.kind.sequence, plane_of(c.stack.grid))
+        for c in candidates
+        if c.kind.sequence and c.stack and not _isotropic(c.stack.grid)
+    }
     counts = Counter(plane for _, plane in planes)
     return max(_PLANES, key=lambda plane: counts[plane]) if counts else ""
 
@@ -108,9 +118,15 @@ def best(ranked: list[Ranked], plane: str) -> tuple[Ranked, str]:
 
     def preference(r: Ranked) -> Preference:
         grid = _grid(r.candidate)
-        return Preference(r.doubt, r.candidate.scan.derived, coverage[id(r)] < _FULL_COVERAGE * largest,
-                          bool(plane) and not _isotropic(grid) and plane_of(grid) != plane,
-                          float(f"{1000 * grid.voxel_volume:.2g}"), r.candidate.scan.number, r.candidate.index)
+        return Preference(
+            r.doubt,
+            r.candidate.scan.derived,
+            coverage[id(r)] < _FULL_COVERAGE * largest,
+            bool(plane) and not _isotropic(grid) and plane_of(grid) != plane,
+            float(f"{1000 * grid.voxel_volume:.2g}"),
+            r.candidate.scan.number,
+            r.candidate.index,
+        )
 
     ordered = sorted(ranked, key=preference)
     first = preference(ordered[0])

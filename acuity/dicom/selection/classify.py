@@ -45,12 +45,20 @@ def classify(scan: Scan, rules: Rules) -> Kind:
     if physics is not None:
         return Kind(physics.sequence, f"{scan.timing()}: {physics.reason}", _contradiction(physics, named))
     if named is not None and named.sequence is not None:
-        why = "the timing is missing" if scan.echo_time is None or scan.repetition_time is None else \
-            f"{scan.timing()} fits no rule"
-        return Kind(named.sequence, f"{why}; the name says {named.sequence.value}",
-                    f"{named.sequence.value} was chosen by name alone.")
-    return Kind(None, f"{scan.timing()} and a name that say nothing of the contrast" if named is None
-                else f"by name {named.name}")
+        why = (
+            "the timing is missing"
+            if scan.echo_time is None or scan.repetition_time is None
+            else f"{scan.timing()} fits no rule"
+        )
+        return Kind(
+            named.sequence,
+            f"{why}; the name says {named.sequence.value}",
+            f"{named.sequence.value} was chosen by name alone.",
+        )
+    return Kind(
+        None,
+        f"{scan.timing()} and a name that say nothing of the contrast" if named is None else f"by name {named.name}",
+    )
 
 
 def agent_given(scan: Scan, rules: Rules) -> Agent:

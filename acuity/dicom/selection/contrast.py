@@ -69,8 +69,13 @@ def _by_stated_agent(ordered: list[Candidate], first: Candidate, load: Load) -> 
             before.append(c)
         elif later:
             contradicted = " though its name says otherwise" if given is False else ""
-            division.with_agent.append(Ranked(c, f"acquired after {first}, for which the agent had been "
-                                                 f"given{contradicted}", 2 if given is False else 1))
+            division.with_agent.append(
+                Ranked(
+                    c,
+                    f"acquired after {first}, for which the agent had been given{contradicted}",
+                    2 if given is False else 1,
+                )
+            )
         else:
             before.append(c)
     changes = _compare(before, load)
@@ -81,8 +86,11 @@ def _by_stated_agent(ordered: list[Candidate], first: Candidate, load: Load) -> 
         elif c.agent.given is False:
             division.without.append(Ranked(c, c.agent.reason))
         else:
-            division.without.append(Ranked(c, f"acquired before {first}, for which a contrast agent had been given",
-                                           int(c is not before[0])))
+            division.without.append(
+                Ranked(
+                    c, f"acquired before {first}, for which a contrast agent had been given", int(c is not before[0])
+                )
+            )
     return division
 
 
@@ -101,8 +109,9 @@ def _by_intensity(ordered: list[Candidate], load: Load) -> Division:
         elif c.agent.given is False:
             division.without.append(Ranked(c, c.agent.reason))
         elif id(c) in compared:
-            division.without.append(Ranked(c, f"not enhanced, unlike {first}", int(c.timed_against(first)
-                                                                                   and not c.earlier_than(first))))
+            division.without.append(
+                Ranked(c, f"not enhanced, unlike {first}", int(c.timed_against(first) and not c.earlier_than(first)))
+            )
         elif c.earlier_than(first):
             division.without.append(Ranked(c, f"acquired before {first}, which is enhanced", int(c is not ordered[0])))
         else:
@@ -171,8 +180,11 @@ def _same_protocol(one: Candidate, other: Candidate) -> bool:
     families = {"SE", "GR"}
     if a.scanning_sequence & families != b.scanning_sequence & families:
         return False
-    return (_near(a.echo_time, b.echo_time, 0.3, 3.0) and _near(a.repetition_time, b.repetition_time, 0.5, 0.0)
-            and _near(a.inversion_time, b.inversion_time, 0.3, 0.0))
+    return (
+        _near(a.echo_time, b.echo_time, 0.3, 3.0)
+        and _near(a.repetition_time, b.repetition_time, 0.5, 0.0)
+        and _near(a.inversion_time, b.inversion_time, 0.3, 0.0)
+    )
 
 
 def _near(a: float | None, b: float | None, share: float, floor: float) -> bool:

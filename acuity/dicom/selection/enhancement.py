@@ -99,8 +99,14 @@ def _sample(volume: Volume, reference: sitk.Image, coarsest: float) -> NDArray[n
     own = np.where(volume.spacing > _SPACING, volume.spacing / _FWHM_TO_SIGMA, 0.0)
     sigma = np.sqrt(np.maximum(max(_SMOOTHING, coarsest / _FWHM_TO_SIGMA) ** 2 - own**2, 0.0))
     smooth = gaussian_filter(volume.array.astype(np.float32), sigma / volume.spacing, mode="nearest")
-    image = sitk.Resample(volume.with_array(smooth).to_sitk(), reference, sitk.Transform(), sitk.sitkLinear,
-                          float("nan"), sitk.sitkFloat32)
+    image = sitk.Resample(
+        volume.with_array(smooth).to_sitk(),
+        reference,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        float("nan"),
+        sitk.sitkFloat32,
+    )
     return sitk.GetArrayFromImage(image).astype(np.float64)
 
 

@@ -20,8 +20,9 @@ from acuity.dicom.reading.scan import Scan
 from acuity.errors import RulesError
 from acuity.resources import config_file
 
-NUMBERS = frozenset({"repetition_time", "echo_time", "inversion_time", "inversions", "flip_angle", "b_value",
-                     "slices", "stacks"})
+NUMBERS = frozenset(
+    {"repetition_time", "echo_time", "inversion_time", "inversions", "flip_angle", "b_value", "slices", "stacks"}
+)
 VALUES = frozenset({"scanning_sequence", "sequence_variant", "scan_options", "image_type", "contrast", "body_part"})
 
 _PARTS = ("exclude", "physics", "names", "contrast", "series")
@@ -166,11 +167,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RulesError(f"The rule file {path.name} cannot be read: {error.strerror}.",
-                         rule="A rule file is a YAML or JSON file.", remedy="Give the path of one.") from error
+        raise RulesError(
+            f"The rule file {path.name} cannot be read: {error.strerror}.",
+            rule="A rule file is a YAML or JSON file.",
+            remedy="Give the path of one.",
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RulesError(f"The rule file {path.name} is not YAML: {error}.",
-                         rule="A rule file is a YAML or JSON file.", remedy="Correct it.") from error
+        raise RulesError(
+            f"The rule file {path.name} is not YAML: {error}.",
+            rule="A rule file is a YAML or JSON file.",
+            remedy="Correct it.",
+        ) from error
     if not isinstance(content, dict):
         raise _invalid(path.name, f"the file holds {content!r:.40}", f"it is a mapping of {', '.join(_PARTS)}")
     return content
@@ -178,15 +185,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parse(content: dict[str, Any], base: Rules, file: str) -> Rules:
     _check_keys(content, _PARTS, file, "the file")
-    rules = {part: tuple(_rule(item, file, part) for item in _listed(content[part], file, part))
-             for part in ("exclude", "physics", "names") if part in content}
-    base = replace(base, exclude=rules.get("exclude", base.exclude), physics=rules.get("physics", base.physics),
-                   names=rules.get("names", base.names))
+    rules = {
+        part: tuple(_rule(item, file, part) for item in _listed(content[part], file, part))
+        for part in ("exclude", "physics", "names")
+        if part in content
+    }
+    base = replace(
+        base,
+        exclude=rules.get("exclude", base.exclude),
+        physics=rules.get("physics", base.physics),
+        names=rules.get("names", base.names),
+    )
     if "contrast" in content:
         words = _mapped(content["contrast"], file, "contrast")
         _check_keys(words, ("with", "without"), file, "contrast")
-        base = replace(base, with_agent=_patterns(words.get("with", []), file, "contrast.with"),
-                       without_agent=_patterns(words.get("without", []), file, "contrast.without"))
+        base = replace(
+            base,
+            with_agent=_patterns(words.get("with", []), file, "contrast.with"),
+            without_agent=_patterns(words.get("without", []), file, "contrast.without"),
+        )
     if "series" in content:
         pins = _mapped(content["series"], file, "series")
         base = replace(base, series={_sequence(k, file): _pin(v, file, f"series.{k}") for k, v in pins.items()})
@@ -206,8 +223,12 @@ def _rule(item: Any, file: str, part: str) -> Rule:
     items = [_mapped(x, file, where) for x in _listed(entry.get("any"), file, f"{where}: any")]
     if not all(items):
         raise _invalid(file, f"{where} has an item without conditions", "an item holds at least one")
-    return Rule(name, None if sequence == "none" else _sequence(sequence, file), str(entry.get("reason", "")),
-                tuple(tuple(_condition(k, v, file, f"{where}: {k}") for k, v in x.items()) for x in items))
+    return Rule(
+        name,
+        None if sequence == "none" else _sequence(sequence, file),
+        str(entry.get("reason", "")),
+        tuple(tuple(_condition(k, v, file, f"{where}: {k}") for k, v in x.items()) for x in items),
+    )
 
 
 def _condition(key: str, value: Any, file: str, where: str) -> Condition:
@@ -261,8 +282,11 @@ def _compile(pattern: str, file: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.IGNORECASE)
     except re.error as error:
-        raise _invalid(file, f"{where} holds {pattern!r}, which is no regular expression ({error})",
-                       "words are regular expressions") from error
+        raise _invalid(
+            file,
+            f"{where} holds {pattern!r}, which is no regular expression ({error})",
+            "words are regular expressions",
+        ) from error
 
 
 def _upper(values: Any, file: str, where: str) -> frozenset[str]:
@@ -288,5 +312,8 @@ def _check_keys(entry: dict[str, Any], allowed: tuple[str, ...], file: str, wher
 
 
 def _invalid(file: str, found: str, rule: str) -> RulesError:
-    return RulesError(f"In the rule file {file}, {found}.", rule=f"By the format, {rule}.",
-                      remedy="Correct the file; configs/sequences.yaml documents the format.")
+    return RulesError(
+        f"In the rule file {file}, {found}.",
+        rule=f"By the format, {rule}.",
+        remedy="Correct the file; configs/sequences.yaml documents the format.",
+    )

@@ -42,8 +42,9 @@ class Selection:
     findings: Mapping[str, str]
 
 
-def select_sequences(study: Study, rules: Rules | None = None, overrides: dict[Sequence, str] | None = None,
-                     load: Load = load_stack) -> Selection:
+def select_sequences(
+    study: Study, rules: Rules | None = None, overrides: dict[Sequence, str] | None = None, load: Load = load_stack
+) -> Selection:
     """Choose the four sequences of a brain tumour study.
 
     Parameters
@@ -79,8 +80,9 @@ def select_sequences(study: Study, rules: Rules | None = None, overrides: dict[S
     return selection
 
 
-def examine(study: Study, rules: Rules | None = None, overrides: dict[Sequence, str] | None = None,
-            load: Load = load_stack) -> Selection:
+def examine(
+    study: Study, rules: Rules | None = None, overrides: dict[Sequence, str] | None = None, load: Load = load_stack
+) -> Selection:
     """As ``select_sequences``, but with the sequences that can be chosen and the errors of the others.
 
     Raises
@@ -97,8 +99,9 @@ def examine(study: Study, rules: Rules | None = None, overrides: dict[Sequence, 
     choices: dict[Sequence, Choice] = {}
     for sequence in Sequence:
         named = [c for c in candidates if c.named is sequence]
-        fitting = [Ranked(c, "named by the user") for c in named] or \
-            [r for r in ranked[sequence] if r.candidate.named is None]
+        fitting = [Ranked(c, "named by the user") for c in named] or [
+            r for r in ranked[sequence] if r.candidate.named is None
+        ]
         if any(r.candidate.stack is not None for r in fitting):
             problems.pop(sequence, None)
             choices[sequence] = _choose(fitting, plane)
@@ -133,8 +136,11 @@ def _choose(ranked: list[Ranked], plane: str) -> Choice:
     assert c.stack is not None, "refused series are not ranked"
     reasons = [text for text in (c.kind.reason, winner.why) if text]
     warnings = [f"Warning: {text}" for text in (c.kind.warning, c.agent.warning) if text]
-    return Choice(c.series, c.stack, " ".join([f"{str(c)[0].upper()}{str(c)[1:]}: {'; '.join(reasons)}.",
-                                              *([over] if over else []), *warnings]))
+    return Choice(
+        c.series,
+        c.stack,
+        " ".join([f"{str(c)[0].upper()}{str(c)[1:]}: {'; '.join(reasons)}.", *([over] if over else []), *warnings]),
+    )
 
 
 def _refusal(sequence: Sequence, candidates: list[Candidate]) -> SeriesError | None:
@@ -161,7 +167,9 @@ def _missing(sequences: list[Sequence], study: Study, findings: Mapping[str, str
     verb = "was" if len(sequences) == 1 else "were"
     return MissingSequenceError(
         f"{sequence_names(sequences)} {verb} not found among {len(study.series)} series: {listed}.",
-        rule="A study needs T1, T1c, T2 and FLAIR of the brain.", remedy=_REMEDY)
+        rule="A study needs T1, T1c, T2 and FLAIR of the brain.",
+        remedy=_REMEDY,
+    )
 
 
 def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[Ranked]]) -> dict[str, str]:
@@ -184,18 +192,22 @@ def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[Ranked
 def _name(candidates: list[Candidate], pins: Mapping[Sequence, Pin]) -> list[Candidate]:
     """Mark the candidates that the user names, and give them the kind they are named for."""
     for sequence, pin in pins.items():
-        matching = [c for c in candidates
-                    if pin.matches(c.series.series_uid, c.series.description, c.scan.number)]
+        matching = [c for c in candidates if pin.matches(c.series.series_uid, c.series.description, c.scan.number)]
         series = {c.series.series_uid for c in matching}
         if len(series) != 1:
             count = "no series" if not series else f"{len(series)} series"
-            raise RulesError(f"{sequence.value} is named by {pin}, and {count} of the study match.",
-                             rule="A name matches one series.",
-                             remedy="Take the UID from `acuity inspect STUDY --json`.")
+            raise RulesError(
+                f"{sequence.value} is named by {pin}, and {count} of the study match.",
+                rule="A name matches one series.",
+                remedy="Take the UID from `acuity inspect STUDY --json`.",
+            )
         chosen = _one_volume(sequence, matching)
         if chosen.named is not None:
-            raise RulesError(f"{chosen} is named for both {chosen.named.value} and {sequence.value}.",
-                             rule="A volume is one sequence.", remedy="Name another series for one of them.")
+            raise RulesError(
+                f"{chosen} is named for both {chosen.named.value} and {sequence.value}.",
+                rule="A volume is one sequence.",
+                remedy="Name another series for one of them.",
+            )
         candidates = [_as_named(c, sequence) if c is chosen else c for c in candidates]
     return candidates
 
@@ -209,9 +221,12 @@ def _one_volume(sequence: Sequence, volumes: list[Candidate]) -> Candidate:
     if len(fitting) == 2 and kind is Sequence.T1 and fitting[0].timed_against(fitting[1]):
         fitting = [c for c in fitting if all(c is o or c.earlier_than(o) == (sequence is Sequence.T1) for o in fitting)]
     if len(fitting) != 1:
-        raise RulesError(f"{sequence.value} is named by a series that holds {len(volumes)} volumes, of which "
-                         f"{len(fitting)} can be it.", rule="A name leads to one volume.",
-                         remedy="Name another series, or export the volume as a series of its own.")
+        raise RulesError(
+            f"{sequence.value} is named by a series that holds {len(volumes)} volumes, of which "
+            f"{len(fitting)} can be it.",
+            rule="A name leads to one volume.",
+            remedy="Name another series, or export the volume as a series of its own.",
+        )
     return fitting[0]
 
 

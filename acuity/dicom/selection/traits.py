@@ -17,8 +17,15 @@ Lookup = Callable[[str, str], Any]
 
 def classic_traits(ds: Dataset) -> dict[str, Any]:
     """What may tell a single-frame image from others at its position, by keyword; absent traits are left out."""
-    numeric = ("EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "TemporalPositionIdentifier",
-               "AcquisitionNumber", "TriggerTime")
+    numeric = (
+        "EchoTime",
+        "EchoNumbers",
+        "InversionTime",
+        "FlipAngle",
+        "TemporalPositionIdentifier",
+        "AcquisitionNumber",
+        "TriggerTime",
+    )
     traits: dict[str, Any] = {keyword: _rounded(quiet_value(ds, keyword)) for keyword in numeric}
     traits["DiffusionBValue"] = _rounded(b_value(ds))
     traits["ImageType"] = _joined(quiet_value(ds, "ImageType"))

@@ -48,9 +48,11 @@ class ModelInfo:
         version apart.
         """
         return {
-            "manufacturer": self.manufacturer, "manufacturer_model_name": self.name,
-            "software_versions": self.version, "device_serial_number": self.weights_sha256,
-        }  # fmt: skip
+            "manufacturer": self.manufacturer,
+            "manufacturer_model_name": self.name,
+            "software_versions": self.version,
+            "device_serial_number": self.weights_sha256,
+        }
 
     def contributing_equipment(self, description: str) -> hd.ContributingEquipment:
         """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying what it did."""

@@ -140,9 +140,7 @@ def _comments(model: ModelInfo, further_models: Sequence[ModelInfo]) -> sr.Conta
     models = "; ".join(f"{m.name} {m.version} (weights SHA-256 {m.weights_sha256})" for m in (model, *further_models))
     container.ContentSequence = sr.ContentSequence(
         [
-            sr.TextContentItem(
-                name=codes.DCM.Comment, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS
-            )
+            sr.TextContentItem(name=codes.DCM.Comment, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
             for text in (NOT_FOR_PRIMARY_DIAGNOSIS, f"Models: {models}")
         ]
     )

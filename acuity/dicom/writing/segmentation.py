@@ -118,11 +118,20 @@ def write_annotation(
         character).
     """
     masks = _segment_masks(labels.array)
-    equipment = {"manufacturer": "Acuity", "manufacturer_model_name": "Acuity label server",
-                 "software_versions": __version__, "device_serial_number": "none"}  # fmt: skip
+    equipment = {
+        "manufacturer": "Acuity",
+        "manufacturer_model_name": "Acuity label server",
+        "software_versions": __version__,
+        "device_serial_number": "none",
+    }
     kinds = hd.seg.SegmentAlgorithmTypeValues
-    author = _Author(equipment, "Drawn or corrected by a person. Not for primary diagnosis.", person_name(annotator),
-                     kinds.SEMIAUTOMATIC if model else kinds.MANUAL, model)  # fmt: skip
+    author = _Author(
+        equipment,
+        "Drawn or corrected by a person. Not for primary diagnosis.",
+        person_name(annotator),
+        kinds.SEMIAUTOMATIC if model else kinds.MANUAL,
+        model,
+    )
     return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, author)
 
 

@@ -228,7 +228,5 @@ def _source_item(source: SourceSlice) -> Dataset:
     item.ReferencedSOPInstanceUID = source.dataset.SOPInstanceUID
     if source.frame is not None:
         item.ReferencedFrameNumber = source.frame
-    item.PurposeOfReferenceCodeSequence = [
-        CodedConcept.from_code(codes.cid7202.SourceImageForImageProcessingOperation)
-    ]
+    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.cid7202.SourceImageForImageProcessingOperation)]
     return item

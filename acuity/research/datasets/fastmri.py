@@ -82,8 +82,9 @@ def read_scan(path: Path) -> FastMRIScan:
             images = _images(file, matrix, path)
             return FastMRIScan(images, spacing, str(file.attrs.get("acquisition", "")))
     except OSError as error:
-        raise DataError(f"{path.name} cannot be read as HDF5.", rule="A fastMRI scan is one HDF5 file.",
-                        remedy=_REMEDY) from error
+        raise DataError(
+            f"{path.name} cannot be read as HDF5.", rule="A fastMRI scan is one HDF5 file.", remedy=_REMEDY
+        ) from error
 
 
 def _images(file: h5py.File, matrix: tuple[int, int], path: Path) -> NDArray[np.float32]:
@@ -93,21 +94,30 @@ def _images(file: h5py.File, matrix: tuple[int, int], path: Path) -> NDArray[np.
     elif kspace.ndim in (3, 4) and kspace.dtype.kind == "c":
         name = "reconstruction_esc" if kspace.ndim == 3 else "reconstruction_rss"
     else:
-        raise _fault(path, f"kspace has shape {kspace.shape} and type {kspace.dtype}",
-                     "It is complex, (slices, H, W) or (slices, coils, H, W).")  # fmt: skip
+        raise _fault(
+            path,
+            f"kspace has shape {kspace.shape} and type {kspace.dtype}",
+            "It is complex, (slices, H, W) or (slices, coils, H, W).",
+        )
     stored = file.get(name)
     if stored is None and kspace is None:
         raise _fault(path, f"it holds {sorted(file) or 'nothing'}", "A scan holds kspace or a reconstruction.")
     if stored is None and "mask" in file:
-        raise _fault(path, f"its k-space is undersampled (it holds a mask), and {name} is absent",
-                     "Only a fully sampled slice is a truth for super-resolution.")  # fmt: skip
+        raise _fault(
+            path,
+            f"its k-space is undersampled (it holds a mask), and {name} is absent",
+            "Only a fully sampled slice is a truth for super-resolution.",
+        )
     if stored is None:
         images = np.stack([reconstruct(kspace[n], matrix) for n in range(kspace.shape[0])])
     else:
         images = stored[()].astype(np.float32)
     if images.ndim != 3 or (kspace is not None and images.shape[0] != kspace.shape[0]):
-        raise _fault(path, f"{name} has shape {images.shape} beside {'no' if kspace is None else kspace.shape[0]} "
-                     "slices of k-space", "A reconstruction is (slices, H, W), with k-space's slices.")  # fmt: skip
+        raise _fault(
+            path,
+            f"{name} has shape {images.shape} beside {'no' if kspace is None else kspace.shape[0]} slices of k-space",
+            "A reconstruction is (slices, H, W), with k-space's slices.",
+        )
     if not np.isfinite(images).all():
         raise _fault(path, "its images hold values that are not finite", "Every pixel is a number.")
     return images

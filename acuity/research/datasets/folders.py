@@ -53,8 +53,9 @@ def image_format(folder: Path) -> ImageFormat:
     DataError : the folder does not exist, holds no image, or holds several formats
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder.", rule="Images are read from a folder.",
-                        remedy="Name one that exists.")  # fmt: skip
+        raise DataError(
+            f"{folder} is no folder.", rule="Images are read from a folder.", remedy="Name one that exists."
+        )
     cases = set(case_folders(folder))
     nifti = nifti_files(folder)
     counts = {
@@ -65,21 +66,28 @@ def image_format(folder: Path) -> ImageFormat:
     }
     found = [kind for kind, count in counts.items() if count]
     if not found:
-        raise DataError(f"{folder} holds no image.", rule=f"A folder of images holds {' or '.join(ImageFormat)}.",
-                        remedy="Check the path, and unpack archives.")  # fmt: skip
+        raise DataError(
+            f"{folder} holds no image.",
+            rule=f"A folder of images holds {' or '.join(ImageFormat)}.",
+            remedy="Check the path, and unpack archives.",
+        )
     if len(found) > 1:
         kinds = " and ".join(f"{counts[kind]} {kind}" for kind in found)
-        raise DataError(f"{folder} holds {kinds}.", rule="A folder of images has one format.",
-                        remedy="Keep each format in a folder of its own, and name one of them.")  # fmt: skip
+        raise DataError(
+            f"{folder} holds {kinds}.",
+            rule="A folder of images has one format.",
+            remedy="Keep each format in a folder of its own, and name one of them.",
+        )
     return found[0]
 
 
 def case_folders(folder: Path) -> list[Path]:
     """Folders of BraTS cases directly in ``folder``: NAME with one of NAME_t1, _t1ce, _t2, _flair (.nii.gz)."""
     return [
-        case for case in sorted(folder.iterdir())
+        case
+        for case in sorted(folder.iterdir())
         if any((case / f"{case.name}_{suffix}.nii.gz").is_file() for suffix in FILE_SUFFIX.values())
-    ]  # fmt: skip
+    ]
 
 
 def fastmri_files(folder: Path) -> list[Path]:
@@ -138,8 +146,11 @@ def read_dicom(folder: Path) -> Iterator[NamedVolume]:
                 count += 1
                 yield NamedVolume(root.resolve().name, ", ".join(named), load_stack(stack))
     if not count:
-        raise DataError(f"{folder} holds no MR volume.", rule="At least one series must be a volume.",
-                        remedy="`acuity inspect` says of each series why it is refused.")  # fmt: skip
+        raise DataError(
+            f"{folder} holds no MR volume.",
+            rule="At least one series must be a volume.",
+            remedy="`acuity inspect` says of each series why it is refused.",
+        )
 
 
 def _study_roots(folder: Path) -> list[Path]:

@@ -114,8 +114,11 @@ def make_ranking_set(
             images.append(torch.cat(outputs))
             scores.append(row)
     if not images:
-        raise DataError(f"None of {count} patches has finite scores.", rule="A ranking needs scores.",
-                        remedy="Use larger patches, or slices with more signal.")  # fmt: skip
+        raise DataError(
+            f"None of {count} patches has finite scores.",
+            rule="A ranking needs scores.",
+            remedy="Use larger patches, or slices with more signal.",
+        )
     logger.info("%d of %d patches are ranked", len(images), count)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

@@ -212,9 +212,11 @@ def _unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
     """Divided by the 99.9th percentile of what is above 0, so that a few bright vessels or coils do not matter."""
     signal = array[array > 0]
     if not np.isfinite(array).all() or not signal.size:
-        raise DataError(f"{case} holds an image that is not finite, or nowhere above 0.",
-                        rule="MR magnitudes are numbers, and at least 0.",
-                        remedy="Write the image again, or leave it out.")  # fmt: skip
+        raise DataError(
+            f"{case} holds an image that is not finite, or nowhere above 0.",
+            rule="MR magnitudes are numbers, and at least 0.",
+            remedy="Write the image again, or leave it out.",
+        )
     return np.maximum(array / np.percentile(signal, 99.9), 0).astype(np.float32)
 
 

@@ -43,9 +43,7 @@ def draw_degradation(rng: np.random.Generator) -> Degradation:
 
 def degrade(image: Tensor, degradation: Degradation) -> Tensor:
     """(N, 1, H, W) to the low-resolution (N, 1, h, w); outer faces coincide."""
-    size = tuple(
-        max(1, round(n / f)) for n, f in zip(image.shape[-2:], degradation.factors, strict=True)
-    )
+    size = tuple(max(1, round(n / f)) for n, f in zip(image.shape[-2:], degradation.factors, strict=True))
     ratios = tuple(n / m for n, m in zip(image.shape[-2:], size, strict=True))
     if degradation.kernel == "box":
         return F.interpolate(image, size=size, mode="area")
@@ -59,7 +57,10 @@ def interpolate_back(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def draw_patches(
-    volume: NDArray[np.float16], count: int, size: int, rng: np.random.Generator,
+    volume: NDArray[np.float16],
+    count: int,
+    size: int,
+    rng: np.random.Generator,
     tumor: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """Axial, coronal or sagittal patches of one brain: float32 (count, 1, size + 2 MARGIN, size + 2 MARGIN).

@@ -21,8 +21,13 @@ _SMALLEST_SIGMA = 0.01  # below it a kernel is one pixel; 0 cannot be divided by
 
 
 def gaussian_kernel(
-    size: int, sigmas: tuple[float, float], angle: float = 0.0, *,
-    shape: Shape = "gaussian", beta: float = 1.0, shift: float = 0.0,
+    size: int,
+    sigmas: tuple[float, float],
+    angle: float = 0.0,
+    *,
+    shape: Shape = "gaussian",
+    beta: float = 1.0,
+    shift: float = 0.0,
 ) -> Tensor:
     """A kernel that falls off with the Mahalanobis distance q = x' S^-1 x.
 
@@ -33,7 +38,7 @@ def gaussian_kernel(
     angle : of the first axis from W towards H, in radians
     shape : "gaussian" is exp(-q / 2), "generalised" exp(-q^beta / 2), "plateau" 1 / (1 + q^beta)
     shift : of the centre along H and W, in pixels
-    """  # fmt: skip
+    """
     x, y = _grid(size, shift)
     along, across = (max(sigma, _SMALLEST_SIGMA) for sigma in sigmas)
     first = (np.cos(angle) * x + np.sin(angle) * y) / along

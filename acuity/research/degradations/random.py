@@ -150,9 +150,7 @@ def _bsrgan_level(rng: Rng) -> float:
     return int(rng.integers(2, 26)) / GREY_LEVELS
 
 
-def _real_esrgan(
-    rng: Rng, scale: int, noise: Callable[[Rng, int], Step], loss: Callable[[Rng], Step]
-) -> Steps:
+def _real_esrgan(rng: Rng, scale: int, noise: Callable[[Rng, int], Step], loss: Callable[[Rng], Step]) -> Steps:
     steps: list[Step] = [_real_esrgan_kernel(rng, (0.2, 3.0))]
     steps.append(Resize(1 / _rescaling(rng, (0.2, 0.7, 0.1), (0.15, 1.5)), _interpolation(rng)))
     steps += [noise(rng, 1), loss(rng)]

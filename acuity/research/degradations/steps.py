@@ -119,9 +119,20 @@ class Magnitude:
 
 
 Step = (
-    Blur | Sinc | Resize | Decimate | TruncateKspace | GaussianNoise | PoissonNoise | RicianNoise | Jpeg
-    | GibbsRinging | PartialFourier | RoundTo8Bits | Magnitude
-)  # fmt: skip
+    Blur
+    | Sinc
+    | Resize
+    | Decimate
+    | TruncateKspace
+    | GaussianNoise
+    | PoissonNoise
+    | RicianNoise
+    | Jpeg
+    | GibbsRinging
+    | PartialFourier
+    | RoundTo8Bits
+    | Magnitude
+)
 Steps = tuple[Step, ...]
 
 

@@ -29,8 +29,12 @@ _PATCH_MM = 10.0  # of one tissue within what was left round the brain
 _GRAIN_MM = 3.0
 _SLACK_MM = 1e-3  # spacings are rounded in headers
 # Cerebrospinal fluid, and dura with fat (enhancing, in T1c), in parts of white matter's signal: as in the phantom.
-_SURROUNDINGS = {Sequence.T1: (0.25, 1.35), Sequence.T1C: (0.35, 1.6), Sequence.T2: (2.5, 1.55),
-                 Sequence.FLAIR: (0.35, 1.4)}  # fmt: skip
+_SURROUNDINGS = {
+    Sequence.T1: (0.25, 1.35),
+    Sequence.T1C: (0.35, 1.6),
+    Sequence.T2: (2.5, 1.55),
+    Sequence.FLAIR: (0.35, 1.4),
+}
 
 Rng = np.random.Generator
 Images = dict[Sequence, Volume]
@@ -60,10 +64,11 @@ class Altered:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "altered", "change": self.change,
+            "kind": "altered",
+            "change": self.change,
             "images": f"{CHANGES[self.change].words}; seeded by the case's name",
             "labels": "the case's own",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """See the class."""

@@ -53,11 +53,12 @@ class LowResolution:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "lr", **self.extent,
+            "kind": "lr",
+            **self.extent,
             "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
-                      "faces of the first ones where they were",
+            "faces of the first ones where they were",
             "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """See the class."""
@@ -88,10 +89,11 @@ class ThickSliced:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "lr", **self.extent,
+            "kind": "lr",
+            **self.extent,
             "images": f"{self}; the outer faces of the first ones where they were",
             "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """See the class.
@@ -138,11 +140,12 @@ class BroughtBack:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "interpolated" if self.method.bundle is None else "sr", **self.low.extent,
+            "kind": "interpolated" if self.method.bundle is None else "sr",
+            **self.low.extent,
             "images": f"{self.low}, brought back to the case's own grid; 0 where all its sequences are",
             "labels": "the case's own",
             "method": self.method.origin,
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """See the class."""

@@ -68,10 +68,11 @@ class Cropped:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "crop", "size": self.size,
+            "kind": "crop",
+            "size": self.size,
             "images": "the voxels from (n - size) // 2 on along each axis: 56, 56, 13 of 240x240x155 at size 128",
             "labels": "cropped as the images",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """See the class.
@@ -121,8 +122,11 @@ def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, comma
     """
     recipe = making.description | {"source": made_as(data), "acuity": software()["acuity"]}
     if output.resolve() == data.resolve():
-        raise OutputError(f"{output} holds the cases that the data set is made from.",
-                          rule="A data set has a folder of its own.", remedy="Name another folder.")  # fmt: skip
+        raise OutputError(
+            f"{output} holds the cases that the data set is made from.",
+            rule="A data set has a folder of its own.",
+            remedy="Name another folder.",
+        )
     return complete_set(output, recipe, [_brats_original(data / name) for name in cases], making, command=command)
 
 
@@ -183,9 +187,11 @@ def chosen_cases(data: Path, *, split: str = "all", names: Seq[str] | None = Non
     absent = [name for name in names or () if name not in there]
     found = [name for name in wanted if name in there]
     if absent or not found:
-        raise DataError(f"{data} holds no case {', '.join(absent)}." if absent else f"{data} holds no case of {split}.",
-                        rule="A case is a folder NAME that holds NAME_t1, _t1ce, _t2 and _flair, each .nii.gz.",
-                        remedy=f"Name others: {', '.join(there) or 'there are none'}.")  # fmt: skip
+        raise DataError(
+            f"{data} holds no case {', '.join(absent)}." if absent else f"{data} holds no case of {split}.",
+            rule="A case is a folder NAME that holds NAME_t1, _t1ce, _t2 and _flair, each .nii.gz.",
+            remedy=f"Name others: {', '.join(there) or 'there are none'}.",
+        )
     return found
 
 
@@ -197,9 +203,11 @@ def central_crop(volume: Volume, size: int) -> Volume:
     DataError : an axis has fewer voxels
     """
     if min(volume.shape) < size:
-        raise DataError(f"An image has {' x '.join(map(str, volume.shape))} voxels.",
-                        rule=f"A crop of {size} voxels needs as many along each axis.",
-                        remedy="Name a smaller size.")  # fmt: skip
+        raise DataError(
+            f"An image has {' x '.join(map(str, volume.shape))} voxels.",
+            rule=f"A crop of {size} voxels needs as many along each axis.",
+            remedy="Name a smaller size.",
+        )
     start = np.array([(n - size) // 2 for n in volume.shape])
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ start
@@ -238,6 +246,8 @@ def _require_room(output: Path, recipe: Mapping[str, object]) -> None:
     if found is not None:
         other = [key for key in {**recipe, **found} if json.loads(json.dumps(recipe)).get(key) != found.get(key)]
         if other:
-            raise OutputError(f"{output} holds a data set that was made in another way: it differs in "
-                              f"{', '.join(other)}.", rule="All cases of a data set are made alike.",
-                              remedy="Name another folder, or remove that one.")  # fmt: skip
+            raise OutputError(
+                f"{output} holds a data set that was made in another way: it differs in {', '.join(other)}.",
+                rule="All cases of a data set are made alike.",
+                remedy="Name another folder, or remove that one.",
+            )

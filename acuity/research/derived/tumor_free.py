@@ -28,9 +28,9 @@ class Mirrored:
         return {
             "kind": "mirrored",
             "images": "the half that the tumour leaves free and its mirror image, on the case's own grid; without "
-                      f"cases whose tumour comes within {CLEARANCE:g} mm of the plane between the halves",
+            f"cases whose tumour comes within {CLEARANCE:g} mm of the plane between the halves",
             "labels": "0",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case | None:
         """See the class; what is left out is said in the log.
@@ -40,8 +40,11 @@ class Mirrored:
         DataError : the case has no labels
         """
         if case.labels is None:
-            raise DataError(f"{case.name} has no labels.", rule="The half without the tumour is known from the labels.",
-                            remedy="Leave the case out.")  # fmt: skip
+            raise DataError(
+                f"{case.name} has no labels.",
+                rule="The half without the tumour is known from the labels.",
+                remedy="Leave the case out.",
+            )
         images = mirrored_volumes(case.images, case.labels)
         if images is None:
             logger.warning("%s is left out: its tumour reaches into both halves, or near to the other", case.name)
@@ -59,10 +62,11 @@ class _Phantoms:
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
-            "kind": "phantoms", "tumor": self.tumor,
+            "kind": "phantoms",
+            "tumor": self.tumor,
             "images": "stripped ICBM152 brains painted as the four sequences, 1 mm; the case's number is the seed",
             "labels": "of the tumour that was grown" if self.tumor else "0",
-        }  # fmt: skip
+        }
 
     def __call__(self, case: Case) -> Case:
         """Nothing is changed."""
@@ -82,9 +86,11 @@ def make_phantoms(output: Path, count: int, *, tumor: bool, command: str) -> Pat
     DataError : so many that those to train on would be among them
     """
     if count > FIRST_SEED:
-        raise DataError(f"{count} phantoms are asked for.",
-                        rule=f"Networks are trained on phantoms from number {FIRST_SEED} on.",
-                        remedy=f"Make {FIRST_SEED} at most.")  # fmt: skip
+        raise DataError(
+            f"{count} phantoms are asked for.",
+            rule=f"Networks are trained on phantoms from number {FIRST_SEED} on.",
+            remedy=f"Make {FIRST_SEED} at most.",
+        )
     making = _Phantoms(tumor)
     originals = [
         Original(f"phantom_{seed:03d}", True, partial(str, seed), partial(_phantom_case, seed, tumor))

@@ -42,8 +42,11 @@ class Difference:
 
 
 def paired_difference(
-    differences: Seq[float] | NDArray[np.floating], *, confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES, seed: int = SEED,
+    differences: Seq[float] | NDArray[np.floating],
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
 ) -> Difference:
     """Bootstrap the mean of one difference a case (both methods on the same case).
 

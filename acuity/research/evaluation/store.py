@@ -43,9 +43,11 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be made a folder ({error.strerror}).",
-                          rule="Results go to a folder that exists or can be made.",
-                          remedy="Name another folder.") from error  # fmt: skip
+        raise OutputError(
+            f"{path} cannot be made a folder ({error.strerror}).",
+            rule="Results go to a folder that exists or can be made.",
+            remedy="Name another folder.",
+        ) from error
 
 
 def read_rows(path: Path) -> list[Row]:

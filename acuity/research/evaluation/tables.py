@@ -18,8 +18,11 @@ def require_unique(names: Sequence[str], kind: str) -> None:
     """Raise DataError where two of a ``kind``, such as "method", share a name."""
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"Two {kind}s are named {name}.", rule=f"A {kind}'s name tells its rows from all others.",
-                            remedy="Give the weights another name.")  # fmt: skip
+            raise DataError(
+                f"Two {kind}s are named {name}.",
+                rule=f"A {kind}'s name tells its rows from all others.",
+                remedy="Give the weights another name.",
+            )
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -101,9 +101,14 @@ def write_forest(
     partial = path.with_name(f"partial-{path.name}")
     with partial.open("wb") as file:
         np.savez_compressed(
-            file, allow_pickle=False, format=np.array(FORMAT), features=np.array(features), classes=np.array(CLASSES),
-            calibration=calibration, **_arrays([estimator.tree_ for estimator in classifier.estimators_]),
-        )  # fmt: skip
+            file,
+            allow_pickle=False,
+            format=np.array(FORMAT),
+            features=np.array(features),
+            classes=np.array(CLASSES),
+            calibration=calibration,
+            **_arrays([estimator.tree_ for estimator in classifier.estimators_]),
+        )
     os.replace(partial, path)
 
 
@@ -141,23 +146,29 @@ def _arrays(trees: Seq[Tree]) -> Arrays:
     """
     inner = [tree.children_left != TREE_LEAF for tree in trees]
     threshold = np.concatenate([tree.threshold[no_leaf] for tree, no_leaf in zip(trees, inner, strict=True)])
-    samples = np.concatenate([
-        tree.value[~no_leaf, 0] * tree.weighted_n_node_samples[~no_leaf, None]
-        for tree, no_leaf in zip(trees, inner, strict=True)
-    ])  # fmt: skip
+    samples = np.concatenate(
+        [
+            tree.value[~no_leaf, 0] * tree.weighted_n_node_samples[~no_leaf, None]
+            for tree, no_leaf in zip(trees, inner, strict=True)
+        ]
+    )
     return {
         "nodes": _small([tree.node_count for tree in trees]),
         **{
-            side: _small(np.concatenate([
-                np.where(no_leaf, getattr(tree, f"children_{side}") - np.arange(tree.node_count), 0)
-                for tree, no_leaf in zip(trees, inner, strict=True)
-            ]))
+            side: _small(
+                np.concatenate(
+                    [
+                        np.where(no_leaf, getattr(tree, f"children_{side}") - np.arange(tree.node_count), 0)
+                        for tree, no_leaf in zip(trees, inner, strict=True)
+                    ]
+                )
+            )
             for side in ("left", "right")
         },
         "feature": _small(np.concatenate([tree.feature[no_leaf] for tree, no_leaf in zip(trees, inner, strict=True)])),
         "threshold": _not_above(threshold),
         "samples": _small(np.rint(samples)),
-    }  # fmt: skip
+    }
 
 
 def _small(values: Seq[int] | NDArray) -> NDArray:
@@ -188,7 +199,9 @@ def _check(arrays: Mapping[str, NDArray]) -> None:
     start = np.repeat(np.cumsum(nodes) - nodes, nodes)
     left_over = np.repeat(nodes, nodes) - (np.arange(nodes.sum()) - start)  # nodes of the tree from here on
     sound = (
-        nodes.ndim == 1 and nodes.size > 0 and nodes.min() > 0
+        nodes.ndim == 1
+        and nodes.size > 0
+        and nodes.min() > 0
         and left.shape == right.shape == left_over.shape
         and np.array_equal(right > 0, inner)
         and (np.maximum(left, right) < left_over).all()
@@ -198,8 +211,9 @@ def _check(arrays: Mapping[str, NDArray]) -> None:
         and (samples.sum(axis=1) > 0).all()
         and arrays["threshold"].dtype == np.float32
         and arrays["calibration"].shape == (len(CLASSES), len(CLASSES) + 1)
-        and np.isfinite(arrays["threshold"]).all() and np.isfinite(arrays["calibration"]).all()
-    )  # fmt: skip
+        and np.isfinite(arrays["threshold"]).all()
+        and np.isfinite(arrays["calibration"]).all()
+    )
     if not sound:
         raise ValueError("its trees are damaged")
 

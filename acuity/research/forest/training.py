@@ -108,9 +108,9 @@ def read_voxels(numbered: tuple[int, str], data: Path, plan: Plan) -> CaseVoxels
     drawn = draw_balanced(truth.array, inside, plan.voxels_per_case, rng)
     even = draw_evenly(inside, EVEN_VOXELS, rng)
     both = _sample(channels, brain, truth, np.concatenate([drawn, even]))
-    return CaseVoxels(name, *(
-        Sample(both.features[part], both.labels[part]) for part in (slice(len(drawn)), slice(len(drawn), None))
-    ))  # fmt: skip
+    return CaseVoxels(
+        name, *(Sample(both.features[part], both.labels[part]) for part in (slice(len(drawn)), slice(len(drawn), None)))
+    )
 
 
 def _sample(channels: NDArray[np.float32], brain: Volume, truth: Volume, voxels: Voxels) -> Sample:
@@ -185,8 +185,9 @@ def train(names: Seq[str], *, data: Path, folder: Path, plan: Plan) -> Path:
     if not 2 <= plan.folds <= len(names):
         raise DataError(
             f"{len(names)} cases are to be split into {plan.folds} folds.",
-            rule="There are two folds or more, and a case or more in each.", remedy="Name more cases, or fewer folds.",
-        )  # fmt: skip
+            rule="There are two folds or more, and a case or more in each.",
+            remedy="Name more cases, or fewer folds.",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(plan.jobs) as pool:
         reading = pool.map(partial(read_voxels, data=data, plan=plan), enumerate(names))
@@ -204,14 +205,19 @@ def train(names: Seq[str], *, data: Path, folder: Path, plan: Plan) -> Path:
         writer.writeheader()
         writer.writerows(scores)
     settings = {
-        "cases": list(names), **asdict(plan), "selection_trees": SELECTION_TREES, "even_voxels": EVEN_VOXELS,
+        "cases": list(names),
+        **asdict(plan),
+        "selection_trees": SELECTION_TREES,
+        "even_voxels": EVEN_VOXELS,
         "training_voxels": sum(len(case.balanced.labels) for case in cases),
         "features": dict(zip(features, classifier.feature_importances_.tolist(), strict=True)),
-        "features_offered": len(FEATURES), "calibration": calibration.tolist(), "dice": _means(scores),
+        "features_offered": len(FEATURES),
+        "calibration": calibration.tolist(),
+        "dice": _means(scores),
         "nodes": sum(tree.tree_.node_count for tree in classifier.estimators_),
         "bytes": (folder / FOREST).stat().st_size,
         "software": {"acuity": acuity.__version__} | {n: version(n) for n in ("scikit-learn", "scipy", "numpy")},
-    }  # fmt: skip
+    }
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     return folder / FOREST
 
@@ -239,8 +245,15 @@ def _scores(
             labels = cases[number].even.labels
             by_votes = region_dice(votes[number], labels)
             by_probability = region_dice(calibrated(votes[number], calibration), labels)
-            rows += [{"case": cases[number].name, "region": region.value, "dice_votes": by_votes[region],
-                      "dice": by_probability[region]} for region in Region]  # fmt: skip
+            rows += [
+                {
+                    "case": cases[number].name,
+                    "region": region.value,
+                    "dice_votes": by_votes[region],
+                    "dice": by_probability[region],
+                }
+                for region in Region
+            ]
     return rows
 
 

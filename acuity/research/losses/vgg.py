@@ -113,9 +113,7 @@ def _vgg19_file() -> Path:
 def _read_vgg19() -> _Weights:
     """torchvision's file; torchvision itself, of which there is no build for this torch on a CPU, is not needed."""
     try:
-        state = torch.hub.load_state_dict_from_url(
-            _VGG19_URL, map_location="cpu", check_hash=True, weights_only=True
-        )  # fmt: skip
+        state = torch.hub.load_state_dict_from_url(_VGG19_URL, map_location="cpu", check_hash=True, weights_only=True)
     except OSError as error:
         raise DataError(
             f"VGG19's weights are not on this machine and cannot be downloaded ({error}).",

@@ -57,9 +57,7 @@ class DataConsistency(NamedTuple):
     root_mean_square: float
 
 
-def data_consistency(
-    sr: Array, lr: Array, degrade: Callable[[Array], Array], *, data_range: float
-) -> DataConsistency:
+def data_consistency(sr: Array, lr: Array, degrade: Callable[[Array], Array], *, data_range: float) -> DataConsistency:
     """The residual degrade(sr) - lr: what a super-resolved image contradicts of the measured one.
 
     Parameters
@@ -149,7 +147,7 @@ def niqe(image: Array, model: NiqeModel, *, data_range: float) -> float:
             "that are not mostly background.",
             rule="NIQE compares the mean and the covariance over patches, so that it needs two at least.",
             remedy="Fit the model with smaller patches, or leave the slice out.",
-        )  # fmt: skip
+        )
     difference = rows.mean(axis=0) - model.mean
     covariance = (np.cov(rows, rowvar=False) + model.covariance) / 2
     return math.sqrt(max(0.0, float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)))

@@ -69,9 +69,19 @@ class Augmentation:
 PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network knows of that, it learned elsewhere
 STANDARD = Augmentation()
 HOSPITAL = Augmentation(
-    soften=0.15, coarse=0.2, thick=0.25, blur=0.1, contrast=0.5, noise=0.2, rician=0.15, bias=0.3, missing=0.25,
-    two_missing=0.1, rim=0.2, unenhanced=0.15,
-)  # fmt: skip
+    soften=0.15,
+    coarse=0.2,
+    thick=0.25,
+    blur=0.1,
+    contrast=0.5,
+    noise=0.2,
+    rician=0.15,
+    bias=0.3,
+    missing=0.25,
+    two_missing=0.1,
+    rim=0.2,
+    unenhanced=0.15,
+)
 _T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
 _SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
 _LEAST_TISSUE = 500  # voxels

@@ -68,8 +68,16 @@ _CONTRASTS = {
 
 
 def make_phantom(
-    *, seed: int = 0, spacing_mm: float = 1.0, tumor: bool = True, core_ml: float = 24.0, edema_ml: float = 50.0,
-    noise: float = 0.02, bias: float = 0.12, variation: float = 0.0, head: bool = False,
+    *,
+    seed: int = 0,
+    spacing_mm: float = 1.0,
+    tumor: bool = True,
+    core_ml: float = 24.0,
+    edema_ml: float = 50.0,
+    noise: float = 0.02,
+    bias: float = 0.12,
+    variation: float = 0.0,
+    head: bool = False,
 ) -> Phantom:
     """A seeded phantom.
 
@@ -92,9 +100,14 @@ def make_phantom(
     place = _place(rng)
     if tumor:
         tissues, labels = grow_tumor(
-            tissues, brain, smooth, spacing_mm=spacing_mm, seed=(place - template.origin) / spacing_mm,
-            core_ml=core_ml, edema_ml=edema_ml,
-        )  # fmt: skip
+            tissues,
+            brain,
+            smooth,
+            spacing_mm=spacing_mm,
+            seed=(place - template.origin) / spacing_mm,
+            core_ml=core_ml,
+            edema_ml=edema_ml,
+        )
     vessels = _vessels(tissues, brain, smooth, spacing_mm)
     around = ndimage.distance_transform_edt(~brain, sampling=spacing_mm) if head else None
     volumes = {}
@@ -118,8 +131,9 @@ def _templates() -> tuple[Volume, Volume, Volume]:
     images = [load(resolution=1) for load in loaders]
     arrays = [np.asarray(image.dataobj, dtype=np.float32)[::-1, ::-1] for image in images]
     affine = RAS_LPS @ images[0].affine
-    affine = affine @ np.array([[-1, 0, 0, arrays[0].shape[0] - 1], [0, -1, 0, arrays[0].shape[1] - 1],
-                                [0, 0, 1, 0], [0, 0, 0, 1]])  # fmt: skip
+    affine = affine @ np.array(
+        [[-1, 0, 0, arrays[0].shape[0] - 1], [0, -1, 0, arrays[0].shape[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
     arrays[0] = (arrays[0] > 0).astype(np.float32)
     brain, white, grey = (Volume(np.ascontiguousarray(a), affine) for a in arrays)
     return brain, white, grey
@@ -174,7 +188,11 @@ def _varied(contrast: _Contrast, variation: float, rng: np.random.Generator) -> 
 
 
 def _paint(
-    contrast: _Contrast, tissues: Tissues, labels: NDArray[np.uint8], vessels: Array, smooth: SmoothNoise,
+    contrast: _Contrast,
+    tissues: Tissues,
+    labels: NDArray[np.uint8],
+    vessels: Array,
+    smooth: SmoothNoise,
     spacing_mm: float,
 ) -> Array:
     """Scores (standard deviations of the brain's intensity) of one contrast, with texture and soft edges."""

@@ -28,13 +28,23 @@ class Tissues:
 
     def warped(self, coordinates: Array) -> Tissues:
         """All maps sampled at ``coordinates`` (3, I, J, K), in voxels."""
-        return Tissues(*(ndimage.map_coordinates(m, coordinates, order=1, mode="nearest")
-                         for m in (self.white, self.grey, self.fluid)))  # fmt: skip
+        return Tissues(
+            *(
+                ndimage.map_coordinates(m, coordinates, order=1, mode="nearest")
+                for m in (self.white, self.grey, self.fluid)
+            )
+        )
 
 
 def grow_tumor(
-    tissues: Tissues, brain: NDArray[np.bool_], noise: SmoothNoise, *, spacing_mm: float, seed: NDArray[np.float64],
-    core_ml: float, edema_ml: float,
+    tissues: Tissues,
+    brain: NDArray[np.bool_],
+    noise: SmoothNoise,
+    *,
+    spacing_mm: float,
+    seed: NDArray[np.float64],
+    core_ml: float,
+    edema_ml: float,
 ) -> tuple[Tissues, NDArray[np.uint8]]:
     """A tumour round the white matter next to ``seed``.
 
@@ -66,9 +76,7 @@ def grow_tumor(
     return tissues, labels
 
 
-def _deep_white_matter(
-    tissues: Tissues, depth: NDArray[np.float64], seed: NDArray[np.float64]
-) -> tuple[int, int, int]:
+def _deep_white_matter(tissues: Tissues, depth: NDArray[np.float64], seed: NDArray[np.float64]) -> tuple[int, int, int]:
     candidates = np.argwhere((tissues.white > 0.6) & (depth > 15.0))
     nearest = candidates[np.linalg.norm(candidates - seed, axis=1).argmin()]
     return int(nearest[0]), int(nearest[1]), int(nearest[2])
@@ -114,9 +122,7 @@ def _radius(volume_ml: float) -> float:
     return float((3.0 * volume_ml * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0))
 
 
-def _mass_effect(
-    core: NDArray[np.bool_], depth: NDArray[np.float64], spacing_mm: float, core_ml: float
-) -> Array:
+def _mass_effect(core: NDArray[np.bool_], depth: NDArray[np.float64], spacing_mm: float, core_ml: float) -> Array:
     """Coordinates (3, I, J, K), in voxels, from which each voxel takes its tissue: pushed outward by the core.
 
     The push is a third of the core's radius at its surface, fades with distance and vanishes at the

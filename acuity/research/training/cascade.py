@@ -109,14 +109,30 @@ def train(
 
     recipe = SegmentationRecipe(
         network.get_submodule(part), loss, learning_rate=learning_rate, patch=patch, batch=batch
-    )  # fmt: skip
+    )
     return segmentation.train(
-        recipe, train_cases, validation_cases, folder=folder, iterations=iterations, variants=variants,
-        variant_share=degraded_share, consistency=consistency, augmentation=augmentation, tumor_share=tumor_share,
-        other=other, other_share=other_share, spacing=spacing, ema=ema, seed=seed, validate_every=validate_every,
-        keep_last=fold is not None, frozen_statistics=frozen_statistics, device=device, release=release,
+        recipe,
+        train_cases,
+        validation_cases,
+        folder=folder,
+        iterations=iterations,
+        variants=variants,
+        variant_share=degraded_share,
+        consistency=consistency,
+        augmentation=augmentation,
+        tumor_share=tumor_share,
+        other=other,
+        other_share=other_share,
+        spacing=spacing,
+        ema=ema,
+        seed=seed,
+        validate_every=validate_every,
+        keep_last=fold is not None,
+        frozen_statistics=frozen_statistics,
+        device=device,
+        release=release,
         logits_of=_one_view,
-    )  # fmt: skip
+    )
 
 
 def load_part(network: CoarseToFine, part: str, weights: str | Path) -> None:

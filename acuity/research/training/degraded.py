@@ -31,7 +31,12 @@ def super_resolved(volume: Volume, low: Volume, bundle: Bundle) -> NDArray[np.fl
 
 
 def make(
-    *, data: str | None, models: str, output: str, cases: Seq[str], bundle: str = "brain_mri_super_resolution",
+    *,
+    data: str | None,
+    models: str,
+    output: str,
+    cases: Seq[str],
+    bundle: str = "brain_mri_super_resolution",
     margin: int = 20,
 ) -> None:
     """Write ``output``: super-resolved and interpolated crops about the tumours of ``cases``.

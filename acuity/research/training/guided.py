@@ -221,12 +221,24 @@ def train(
     }
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {"guidance": asdict(guidance), "iterations": iterations, "patch": [i, j, k], "margin": MARGIN,
-                    "tumor_share": tumor_share, "learning_rate": learning_rate, "processes": run.processes,
-                    "seed": seed, "ema": ema, "initial_weights": start,
-                    "segmenter": {"network": type(segmenter).__name__,
-                                  "parameters": sum(p.numel() for p in segmenter.parameters())},
-                    "cases": [case.name for case in cases], "torch": torch.__version__}  # fmt: skip
+        settings = {
+            "guidance": asdict(guidance),
+            "iterations": iterations,
+            "patch": [i, j, k],
+            "margin": MARGIN,
+            "tumor_share": tumor_share,
+            "learning_rate": learning_rate,
+            "processes": run.processes,
+            "seed": seed,
+            "ema": ema,
+            "initial_weights": start,
+            "segmenter": {
+                "network": type(segmenter).__name__,
+                "parameters": sum(p.numel() for p in segmenter.parameters()),
+            },
+            "cases": [case.name for case in cases],
+            "torch": torch.__version__,
+        }
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
     def step(n: int) -> dict[str, float]:
@@ -253,10 +265,17 @@ def train(
             log.add_image(f"{kind}: interpolated, super-resolved, truth; T1, T1c, T2, FLAIR", _sagittal(row), n)
 
     path = loop.run(
-        step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(average.module.state_dict()), metric="segmentation_gain", images=images, rank=run.rank,
+        step,
+        iterations=iterations,
+        folder=Path(folder),
+        validate=validate,
+        validate_every=validate_every,
+        weights=lambda: dict(average.module.state_dict()),
+        metric="segmentation_gain",
+        images=images,
+        rank=run.rank,
         state={"network": network, "average": average, "optimizer": optimizer},
-    )  # fmt: skip
+    )
     run.wait()
     return path
 

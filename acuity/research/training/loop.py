@@ -110,9 +110,13 @@ def run(
 
     with SummaryWriter(folder / "log", purge_step=start) if rank == 0 else nullcontext() as log:
         progress = tqdm(
-            range(start, iterations), initial=start, total=iterations, desc=folder.name, mininterval=10,
+            range(start, iterations),
+            initial=start,
+            total=iterations,
+            desc=folder.name,
+            mininterval=10,
             disable=rank != 0,
-        )  # fmt: skip
+        )
         for n in progress:
             losses = step(n)
             if not all(math.isfinite(value) for value in losses.values()):

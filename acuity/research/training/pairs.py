@@ -126,8 +126,10 @@ class VolumePairs:
 
     def __post_init__(self) -> None:
         if self.tumor_share and len(self.tumors) != len(self.volumes):
-            raise ValueError(f"a share of patches is to show a tumour: {len(self.volumes)} volumes need as many "
-                             f"tumours, not {len(self.tumors)}")  # fmt: skip
+            raise ValueError(
+                f"a share of patches is to show a tumour: {len(self.volumes)} volumes need as many "
+                f"tumours, not {len(self.tumors)}"
+            )
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """See ``Pairs``; the patches are of one volume and share a degradation."""

@@ -58,10 +58,16 @@ def train(
         return {"accuracy": accuracy(ranker, validation_pairs, run.device)}
 
     path = loop.run(
-        step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(ranker.state_dict()), metric="accuracy", rank=run.rank,
+        step,
+        iterations=iterations,
+        folder=Path(folder),
+        validate=validate,
+        validate_every=validate_every,
+        weights=lambda: dict(ranker.state_dict()),
+        metric="accuracy",
+        rank=run.rank,
         state={"ranker": ranker, "optimizer": optimizer},
-    )  # fmt: skip
+    )
     run.wait()
     return path
 

@@ -141,21 +141,48 @@ def train(
     released = release(average.module).to(run.device)
     steps = _Steps(recipe, run, consistency, frozen_statistics)
     i, j, k = (int(n) for n in recipe.patch)
-    patches = Patches(cases, (i, j, k), variants or {}, variant_share, tumor_share, augmentation, spacing,
-                      twins=consistency > 0, other=other.draw if other else None, other_share=other_share,
-                      turned=sees_several_planes(network))  # fmt: skip
+    patches = Patches(
+        cases,
+        (i, j, k),
+        variants or {},
+        variant_share,
+        tumor_share,
+        augmentation,
+        spacing,
+        twins=consistency > 0,
+        other=other.draw if other else None,
+        other_share=other_share,
+        turned=sees_several_planes(network),
+    )
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {"network": type(network).__name__, "parameters": sum(p.numel() for p in network.parameters()),
-                    "loss": recipe.loss.__name__, "optimizer": recipe.optimizer, "learning_rate": recipe.learning_rate,
-                    "constant_share": recipe.constant_share, "iterations": iterations, "batch": recipe.batch,
-                    "patch": [i, j, k], "spacing": spacing, "processes": run.processes, "seed": seed, "ema": ema,
-                    "tumor_share": tumor_share, "initial_weights": start, "variants": sorted(variants or ()),
-                    "variant_share": variant_share, "consistency": consistency, "augmentation": asdict(augmentation),
-                    "tumor_free": [brain.name for brain in other.tumor_free] if other else [],
-                    "grafts": [graft.name for graft in other.grafts] if other else [], "other_share": other_share,
-                    "cases": [case.name for case in cases], "torch": torch.__version__,
-                    "monai": monai.__version__}  # fmt: skip
+        settings = {
+            "network": type(network).__name__,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "loss": recipe.loss.__name__,
+            "optimizer": recipe.optimizer,
+            "learning_rate": recipe.learning_rate,
+            "constant_share": recipe.constant_share,
+            "iterations": iterations,
+            "batch": recipe.batch,
+            "patch": [i, j, k],
+            "spacing": spacing,
+            "processes": run.processes,
+            "seed": seed,
+            "ema": ema,
+            "tumor_share": tumor_share,
+            "initial_weights": start,
+            "variants": sorted(variants or ()),
+            "variant_share": variant_share,
+            "consistency": consistency,
+            "augmentation": asdict(augmentation),
+            "tumor_free": [brain.name for brain in other.tumor_free] if other else [],
+            "grafts": [graft.name for graft in other.grafts] if other else [],
+            "other_share": other_share,
+            "cases": [case.name for case in cases],
+            "torch": torch.__version__,
+            "monai": monai.__version__,
+        }
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     found: dict[str, NDArray[np.bool_]] = {}
 
@@ -176,10 +203,17 @@ def train(
             log.add_image(f"{case.name}: T1c, FLAIR, truth, found", overview(case, found[case.name]), n)
 
     path = loop.run(
-        step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(released.state_dict()), metric=None if keep_last else "dice", images=images, rank=run.rank,
+        step,
+        iterations=iterations,
+        folder=Path(folder),
+        validate=validate,
+        validate_every=validate_every,
+        weights=lambda: dict(released.state_dict()),
+        metric=None if keep_last else "dice",
+        images=images,
+        rank=run.rank,
         state={"network": network, "average": average, "optimizer": steps.optimizer},
-    )  # fmt: skip
+    )
     run.wait()
     return path
 
@@ -227,10 +261,12 @@ def _middle(target: Tensor, logits: Tensor) -> Tensor:
 
 def dice_by_region(preds: Seq[NDArray[np.bool_]], cases: Seq[PreparedCase]) -> dict[str, float]:
     """Mean Dice over cases of each region, as "dice_ET", and of all, "dice"; preds : (3, I, J, K) each."""
-    scores = np.array([
-        [dice(p, t) for p, t in zip(pred, case.regions.numpy().astype(bool), strict=True)]
-        for pred, case in zip(preds, cases, strict=True)
-    ])  # fmt: skip
+    scores = np.array(
+        [
+            [dice(p, t) for p, t in zip(pred, case.regions.numpy().astype(bool), strict=True)]
+            for pred, case in zip(preds, cases, strict=True)
+        ]
+    )
     by_region = zip([f"dice_{r.value}" for r in Region], scores.mean(axis=0), strict=True)
     return {**{name: float(value) for name, value in by_region}, "dice": float(scores.mean())}
 

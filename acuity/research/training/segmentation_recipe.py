@@ -60,8 +60,16 @@ class SegmentationRecipe:
         if self.optimizer == "ranger":
             # Rectified Adam, Lookahead and gradient centralisation. Its first steps, whose variance cannot be rectified
             # yet, are those of the momentum alone, as in the code that Open BraTS used.
-            return Ranger(parameters, lr=self.learning_rate, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5,
-                          use_gc=True, degenerated_to_sgd=True)  # fmt: skip
+            return Ranger(
+                parameters,
+                lr=self.learning_rate,
+                betas=(0.95, 0.999),
+                eps=1e-5,
+                k=6,
+                alpha=0.5,
+                use_gc=True,
+                degenerated_to_sgd=True,
+            )
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
 
 

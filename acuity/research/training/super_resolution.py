@@ -114,11 +114,20 @@ def train(
     steps = _Steps(recipe, run, adversarial=adversarial)
     if run.rank == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {"stage": stage, "iterations": iterations, "batch": batch, "patch": pairs.size,
-                    "processes": run.processes, "seed": seed, "ema": ema, "initial_weights": start,
-                    "adversarial_share": ADVERSARIAL_SHARE if adversarial and start else None,
-                    "loss_weights": asdict(recipe.weights), "perceptual": steps.perceptual_description,
-                    "torch": torch.__version__}  # fmt: skip
+        settings = {
+            "stage": stage,
+            "iterations": iterations,
+            "batch": batch,
+            "patch": pairs.size,
+            "processes": run.processes,
+            "seed": seed,
+            "ema": ema,
+            "initial_weights": start,
+            "adversarial_share": ADVERSARIAL_SHARE if adversarial and start else None,
+            "loss_weights": asdict(recipe.weights),
+            "perceptual": steps.perceptual_description,
+            "torch": torch.__version__,
+        }
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     held_out = validation_pairs.fixed()
 
@@ -140,11 +149,17 @@ def train(
             log.add_images(f"{kind}: interpolated, super-resolved, truth", row.clamp(0, 1), n)
 
     path = loop.run(
-        step, iterations=iterations, folder=Path(folder), validate=validate, validate_every=validate_every,
-        weights=lambda: dict(average.module.state_dict()), images=images, rank=run.rank,
+        step,
+        iterations=iterations,
+        folder=Path(folder),
+        validate=validate,
+        validate_every=validate_every,
+        weights=lambda: dict(average.module.state_dict()),
+        images=images,
+        rank=run.rank,
         metric=None if adversarial else f"psnr_gain_{next(iter(held_out))}",
         state={"average": average, **steps.state},
-    )  # fmt: skip
+    )
     if adversarial and start:
         trained, path = path, Path(folder) / INTERPOLATED
         if run.rank == 0:
@@ -204,8 +219,9 @@ class _Steps:
         rate = recipe.learning_rate if adversarial else recipe.pixel_learning_rate
         self.generator_optimizer = torch.optim.Adam(recipe.generator.parameters(), lr=rate, betas=(0.9, 0.999))
         self.state: dict[str, loop.Stateful] = {
-            "generator": recipe.generator, "generator_optimizer": self.generator_optimizer,
-        }  # fmt: skip
+            "generator": recipe.generator,
+            "generator_optimizer": self.generator_optimizer,
+        }
         self.perceptual: PerceptualLoss | None = None
         if not adversarial:
             return
@@ -215,16 +231,20 @@ class _Steps:
             recipe.discriminator.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.999)
         )
         self.state |= {
-            "discriminator": recipe.discriminator, "discriminator_optimizer": self.discriminator_optimizer,
-        }  # fmt: skip
+            "discriminator": recipe.discriminator,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
         if recipe.ranker is not None:
             recipe.ranker.to(run.device).eval().requires_grad_(False)
         if recipe.weights.perceptual:
             network = available_network()
             self.perceptual = PerceptualLoss(
-                recipe.perceptual_layers, network=network, after_activation=recipe.after_activation,
-                distance=recipe.perceptual_distance, relative=network == "vgg16",
-            ).to(run.device)  # fmt: skip
+                recipe.perceptual_layers,
+                network=network,
+                after_activation=recipe.after_activation,
+                distance=recipe.perceptual_distance,
+                relative=network == "vgg16",
+            ).to(run.device)
 
     @property
     def perceptual_description(self) -> str | None:

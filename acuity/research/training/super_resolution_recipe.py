@@ -16,8 +16,10 @@ from acuity.research.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANI
 from acuity.research.training.recipe_file import read_entry
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
-    "vanilla": VANILLA, "relativistic": RELATIVISTIC, "least_squares": LEAST_SQUARES,
-}  # fmt: skip
+    "vanilla": VANILLA,
+    "relativistic": RELATIVISTIC,
+    "least_squares": LEAST_SQUARES,
+}
 
 
 @dataclass(frozen=True)

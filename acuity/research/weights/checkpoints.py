@@ -251,6 +251,7 @@ def _same(state: State) -> State:
 
 def _rename_trunk(state: State) -> State:
     """ESRGAN's, Real-ESRGAN's and RankSRGAN's names, which differ in little."""
+
     def dense(match: re.Match[str]) -> str:
         return f"trunk.{match[1]}.{int(match[2]) - 1}.convs.{int(match[3]) - 1}."
 

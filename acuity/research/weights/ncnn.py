@@ -81,7 +81,7 @@ def _parse_layer(line: str, name: str) -> _Layer:
     words = line.split()
     try:
         blobs = int(words[2]) + int(words[3])
-        pairs = [word.split("=", 1) for word in words[4 + blobs:]]
+        pairs = [word.split("=", 1) for word in words[4 + blobs :]]
         return _Layer(words[0], {key: value for key, value in pairs})
     except (ValueError, IndexError) as error:
         raise _refusal(f"{name} has a line that describes no layer: {line.strip()[:60]}") from error
@@ -91,7 +91,9 @@ def _names(blocks: int, upsamplings: int) -> list[str]:
     """RRDBNet's convolutions in the order in which they run."""
     trunk = [
         f"trunk.{block}.{dense}.convs.{n}"
-        for block in range(blocks) for dense in range(DENSE_BLOCKS) for n in range(CONVOLUTIONS)
+        for block in range(blocks)
+        for dense in range(DENSE_BLOCKS)
+        for n in range(CONVOLUTIONS)
     ]
     return ["conv_first", *trunk, "conv_trunk", *(f"conv_up.{n}" for n in range(upsamplings)), "conv_hr", "conv_last"]
 

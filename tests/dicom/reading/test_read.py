@@ -158,8 +158,17 @@ def test_values_beyond_16_bits_do_not_wrap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "syntax",
-    [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless,
-     JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless],
+    [
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+        JPEGLossless,
+        JPEGLosslessSV1,
+        JPEGLSLossless,
+        JPEG2000Lossless,
+    ],
     ids=lambda syntax: syntax.keyword,
 )
 def test_every_transfer_syntax(tmp_path: Path, syntax: str) -> None:
@@ -269,8 +278,9 @@ def test_other_objects_are_refused_and_do_not_stop_the_study(tmp_path: Path) -> 
     write_other(tmp_path / "sr", BasicTextSRStorage, "SR")
     write_other(tmp_path / "pr", GrayscaleSoftcopyPresentationStateStorage, "PR")
     write_mr_series(tmp_path / "ct", phantom(), axial_affine(), name="CT", SOPClassUID=CTImageStorage, Modality="CT")
-    write_mr_series(tmp_path / "sc", phantom(), axial_affine(), name="SC", SOPClassUID=SecondaryCaptureImageStorage,
-                    Modality="OT")
+    write_mr_series(
+        tmp_path / "sc", phantom(), axial_affine(), name="SC", SOPClassUID=SecondaryCaptureImageStorage, Modality="OT"
+    )
     verdicts = {s.modality: (s.verdict, s.code) for s in read_study(tmp_path).series}
     assert verdicts.pop("MR") == ("ok", "ok")
     assert verdicts == dict.fromkeys(["SR", "PR", "CT", "OT"], ("refused", "unsupported-series"))

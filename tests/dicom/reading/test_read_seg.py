@@ -42,8 +42,13 @@ def as_viewer(ds: Dataset) -> Dataset:
     for item in ds.SegmentSequence:
         item.SegmentNumber = renumbered[item.SegmentNumber]
         item.SegmentLabel = item.SegmentLabel.upper()
-        for keyword in ("RecommendedDisplayCIELabValue", "TrackingID", "TrackingUID", "AnatomicRegionSequence",
-                        "SegmentationAlgorithmIdentificationSequence"):  # fmt: skip
+        for keyword in (
+            "RecommendedDisplayCIELabValue",
+            "TrackingID",
+            "TrackingUID",
+            "AnatomicRegionSequence",
+            "SegmentationAlgorithmIdentificationSequence",
+        ):
             del item[keyword]
         tissue = Dataset()
         tissue.CodeValue, tissue.CodingSchemeDesignator, tissue.CodeMeaning = "85756007", "SCT", "Tissue"
@@ -88,8 +93,10 @@ def test_the_order_of_frames_does_not_matter(oblique: Derived) -> None:
 def test_slices_without_a_segment_need_not_be_there(oblique: Derived, spacing: str) -> None:
     """Only two slices, three apart, are painted: the declared distance says that two are left out between."""
     ds = seg_of(oblique)
-    heights = [np.round(f.PlanePositionSequence[0].ImagePositionPatient, 3).tolist()
-               for f in ds.PerFrameFunctionalGroupsSequence]  # fmt: skip
+    heights = [
+        np.round(f.PlanePositionSequence[0].ImagePositionPatient, 3).tolist()
+        for f in ds.PerFrameFunctionalGroupsSequence
+    ]
     levels = sorted({tuple(h) for h in heights}, key=lambda h: h[2])
     keep = [n for n, h in enumerate(heights) if tuple(h) in (levels[0], levels[3])]
     ds = reordered(ds, keep)
@@ -116,11 +123,19 @@ def test_a_label_map_is_read(oblique: Derived) -> None:
         numbers[labels.array == spec.label] = spec.number
         descriptions.append(binary.get_segment_description(spec.number))
     seg = hd.seg.Segmentation(
-        source_images=list(labels.source_images), pixel_array=labels.with_array(numbers).to_highdicom(),
-        segmentation_type=hd.seg.SegmentationTypeValues.LABELMAP, segment_descriptions=descriptions,
-        series_instance_uid="2.25.1", series_number=1, sop_instance_uid="2.25.2", instance_number=1,
-        manufacturer="v", manufacturer_model_name="v", software_versions="1", device_serial_number="1",
-    )  # fmt: skip
+        source_images=list(labels.source_images),
+        pixel_array=labels.with_array(numbers).to_highdicom(),
+        segmentation_type=hd.seg.SegmentationTypeValues.LABELMAP,
+        segment_descriptions=descriptions,
+        series_instance_uid="2.25.1",
+        series_number=1,
+        sop_instance_uid="2.25.2",
+        instance_number=1,
+        manufacturer="v",
+        manufacturer_model_name="v",
+        software_versions="1",
+        device_serial_number="1",
+    )
     np.testing.assert_array_equal(on_source(read_segmentation(seg), labels), labels.array)
 
 
@@ -154,8 +169,9 @@ def test_what_is_no_volume_of_these_labels_is_refused(oblique: Derived, fault: s
         cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
         last.PlaneOrientationSequence[0].ImageOrientationPatient = [*cosines[3:], *cosines[:3]]
     elif fault in ("beside", "uneven"):
-        cosines = np.array(ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient,
-                           float)  # fmt: skip
+        cosines = np.array(
+            ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient, float
+        )
         way = cosines[:3] if fault == "beside" else np.cross(cosines[:3], cosines[3:])
         moved = np.array(position.ImagePositionPatient, float) + 0.6 * way
         position.ImagePositionPatient = [f"{x:.6f}" for x in moved]
@@ -204,13 +220,19 @@ def test_the_repair_leaves_what_it_does_not_know(oblique: Derived) -> None:
 
 
 @pytest.mark.parametrize("model", [SEG_MODEL, None])
-def test_a_persons_segmentation_is_valid_and_says_whose_it_is(
-    derived: Derived, tmp_path: Path, model: Any
-) -> None:
+def test_a_persons_segmentation_is_valid_and_says_whose_it_is(derived: Derived, tmp_path: Path, model: Any) -> None:
     labels = derived.source_labels
     path = tmp_path / "annotation.dcm"
-    write_annotation(labels, labels.source_images, path, series_uid="2.25.8", series_number=8, description="Tumor",
-                     annotator="anna", model=model)  # fmt: skip
+    write_annotation(
+        labels,
+        labels.source_images,
+        path,
+        series_uid="2.25.8",
+        series_number=8,
+        description="Tumor",
+        annotator="anna",
+        model=model,
+    )
     assert dciodvfy_errors(path) == []
     seg = hd.seg.segread(path)
     kind = "SEMIAUTOMATIC" if model else "MANUAL"
@@ -220,13 +242,21 @@ def test_a_persons_segmentation_is_valid_and_says_whose_it_is(
         assert seg.get_segment_description(1).algorithm_identification.parameters["weights_sha256"] == "a" * 64
     for spec, segment in zip(SEGMENTS, dcmqi_segments(path, tmp_path / "itk"), strict=True):
         read = labels.from_sitk(segment)
-        np.testing.assert_array_equal(on_source(read.with_array((read.array > 0).astype(np.uint8)), labels),
-                                      labels.array == spec.label)  # fmt: skip
+        np.testing.assert_array_equal(
+            on_source(read.with_array((read.array > 0).astype(np.uint8)), labels), labels.array == spec.label
+        )
 
 
 @pytest.mark.parametrize("name", ["a\\b", "a=b", "x" * 64, "a\nb"])
 def test_names_that_do_not_fit_are_refused(oblique: Derived, tmp_path: Path, name: str) -> None:
     labels = oblique.source_labels
     with pytest.raises(ValueError, match="63 characters"):
-        write_annotation(labels, labels.source_images, tmp_path / "x.dcm", series_uid="2.25.8", series_number=8,
-                         description="Tumor", annotator=name)  # fmt: skip
+        write_annotation(
+            labels,
+            labels.source_images,
+            tmp_path / "x.dcm",
+            series_uid="2.25.8",
+            series_number=8,
+            description="Tumor",
+            annotator=name,
+        )

@@ -29,8 +29,16 @@ def header_scan(**header: Any) -> Scan:
 
 def test_classic(tmp_path: Path) -> None:
     header = {**MPRAGE, "SequenceName": "*tfl3d1", "ContrastBolusAgent": "Gadovist"}
-    write_mr_series(tmp_path, phantom(), axial_affine(), name="Ax_T1", series_number=7, AcquisitionDate="20200102",
-                    AcquisitionTime="101502.5", **header)
+    write_mr_series(
+        tmp_path,
+        phantom(),
+        axial_affine(),
+        name="Ax_T1",
+        series_number=7,
+        AcquisitionDate="20200102",
+        AcquisitionTime="101502.5",
+        **header,
+    )
     (found,) = read_scans(tmp_path)
     assert found.scanning_sequence == {"GR", "IR"}
     assert (found.repetition_time, found.echo_time, found.inversion_time, found.flip_angle) == (2000, 2.5, 900, 8)
@@ -50,8 +58,13 @@ def test_enhanced_values_come_from_functional_groups(tmp_path: Path) -> None:
         for group in ds.PerFrameFunctionalGroupsSequence:
             group.MRModifierSequence[0].InversionRecovery = "YES"
 
-    write_enhanced_mr(tmp_path / "e.dcm", [phantom()], axial_affine(), edit=edit,
-                      frames=[{"EchoTime": 120.0, "InversionTime": 2500.0}])
+    write_enhanced_mr(
+        tmp_path / "e.dcm",
+        [phantom()],
+        axial_affine(),
+        edit=edit,
+        frames=[{"EchoTime": 120.0, "InversionTime": 2500.0}],
+    )
     (found,) = read_scans(tmp_path)
     assert found.scanning_sequence == {"SE", "IR"}
     assert (found.repetition_time, found.echo_time, found.inversion_time) == (9000, 120, 2500)
@@ -60,22 +73,29 @@ def test_enhanced_values_come_from_functional_groups(tmp_path: Path) -> None:
 
 
 def test_each_echo_of_an_enhanced_object_has_its_own_echo_time(tmp_path: Path) -> None:
-    write_enhanced_mr(tmp_path / "e.dcm", [phantom(seed=1), phantom(seed=2)], axial_affine(),
-                      frames=[{"EchoTime": 15.0}, {"EchoTime": 95.0}])
+    write_enhanced_mr(
+        tmp_path / "e.dcm",
+        [phantom(seed=1), phantom(seed=2)],
+        axial_affine(),
+        frames=[{"EchoTime": 15.0}, {"EchoTime": 95.0}],
+    )
     assert [found.echo_time for found in read_scans(tmp_path)] == [15.0, 95.0]
     assert [found.stacks for found in read_scans(tmp_path)] == [2, 2]
 
 
-@pytest.mark.parametrize(("expected", "header"), [
-    ("Dotarem", {"ContrastBolusAgent": "Dotarem"}),
-    ("", {"ContrastBolusAgent": "NONE"}),
-    ("", {"ContrastBolusAgent": "no", "ContrastBolusVolume": "10"}),
-    ("", {"ContrastBolusAgent": ""}),
-    ("7.5 ml of an agent", {"ContrastBolusVolume": "7.5"}),
-    ("", {"ContrastBolusVolume": "0"}),
-    ("an agent with a start time", {"ContrastBolusStartTime": "101500"}),
-    ("", {}),
-])
+@pytest.mark.parametrize(
+    ("expected", "header"),
+    [
+        ("Dotarem", {"ContrastBolusAgent": "Dotarem"}),
+        ("", {"ContrastBolusAgent": "NONE"}),
+        ("", {"ContrastBolusAgent": "no", "ContrastBolusVolume": "10"}),
+        ("", {"ContrastBolusAgent": ""}),
+        ("7.5 ml of an agent", {"ContrastBolusVolume": "7.5"}),
+        ("", {"ContrastBolusVolume": "0"}),
+        ("an agent with a start time", {"ContrastBolusStartTime": "101500"}),
+        ("", {}),
+    ],
+)
 def test_contrast_agent(expected: str, header: dict[str, Any]) -> None:
     assert header_scan(**header).agent == expected
 
@@ -92,13 +112,16 @@ def test_coded_contrast_agent() -> None:
     assert not_yet.agent == ""  # enhanced MR names the agent of the examination before it is given
 
 
-@pytest.mark.parametrize("header", [
-    {"AcquisitionDateTime": "20200102093000.25+0100"},
-    {"AcquisitionDate": "20200102", "AcquisitionTime": "093000.25"},
-    {"SeriesDate": "20200102", "AcquisitionTime": "093000.25", "SeriesTime": "080000"},
-    {"StudyDate": "20200102", "SeriesTime": "093000.25"},
-    {"ContentDate": "20200102", "ContentTime": "093000.25"},
-])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"AcquisitionDateTime": "20200102093000.25+0100"},
+        {"AcquisitionDate": "20200102", "AcquisitionTime": "093000.25"},
+        {"SeriesDate": "20200102", "AcquisitionTime": "093000.25", "SeriesTime": "080000"},
+        {"StudyDate": "20200102", "SeriesTime": "093000.25"},
+        {"ContentDate": "20200102", "ContentTime": "093000.25"},
+    ],
+)
 def test_time_of_acquisition(header: dict[str, str]) -> None:
     first, later = header_scan(**header).acquired, header_scan(AcquisitionDateTime="20200103093000").acquired
     assert first is not None and later is not None
@@ -131,10 +154,14 @@ def test_two_inversion_times_are_counted() -> None:
     assert header_scan(SharedFunctionalGroupsSequence=[group]).inversions == 2
 
 
-@pytest.mark.parametrize(("plane", "affine"), [
-    ("axial", oblique_affine(angles=(20, -12, 33))), ("sagittal", SAGITTAL),
-    ("coronal", oblique_affine(angles=(80, 5, 0))),
-])
+@pytest.mark.parametrize(
+    ("plane", "affine"),
+    [
+        ("axial", oblique_affine(angles=(20, -12, 33))),
+        ("sagittal", SAGITTAL),
+        ("coronal", oblique_affine(angles=(80, 5, 0))),
+    ],
+)
 def test_plane(tmp_path: Path, plane: str, affine: np.ndarray) -> None:
     write_mr_series(tmp_path, phantom(), affine)
     (found,) = read_scans(tmp_path)

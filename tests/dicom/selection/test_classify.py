@@ -15,66 +15,115 @@ from acuity.dicom.selection.rules import default_rules
 T1, T2, FLAIR = Sequence.T1, Sequence.T2, Sequence.FLAIR
 
 
-def scan(kinds: str = "", tr: float | None = None, te: float | None = None, ti: float | None = None, name: str = "",
-         **values: Any) -> Scan:
+def scan(
+    kinds: str = "",
+    tr: float | None = None,
+    te: float | None = None,
+    ti: float | None = None,
+    name: str = "",
+    **values: Any,
+) -> Scan:
     sets: dict[str, Any] = {k: frozenset(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Scan(description=name, scanning_sequence=frozenset(kinds.split()), repetition_time=tr, echo_time=te,
-                inversion_time=ti, slices=30, **sets)
+    return Scan(
+        description=name,
+        scanning_sequence=frozenset(kinds.split()),
+        repetition_time=tr,
+        echo_time=te,
+        inversion_time=ti,
+        slices=30,
+        **sets,
+    )
 
 
-@pytest.mark.parametrize(("expected", "found"), [
-    (T1, scan("SE", 550, 11)),
-    (T1, scan("SE", 700, 20, name="3d space")),
-    (T1, scan("", 550, 11)),  # ScanningSequence is absent
-    (T1, scan("GR IR", 2300, 2.98, 900, sequence_variant=["SK", "SP", "MP"])),  # Siemens MPRAGE
-    (T1, scan("GR", 8.2, 3.2, 450, sequence_variant=["SS", "SP", "SK"])),  # GE BRAVO
-    (T1, scan("GR", 8.1, 3.7, sequence_variant=["MP"], flip_angle=8)),  # Philips TFE, no TI
-    (T1, scan("GR", 250, 2.5, flip_angle=70)),  # 2D FLASH
-    (T1, scan("SE IR", 2000, 9, 860)),  # T1 FLAIR
-    (T2, scan("SE", 4500, 99)),
-    (T2, scan("SE", 3200, 408, name="spc")),  # 3D T2
-    (T2, scan("RM", 4000, 105)),  # PROPELLER
-    (FLAIR, scan("SE IR", 9000, 120, 2500)),
-    (FLAIR, scan("SE IR", 5000, 388, 1800)),  # 3D SPACE
-    (FLAIR, scan("IR SE", 4000, 194, 1400)),  # 64 mT
-    (FLAIR, scan("SE", 8000, 130, 2100)),  # the word IR is missing, TI is not
-    (FLAIR, scan("SE IR", 9000, 120)),  # TI is missing, the word IR is not
-    (None, scan("SE", 3000, 15)),  # proton density
-    (None, scan("SE IR", 4000, 60, 160)),  # STIR
-    (None, scan("GR", 600, 20)),  # T2*
-    (None, scan("GR", 28, 20)),  # SWI
-    (None, scan("EP SE", 5000, 90)),
-    (None, scan("SE", 5000, 90, b_value=1000.0)),
-    (None, scan("GR", 22, 4, sequence_variant=["TOF"])),
-    (None, scan("GR", 22, 4, name="tof_fl3d_tra")),
-    (None, scan("GR", 5.9, 2.6, name="ax FIESTA")),
-    (None, scan("GR IR", 5000, 3, 2500)),  # second inversion of MP2RAGE
-    (None, scan("GR", 488, 4.9, name="gre_b0")),  # timing of a field map
-    (None, scan("SE IR", 7500, 320, 3000, name="3D DIR")),
-    (None, scan("SE", 550, 11, name="T1 sag C-spine")),
-    (None, scan("SE", 550, 11, body_part="KNEE")),
-    (None, scan("SE", 550, 11, image_type=["DERIVED", "SECONDARY", "MIP"])),
-    (None, scan("SE", 4500, 99, image_type=["ORIGINAL", "PRIMARY", "PHASE"])),
-    (None, scan("SE", 4500, 99, stacks=8)),  # T2 mapping
-    (None, replace(scan("SE", 550, 11), slices=3)),
-    (None, replace(scan("SE", 550, 11), made_by_acuity=True)),
-])
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        (T1, scan("SE", 550, 11)),
+        (T1, scan("SE", 700, 20, name="3d space")),
+        (T1, scan("", 550, 11)),  # ScanningSequence is absent
+        (T1, scan("GR IR", 2300, 2.98, 900, sequence_variant=["SK", "SP", "MP"])),  # Siemens MPRAGE
+        (T1, scan("GR", 8.2, 3.2, 450, sequence_variant=["SS", "SP", "SK"])),  # GE BRAVO
+        (T1, scan("GR", 8.1, 3.7, sequence_variant=["MP"], flip_angle=8)),  # Philips TFE, no TI
+        (T1, scan("GR", 250, 2.5, flip_angle=70)),  # 2D FLASH
+        (T1, scan("SE IR", 2000, 9, 860)),  # T1 FLAIR
+        (T2, scan("SE", 4500, 99)),
+        (T2, scan("SE", 3200, 408, name="spc")),  # 3D T2
+        (T2, scan("RM", 4000, 105)),  # PROPELLER
+        (FLAIR, scan("SE IR", 9000, 120, 2500)),
+        (FLAIR, scan("SE IR", 5000, 388, 1800)),  # 3D SPACE
+        (FLAIR, scan("IR SE", 4000, 194, 1400)),  # 64 mT
+        (FLAIR, scan("SE", 8000, 130, 2100)),  # the word IR is missing, TI is not
+        (FLAIR, scan("SE IR", 9000, 120)),  # TI is missing, the word IR is not
+        (None, scan("SE", 3000, 15)),  # proton density
+        (None, scan("SE IR", 4000, 60, 160)),  # STIR
+        (None, scan("GR", 600, 20)),  # T2*
+        (None, scan("GR", 28, 20)),  # SWI
+        (None, scan("EP SE", 5000, 90)),
+        (None, scan("SE", 5000, 90, b_value=1000.0)),
+        (None, scan("GR", 22, 4, sequence_variant=["TOF"])),
+        (None, scan("GR", 22, 4, name="tof_fl3d_tra")),
+        (None, scan("GR", 5.9, 2.6, name="ax FIESTA")),
+        (None, scan("GR IR", 5000, 3, 2500)),  # second inversion of MP2RAGE
+        (None, scan("GR", 488, 4.9, name="gre_b0")),  # timing of a field map
+        (None, scan("SE IR", 7500, 320, 3000, name="3D DIR")),
+        (None, scan("SE", 550, 11, name="T1 sag C-spine")),
+        (None, scan("SE", 550, 11, body_part="KNEE")),
+        (None, scan("SE", 550, 11, image_type=["DERIVED", "SECONDARY", "MIP"])),
+        (None, scan("SE", 4500, 99, image_type=["ORIGINAL", "PRIMARY", "PHASE"])),
+        (None, scan("SE", 4500, 99, stacks=8)),  # T2 mapping
+        (None, replace(scan("SE", 550, 11), slices=3)),
+        (None, replace(scan("SE", 550, 11), made_by_acuity=True)),
+    ],
+)
 def test_physics(expected: Sequence | None, found: Scan) -> None:
     kind = classify(found, default_rules())
     assert kind.sequence is expected, kind.reason
     assert kind.warning == ""
 
 
-@pytest.mark.parametrize(("expected", "name"), [
-    (T1, "T1"), (T1, "AX T1"), (T1, "t1_mprage_sag_p2_iso"), (T1, "Ax 3D BRAVO"), (T1, "sT1W_3D_TFE"), (T1, "T1W_SE"),
-    (T1, "t1_se_tra"), (T1, "Sag T1 FLAIR"), (T1, "t1ce"), (T1, "T1+C"), (T1, "AX T1 POST GD"), (T1, "fl3d_t1"),
-    (T2, "T2"), (T2, "t2_tse_tra"), (T2, "AX T2 FSE"), (T2, "T2W_TSE"), (T2, "3DT2"),
-    (FLAIR, "FLAIR"), (FLAIR, "AX T2 FLAIR"), (FLAIR, "t2_tirm_tra_dark-fluid"), (FLAIR, "T2W_FLAIR"),
-    (FLAIR, "3DFLAIR"),
-    (None, "AX T2* GRE"), (None, "T2 star"), (None, "SWI"), (None, "PD"), (None, "DWI b1000"), (None, "ADC"),
-    (None, "localizer"), (None, "TOF 3D"), (None, "ASL"), (None, "T1 SUB"), (None, "AX MIP"), (None, "STIR"),
-    (None, "T1 lumbar spine"), (None, "HEAD"), (None, "T1 MAP"), (None, ""),
-])
+@pytest.mark.parametrize(
+    ("expected", "name"),
+    [
+        (T1, "T1"),
+        (T1, "AX T1"),
+        (T1, "t1_mprage_sag_p2_iso"),
+        (T1, "Ax 3D BRAVO"),
+        (T1, "sT1W_3D_TFE"),
+        (T1, "T1W_SE"),
+        (T1, "t1_se_tra"),
+        (T1, "Sag T1 FLAIR"),
+        (T1, "t1ce"),
+        (T1, "T1+C"),
+        (T1, "AX T1 POST GD"),
+        (T1, "fl3d_t1"),
+        (T2, "T2"),
+        (T2, "t2_tse_tra"),
+        (T2, "AX T2 FSE"),
+        (T2, "T2W_TSE"),
+        (T2, "3DT2"),
+        (FLAIR, "FLAIR"),
+        (FLAIR, "AX T2 FLAIR"),
+        (FLAIR, "t2_tirm_tra_dark-fluid"),
+        (FLAIR, "T2W_FLAIR"),
+        (FLAIR, "3DFLAIR"),
+        (None, "AX T2* GRE"),
+        (None, "T2 star"),
+        (None, "SWI"),
+        (None, "PD"),
+        (None, "DWI b1000"),
+        (None, "ADC"),
+        (None, "localizer"),
+        (None, "TOF 3D"),
+        (None, "ASL"),
+        (None, "T1 SUB"),
+        (None, "AX MIP"),
+        (None, "STIR"),
+        (None, "T1 lumbar spine"),
+        (None, "HEAD"),
+        (None, "T1 MAP"),
+        (None, ""),
+    ],
+)
 def test_names_count_where_timing_is_missing(expected: Sequence | None, name: str) -> None:
     kind = classify(scan(name=name), default_rules())
     assert kind.sequence is expected, kind.reason
@@ -87,15 +136,18 @@ def test_the_pulse_sequence_names_what_the_description_does_not() -> None:
     assert classify(scan(name="head", sequence_name="*tfl3d1_16ns"), default_rules()).sequence is T1
 
 
-@pytest.mark.parametrize(("found", "kind", "name"), [
-    (scan("SE", 550, 11, name="AX T2"), "T1", "T2"),
-    (scan("SE IR", 9000, 120, 2500, name="AX T2"), "FLAIR", "T2"),
-    (scan("SE", 4500, 99, name="AX T1"), "T2", "T1"),
-    (scan("GR IR", 2300, 3, 900, name="FLAIR"), "T1", "FLAIR"),  # an inversion, but no FLAIR
-    (scan("SE", 3000, 15, name="AX T2"), "proton density", "T2"),
-    (scan("GR", 600, 20, name="AX T2"), "susceptibility", "T2"),
-    (scan("SE", 3000, 99, name="FLAIR"), "T2", "FLAIR"),
-])
+@pytest.mark.parametrize(
+    ("found", "kind", "name"),
+    [
+        (scan("SE", 550, 11, name="AX T2"), "T1", "T2"),
+        (scan("SE IR", 9000, 120, 2500, name="AX T2"), "FLAIR", "T2"),
+        (scan("SE", 4500, 99, name="AX T1"), "T2", "T1"),
+        (scan("GR IR", 2300, 3, 900, name="FLAIR"), "T1", "FLAIR"),  # an inversion, but no FLAIR
+        (scan("SE", 3000, 15, name="AX T2"), "proton density", "T2"),
+        (scan("GR", 600, 20, name="AX T2"), "susceptibility", "T2"),
+        (scan("SE", 3000, 99, name="FLAIR"), "T2", "FLAIR"),
+    ],
+)
 def test_physics_wins_over_the_name_and_warns(found: Scan, kind: str, name: str) -> None:
     result = classify(found, default_rules())
     assert (result.sequence.value if result.sequence else None) == (kind if kind in ("T1", "T2", "FLAIR") else None)
@@ -121,14 +173,33 @@ def test_timing_that_fits_no_rule_falls_back_to_the_name() -> None:
     assert kind.reason == "SE, TR 1500, TE 55 ms fits no rule; the name says T2"
 
 
-@pytest.mark.parametrize(("given", "name"), [
-    (True, "AX T1 POST"), (True, "t1_mprage +C"), (True, "T1 C+"), (True, "T1 GD"), (True, "t1 tra KM"), (True, "T1Gd"),
-    (True, "t1_se_mit_KM"), (True, "T1 avec gado"), (True, "T1 con contraste"), (True, "t1ce"),
-    (True, "T1 post-contrast"),
-    (False, "AX T1 PRE"), (False, "T1 w/o contrast"), (False, "T1 nativ"), (False, "t1 ohne KM"),
-    (False, "T1 sans gado"), (False, "T1 sin contraste"), (False, "T1 pre-contrast"), (False, "T1 non contrast"),
-    (None, "AX T1"), (None, "T1 POST OP"), (None, "t1_mprage_sag"),
-])
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (True, "AX T1 POST"),
+        (True, "t1_mprage +C"),
+        (True, "T1 C+"),
+        (True, "T1 GD"),
+        (True, "t1 tra KM"),
+        (True, "T1Gd"),
+        (True, "t1_se_mit_KM"),
+        (True, "T1 avec gado"),
+        (True, "T1 con contraste"),
+        (True, "t1ce"),
+        (True, "T1 post-contrast"),
+        (False, "AX T1 PRE"),
+        (False, "T1 w/o contrast"),
+        (False, "T1 nativ"),
+        (False, "t1 ohne KM"),
+        (False, "T1 sans gado"),
+        (False, "T1 sin contraste"),
+        (False, "T1 pre-contrast"),
+        (False, "T1 non contrast"),
+        (None, "AX T1"),
+        (None, "T1 POST OP"),
+        (None, "t1_mprage_sag"),
+    ],
+)
 def test_agent_by_name(given: bool | None, name: str) -> None:
     assert agent_given(scan(name=name), default_rules()).given is given
 

@@ -52,10 +52,26 @@ def test_series_by_description_and_number(tmp_path: Path) -> None:
 
 
 def test_number_conditions(tmp_path: Path) -> None:
-    rules = load_rules(write(tmp_path, {"physics": [
-        {"name": "a", "sequence": "T2", "any": [{"echo_time": {"min": 50, "max": 60}, "inversion_time": "absent"}]},
-        {"name": "b", "sequence": "T1", "any": [{"flip_angle": {"max": 20, "absent": True}, "echo_time": {"max": 5}}]},
-    ], "names": []}))
+    rules = load_rules(
+        write(
+            tmp_path,
+            {
+                "physics": [
+                    {
+                        "name": "a",
+                        "sequence": "T2",
+                        "any": [{"echo_time": {"min": 50, "max": 60}, "inversion_time": "absent"}],
+                    },
+                    {
+                        "name": "b",
+                        "sequence": "T1",
+                        "any": [{"flip_angle": {"max": 20, "absent": True}, "echo_time": {"max": 5}}],
+                    },
+                ],
+                "names": [],
+            },
+        )
+    )
     assert classify(Scan(echo_time=50), rules).sequence is Sequence.T2
     assert classify(Scan(echo_time=60.1), rules).sequence is None
     assert classify(Scan(echo_time=55, inversion_time=100), rules).sequence is None
@@ -64,11 +80,23 @@ def test_number_conditions(tmp_path: Path) -> None:
 
 
 def test_value_conditions(tmp_path: Path) -> None:
-    rules = load_rules(write(tmp_path, {"exclude": [], "physics": [
-        {"name": "a", "sequence": "T2", "any": [{"scanning_sequence": {"any": ["se"], "lacks": ["IR"]}}]},
-        {"name": "b", "sequence": "T1", "any": [
-            {"scanning_sequence": "absent", "body_part": {"any": ["HEAD"], "absent": True}}]},
-    ], "names": []}))
+    rules = load_rules(
+        write(
+            tmp_path,
+            {
+                "exclude": [],
+                "physics": [
+                    {"name": "a", "sequence": "T2", "any": [{"scanning_sequence": {"any": ["se"], "lacks": ["IR"]}}]},
+                    {
+                        "name": "b",
+                        "sequence": "T1",
+                        "any": [{"scanning_sequence": "absent", "body_part": {"any": ["HEAD"], "absent": True}}],
+                    },
+                ],
+                "names": [],
+            },
+        )
+    )
 
     def sequence(*kinds: str, body_part: str = "") -> Sequence | None:
         return classify(Scan(scanning_sequence=frozenset(kinds), body_part=body_part), rules).sequence
@@ -81,26 +109,29 @@ def test_value_conditions(tmp_path: Path) -> None:
     assert sequence(body_part="FOOT") is None
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("a: [", "is not YAML"),
-    ("- 1", "it is a mapping of exclude, physics, names, contrast, series"),
-    ({"excludes": []}, "the file has excludes"),
-    ({"physics": {}}, "physics is {}"),
-    ({"physics": [{"sequence": "T1", "any": []}]}, "a rule of physics has no name"),
-    ({"physics": [{"name": "a", "sequence": "T3", "any": []}]}, "'T3' is no sequence"),
-    ({"physics": [{"name": "a", "any": [{"echo": {"max": 3}}]}]}, "physics: a: echo is no condition"),
-    ({"physics": [{"name": "a", "any": [{"echo_time": {"max": "x"}}]}]}, "both are numbers"),
-    ({"physics": [{"name": "a", "any": [{"echo_time": {"min": 5, "max": 3}}]}]}, "min 5 and max 3"),
-    ({"physics": [{"name": "a", "any": [{"echo_time": {"maximum": 3}}]}]}, "has maximum"),
-    ({"physics": [{"name": "a", "any": [{}]}]}, "an item without conditions"),
-    ({"exclude": [{"name": "a", "sequence": "T1", "any": []}]}, "an exclusion has none"),
-    ({"names": [{"name": "a", "any": [{"words": ["("]}]}]}, "no regular expression"),
-    ({"contrast": {"maybe": []}}, "contrast has maybe"),
-    ({"series": {"T1": {}}}, "series.T1 is empty"),
-    ({"series": {"T1": 5}}, "series.T1 is 5"),
-    ({"series": {"T1": {"number": "four"}}}, "it is a whole number"),
-    ({"series": {"T4": "1.2"}}, "'T4' is no sequence"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("- 1", "it is a mapping of exclude, physics, names, contrast, series"),
+        ({"excludes": []}, "the file has excludes"),
+        ({"physics": {}}, "physics is {}"),
+        ({"physics": [{"sequence": "T1", "any": []}]}, "a rule of physics has no name"),
+        ({"physics": [{"name": "a", "sequence": "T3", "any": []}]}, "'T3' is no sequence"),
+        ({"physics": [{"name": "a", "any": [{"echo": {"max": 3}}]}]}, "physics: a: echo is no condition"),
+        ({"physics": [{"name": "a", "any": [{"echo_time": {"max": "x"}}]}]}, "both are numbers"),
+        ({"physics": [{"name": "a", "any": [{"echo_time": {"min": 5, "max": 3}}]}]}, "min 5 and max 3"),
+        ({"physics": [{"name": "a", "any": [{"echo_time": {"maximum": 3}}]}]}, "has maximum"),
+        ({"physics": [{"name": "a", "any": [{}]}]}, "an item without conditions"),
+        ({"exclude": [{"name": "a", "sequence": "T1", "any": []}]}, "an exclusion has none"),
+        ({"names": [{"name": "a", "any": [{"words": ["("]}]}]}, "no regular expression"),
+        ({"contrast": {"maybe": []}}, "contrast has maybe"),
+        ({"series": {"T1": {}}}, "series.T1 is empty"),
+        ({"series": {"T1": 5}}, "series.T1 is 5"),
+        ({"series": {"T1": {"number": "four"}}}, "it is a whole number"),
+        ({"series": {"T4": "1.2"}}, "'T4' is no sequence"),
+    ],
+)
 def test_wrong_files_are_refused_with_the_place_and_the_rule(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(RulesError) as caught:
         load_rules(write(tmp_path, content))

@@ -43,8 +43,12 @@ AGENT = {"ContrastBolusAgent": "Gadovist"}
 
 def plain_series() -> list[SeriesSpec]:
     """The four sequences, with the agent stated."""
-    return [SeriesSpec("AX T1", 2, T1_SE, brain()), SeriesSpec("AX T2", 3, T2_TSE), SeriesSpec("AX FLAIR", 4, FLAIR_2D),
-            SeriesSpec("AX T1", 5, {**T1_SE, **AGENT}, brain(enhanced=True))]
+    return [
+        SeriesSpec("AX T1", 2, T1_SE, brain()),
+        SeriesSpec("AX T2", 3, T2_TSE),
+        SeriesSpec("AX FLAIR", 4, FLAIR_2D),
+        SeriesSpec("AX T1", 5, {**T1_SE, **AGENT}, brain(enhanced=True)),
+    ]
 
 
 def no_pixels(stack: Stack) -> Volume:
@@ -97,8 +101,13 @@ def test_time_and_not_the_number_tells_which_scan_is_later(tmp_path: Path) -> No
     assert numbers(select(tmp_path, specs))["T1c"] == 2
 
 
-@pytest.mark.parametrize("time", [{"AcquisitionTime": None, "SeriesTime": None, "ContentTime": None},
-                                  {"AcquisitionTime": "000000", "SeriesTime": "000000"}])
+@pytest.mark.parametrize(
+    "time",
+    [
+        {"AcquisitionTime": None, "SeriesTime": None, "ContentTime": None},
+        {"AcquisitionTime": "000000", "SeriesTime": "000000"},
+    ],
+)
 def test_without_times_intensities_tell_which_scan_is_enhanced(tmp_path: Path, time: dict[str, Any]) -> None:
     specs = hospital_series()
     del specs[2]  # the sagittal T1
@@ -179,8 +188,17 @@ def test_physics_wins_and_the_warning_is_in_the_reason(tmp_path: Path) -> None:
 
 
 def test_anonymised_timing_falls_back_to_names(tmp_path: Path) -> None:
-    bare = dict.fromkeys(("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime", "InversionTime",
-                          "FlipAngle", "EchoTrainLength"))
+    bare = dict.fromkeys(
+        (
+            "ScanningSequence",
+            "SequenceVariant",
+            "RepetitionTime",
+            "EchoTime",
+            "InversionTime",
+            "FlipAngle",
+            "EchoTrainLength",
+        )
+    )
     specs = plain_series()
     for spec, name in zip(specs, ("T1", "T2", "FLAIR", "T1 GD"), strict=True):
         spec.name, spec.header = name, bare
@@ -248,20 +266,25 @@ def test_unreadable_pixels_that_were_needed_refuse_the_study(tmp_path: Path) -> 
         select(tmp_path, hospital_series(), load=load)
 
 
-@pytest.mark.parametrize(("better", "worse", "why"), [
-    ({}, {"header": {**T2_TSE, "ImageType": ["DERIVED", "PRIMARY", "M"]}}, "is derived"),
-    ({}, {"array": phantom((24, 20, 6))}, "covers less"),
-    ({}, {"affine": SAGITTAL}, "is in another plane"),
-    ({"affine": axial_affine((1.0, 1.0, 1.0)), "array": phantom((24, 20, 36))}, {}, "has larger voxels"),
-    ({}, {}, "has a later number"),
-])
+@pytest.mark.parametrize(
+    ("better", "worse", "why"),
+    [
+        ({}, {"header": {**T2_TSE, "ImageType": ["DERIVED", "PRIMARY", "M"]}}, "is derived"),
+        ({}, {"array": phantom((24, 20, 6))}, "covers less"),
+        ({}, {"affine": SAGITTAL}, "is in another plane"),
+        ({"affine": axial_affine((1.0, 1.0, 1.0)), "array": phantom((24, 20, 36))}, {}, "has larger voxels"),
+        ({}, {}, "has a later number"),
+    ],
+)
 @pytest.mark.parametrize(("good", "bad"), [(7, 8), (8, 7)])
 def test_preferences(tmp_path: Path, better: dict, worse: dict, why: str, good: int, bad: int) -> None:
     if why == "has a later number":
         good, bad = sorted((good, bad))
     specs = [s for s in plain_series() if s.number != 3]
-    specs += [SeriesSpec("good", good, **{"header": T2_TSE, **better}),
-              SeriesSpec("bad", bad, **{"header": T2_TSE, **worse})]
+    specs += [
+        SeriesSpec("good", good, **{"header": T2_TSE, **better}),
+        SeriesSpec("bad", bad, **{"header": T2_TSE, **worse}),
+    ]
     selection = select(tmp_path, specs)
     assert numbers(selection)["T2"] == good
     assert f"Preferred to series {bad} 'bad', which {why}." in selection.choices[Sequence.T2].reason
@@ -281,8 +304,10 @@ def test_own_super_resolved_series_are_never_taken(tmp_path: Path) -> None:
     own = {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "ContributingEquipmentSequence": [item]}
     fine = axial_affine((0.5, 0.5, 1.0))
     specs = plain_series()
-    specs += [SeriesSpec(f"{s.name} SR by AI", 100 + s.number, {**s.header, **own}, affine=fine, time="110000")
-              for s in plain_series()]
+    specs += [
+        SeriesSpec(f"{s.name} SR by AI", 100 + s.number, {**s.header, **own}, affine=fine, time="110000")
+        for s in plain_series()
+    ]
     selection = select(tmp_path, specs)
     assert numbers(selection) == {"T1": 2, "T1c": 5, "T2": 3, "FLAIR": 4}
     assert "an output of Acuity" in selection.findings[specs[-1].uid]
@@ -293,8 +318,16 @@ def test_each_echo_of_a_dual_echo_series_is_judged_by_its_own_echo_time(tmp_path
     dual = uid("dual echo")
     write_study(tmp_path, specs)
     for n, echo in enumerate((15, 95)):
-        write_mr_series(tmp_path / "dual", phantom(seed=echo), axial_affine(), name="PD T2", series_number=6,
-                        series_uid=dual, first_instance=1 + 100 * n, **{**T2_TSE, "EchoTime": echo})
+        write_mr_series(
+            tmp_path / "dual",
+            phantom(seed=echo),
+            axial_affine(),
+            name="PD T2",
+            series_number=6,
+            series_uid=dual,
+            first_instance=1 + 100 * n,
+            **{**T2_TSE, "EchoTime": echo},
+        )
     choice = select_sequences(read_study(tmp_path)).choices[Sequence.T2]
     assert choice.series.series_uid == dual
     assert choice.stack.datasets[0].EchoTime == 95
@@ -312,15 +345,29 @@ def test_enhanced_mr(tmp_path: Path) -> None:
             if inverted:
                 for group in ds.PerFrameFunctionalGroupsSequence:
                     group.MRModifierSequence[0].InversionRecovery = "YES"
+
         return edit
 
     def write(number: int, name: str, frame: dict[str, float], edit: Callable[[Dataset], None], **more: Any) -> None:
-        write_enhanced_mr(tmp_path / f"{number}.dcm", [brain(enhanced=bool(more))], axial_affine(), frames=[frame],
-                          series_number=number, name=name, edit=edit, **more)
+        write_enhanced_mr(
+            tmp_path / f"{number}.dcm",
+            [brain(enhanced=bool(more))],
+            axial_affine(),
+            frames=[frame],
+            series_number=number,
+            name=name,
+            edit=edit,
+            **more,
+        )
 
     write(1, "a", {"EchoTime": 3.0, "InversionTime": 900.0}, header(2000.0, "GRADIENT", inverted=True))
-    write(2, "b", {"EchoTime": 3.0, "InversionTime": 900.0}, header(2000.0, "GRADIENT", inverted=True),
-          AcquisitionDateTime="20200102103000")
+    write(
+        2,
+        "b",
+        {"EchoTime": 3.0, "InversionTime": 900.0},
+        header(2000.0, "GRADIENT", inverted=True),
+        AcquisitionDateTime="20200102103000",
+    )
     write(3, "c", {"EchoTime": 100.0}, header(5000.0, "SPIN"))
     write(4, "d", {"EchoTime": 120.0, "InversionTime": 2500.0}, header(9000.0, "SPIN", inverted=True))
     selection = select_sequences(read_study(tmp_path))
@@ -384,12 +431,23 @@ def test_a_named_series_of_several_volumes_leads_to_the_one_that_fits(tmp_path: 
     write_study(tmp_path, specs)
     both = str(uid("before and after"))
     for n in range(2):
-        write_mr_series(tmp_path / "both", brain(enhanced=n == 1), axial_affine(), name="T1", series_number=6,
-                        series_uid=both, first_instance=1 + 100 * n, AcquisitionNumber=n + 1, **T1_SE,
-                        AcquisitionTime=f"1{n}0000")
+        write_mr_series(
+            tmp_path / "both",
+            brain(enhanced=n == 1),
+            axial_affine(),
+            name="T1",
+            series_number=6,
+            series_uid=both,
+            first_instance=1 + 100 * n,
+            AcquisitionNumber=n + 1,
+            **T1_SE,
+            AcquisitionTime=f"1{n}0000",
+        )
     study = read_study(tmp_path)
-    for selection in (select_sequences(study),
-                      select_sequences(study, None, {Sequence.T1: both, Sequence.T1C: both}, no_pixels)):
+    for selection in (
+        select_sequences(study),
+        select_sequences(study, None, {Sequence.T1: both, Sequence.T1C: both}, no_pixels),
+    ):
         first, second = (selection.choices[s].stack.datasets[0].AcquisitionNumber for s in (Sequence.T1, Sequence.T1C))
         assert (first, second) == (1, 2)
     with pytest.raises(RulesError, match="holds 2 volumes, of which 0 can be it"):
@@ -402,11 +460,11 @@ def test_examine_gives_what_can_be_chosen_and_the_errors_of_the_rest(tmp_path: P
     selection = examine(read_study(write_study(tmp_path, specs)))
     assert numbers(selection) == {"T1": 2, "FLAIR": 4}
     assert {s: p.code for s, p in selection.problems.items()} == {
-        Sequence.T1C: "missing-sequence", Sequence.T2: "missing-slice"}
+        Sequence.T1C: "missing-sequence",
+        Sequence.T2: "missing-slice",
+    }
 
 
 def test_other_parts_of_the_body_have_no_brain_sequences(shared_data: Path) -> None:
     with pytest.raises(MissingSequenceError, match="T1, T1c, T2 and FLAIR were not found"):
         select_sequences(read_study(shared_data / "knee_mese"))
-
-

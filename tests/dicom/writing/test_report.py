@@ -30,8 +30,11 @@ def test_dcmqi_reads_every_measurement_back(oblique: Derived, tmp_path: Path) ->
         measured = expected[group["TrackingIdentifier"]]
         values = {code: value for code, (value, _) in found.items()}
         assert {code: unit for code, (_, unit) in found.items()} == {
-            "118565006": "ml", "L0JK": "mm", "103339001": "mm", "103340004": "mm",
-        }  # fmt: skip
+            "118565006": "ml",
+            "L0JK": "mm",
+            "103339001": "mm",
+            "103340004": "mm",
+        }
         assert values["118565006"] == pytest.approx(measured.volume_ml, abs=5e-5)
         assert values["L0JK"] == pytest.approx(measured.longest_diameter_mm, abs=5e-3)
         assert values["103339001"] == pytest.approx(measured.long_axis_mm, abs=5e-3)
@@ -58,8 +61,10 @@ def test_each_volume_is_that_of_the_segment_it_refers_to(oblique: Derived, tmp_p
 def test_it_says_what_it_is_not_for_and_which_models_made_it(oblique: Derived) -> None:
     report = pydicom.dcmread(oblique.folder / "report" / "report.dcm")
     assert (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag) == (
-        "COMPLETE", "UNVERIFIED", "PRELIMINARY",
-    )  # fmt: skip
+        "COMPLETE",
+        "UNVERIFIED",
+        "PRELIMINARY",
+    )
     comments = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
     assert comments[0] == "AI-generated. Not for primary diagnosis."
     for model in (SEG_MODEL, SR_MODEL):

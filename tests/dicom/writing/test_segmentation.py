@@ -31,8 +31,10 @@ def read_with_highdicom(path: Path, grid: Volume) -> NDArray[np.uint8]:
 
 def read_with_dcmqi(path: Path, folder: Path, grid: Volume) -> NDArray[np.bool_]:
     """Segments as (N, I, J, K), each sampled where the voxels of ``grid`` lie in mm."""
-    nearest = (sitk.Resample(s, grid.to_sitk(), sitk.Transform(), sitk.sitkNearestNeighbor)
-               for s in dcmqi_segments(path, folder))  # fmt: skip
+    nearest = (
+        sitk.Resample(s, grid.to_sitk(), sitk.Transform(), sitk.sitkNearestNeighbor)
+        for s in dcmqi_segments(path, folder)
+    )
     return np.stack([sitk.GetArrayFromImage(s).T > 0 for s in nearest])
 
 

@@ -86,8 +86,14 @@ def test_it_belongs_to_the_patient_study_and_frame_of_the_source(tmp_path: Path,
     written = [pydicom.dcmread(tmp_path / "sr" / f"{number:04d}.dcm") for number in range(1, count + 1)]
     origin = source.source_images[0]
     for ds in written:
-        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID",
-                        "PatientPosition"):  # fmt: skip
+        for keyword in (
+            "PatientName",
+            "PatientID",
+            "StudyInstanceUID",
+            "StudyDescription",
+            "FrameOfReferenceUID",
+            "PatientPosition",
+        ):
             assert ds[keyword].value == origin[keyword].value, keyword
         assert ds.SOPClassUID == MRImageStorage
         assert ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -201,9 +207,18 @@ def test_what_cannot_be_written_is_refused(
 
 def test_nothing_known_of_the_acquisition_is_still_valid(tmp_path: Path) -> None:
     gone = (
-        "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime",
-        "EchoTrainLength", "PatientPosition", "BodyPartExamined", "Manufacturer", "PositionReferenceIndicator",
-    )  # fmt: skip
+        "ScanningSequence",
+        "SequenceVariant",
+        "ScanOptions",
+        "MRAcquisitionType",
+        "RepetitionTime",
+        "EchoTime",
+        "EchoTrainLength",
+        "PatientPosition",
+        "BodyPartExamined",
+        "Manufacturer",
+        "PositionReferenceIndicator",
+    )
     header: dict[str, Any] = dict.fromkeys(gone)
     array, affine = dicom_builder.phantom((8, 8, 6)), dicom_builder.axial_affine()
     paths = dicom_builder.write_mr_series(tmp_path / "source", array, affine, **header)

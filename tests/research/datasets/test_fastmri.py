@@ -36,10 +36,11 @@ def scan() -> dict[str, np.ndarray]:
     coils = rng.normal(size=(3, 2, 32, 14)) + 1j * rng.normal(size=(3, 2, 32, 14))
     rss = np.sqrt((np.abs(coils) ** 2).sum(axis=1))[:, 10:22, 2:12]
     return {
-        "multi": centred_fft(coils).astype(np.complex64), "rss": rss.astype(np.float32),
+        "multi": centred_fft(coils).astype(np.complex64),
+        "rss": rss.astype(np.float32),
         "single": centred_fft(coils[:, 0]).astype(np.complex64),
         "esc": np.abs(coils[:, 0])[:, 10:22, 2:12].astype(np.float32),
-    }  # fmt: skip
+    }
 
 
 def write(path: Path, header: str | None = HEADER, **content: np.ndarray | None) -> Path:
@@ -53,9 +54,13 @@ def write(path: Path, header: str | None = HEADER, **content: np.ndarray | None)
     return path
 
 
-@pytest.mark.parametrize(("kspace", "stored", "name"), [
-    ("multi", "rss", "reconstruction_rss"), ("single", "esc", "reconstruction_esc"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kspace", "stored", "name"),
+    [
+        ("multi", "rss", "reconstruction_rss"),
+        ("single", "esc", "reconstruction_esc"),
+    ],
+)
 def test_a_reconstruction_from_kspace_is_the_stored_one(tmp_path, scan, kspace, stored, name):
     both = read_scan(write(tmp_path / "a.h5", kspace=scan[kspace], **{name: scan[stored]}))
     np.testing.assert_array_equal(both.images, scan[stored])
@@ -99,19 +104,25 @@ def test_a_crop_takes_no_more_than_there_is():
     assert centre_crop(np.zeros((2, 9, 4)), (6, 6)).shape == (2, 6, 4)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"kspace": None}, "A scan holds kspace or a reconstruction"),
-    ({"header": None}, "ismrmrd_header is absent"),
-    ({"header": "not XML"}, "header is not XML"),
-    ({"header": HEADER.replace("<x>9</x>", "")}, "no number for reconSpace along x"),
-    ({"header": HEADER.replace("<y>10</y>", "<y>0</y>")}, r"matrix of \[12, 0\]"),
-    ({"header": HEADER.replace("?>", '?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>')}, "document type"),
-    ({"mask": np.ones(14)}, "undersampled"),
-    ({"kspace": np.zeros((12, 10), np.complex64)}, r"kspace has shape \(12, 10\)"),
-    ({"kspace": np.zeros((3, 12, 10), np.float32)}, "type float32"),
-    ({"reconstruction_esc": np.zeros((2, 12, 10))}, "beside 3 slices of k-space"),
-    ({"reconstruction_esc": np.full((3, 12, 10), np.nan)}, "not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kspace": None}, "A scan holds kspace or a reconstruction"),
+        ({"header": None}, "ismrmrd_header is absent"),
+        ({"header": "not XML"}, "header is not XML"),
+        ({"header": HEADER.replace("<x>9</x>", "")}, "no number for reconSpace along x"),
+        ({"header": HEADER.replace("<y>10</y>", "<y>0</y>")}, r"matrix of \[12, 0\]"),
+        (
+            {"header": HEADER.replace("?>", '?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>')},
+            "document type",
+        ),
+        ({"mask": np.ones(14)}, "undersampled"),
+        ({"kspace": np.zeros((12, 10), np.complex64)}, r"kspace has shape \(12, 10\)"),
+        ({"kspace": np.zeros((3, 12, 10), np.float32)}, "type float32"),
+        ({"reconstruction_esc": np.zeros((2, 12, 10))}, "beside 3 slices of k-space"),
+        ({"reconstruction_esc": np.full((3, 12, 10), np.nan)}, "not finite"),
+    ],
+)
 def test_what_is_missing_or_inconsistent_is_said(tmp_path, scan, change, message):
     with pytest.raises(DataError, match=message) as error:
         read_scan(write(tmp_path / "scan_7.h5", **{"kspace": scan["single"], **change}))

@@ -77,8 +77,9 @@ def test_it_batches(made):
 def test_equal_scores_have_no_order_and_nan_is_left_out(slices, tmp_path, caplog):
     scores = iter([1.0, 1.0, 2.0, np.nan, 0.0, 1.0])
     with caplog.at_level(logging.INFO):
-        path = make_ranking_set(NETWORKS, slices, lambda _: next(scores), tmp_path / "r.pt", degrade=degrade, count=2,
-                                size=16)  # fmt: skip
+        path = make_ranking_set(
+            NETWORKS, slices, lambda _: next(scores), tmp_path / "r.pt", degrade=degrade, count=2, size=16
+        )
     ranking = read_ranking_set(path)
     assert ranking.scores.tolist() == [[1.0, 1.0, 2.0]]
     assert ranking.pairs == [(0, 0, 2), (0, 1, 2)]
@@ -108,13 +109,16 @@ def test_what_cannot_be_ranked_is_refused(slices, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [
-    {"names": ["a", "b"], "images": torch.zeros(3, 2, 1, 4, 4)},
-    {"names": ["a"], "images": torch.zeros(3, 2, 1, 4, 4), "scores": torch.zeros(3, 2)},
-    {"names": ["a", "b"], "images": torch.zeros(3, 2, 4, 4), "scores": torch.zeros(3, 2)},
-    [1, 2],
-    None,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"names": ["a", "b"], "images": torch.zeros(3, 2, 1, 4, 4)},
+        {"names": ["a"], "images": torch.zeros(3, 2, 1, 4, 4), "scores": torch.zeros(3, 2)},
+        {"names": ["a", "b"], "images": torch.zeros(3, 2, 4, 4), "scores": torch.zeros(3, 2)},
+        [1, 2],
+        None,
+    ],
+)
 def test_another_file_is_refused(tmp_path, content):
     if content is None:
         (tmp_path / "r.pt").write_bytes(b"no weights")

@@ -78,8 +78,9 @@ def test_the_scale_is_the_percentile_of_the_whole_volume(tmp_path):
     whole = truth[:, :, 9].T
     matches = [
         np.allclose(whole[r : r + rows, c : c + columns], item.image, atol=1e-6)
-        for r in range(31 - rows) for c in range(25 - columns)
-    ]  # fmt: skip
+        for r in range(31 - rows)
+        for c in range(25 - columns)
+    ]
     assert sum(matches) == 1
 
 

@@ -120,9 +120,7 @@ def test_thick_slices_are_means_of_thin_ones(thickness, spacing, count):
     thick = thick_slices(torch.from_numpy(stack), thickness, spacing)
     assert thick.shape == (2, count, 5, 4)
     for n in range(count):
-        np.testing.assert_allclose(
-            thick[:, n], stack[:, n * spacing : n * spacing + thickness].mean(axis=1), atol=1e-6
-        )
+        np.testing.assert_allclose(thick[:, n], stack[:, n * spacing : n * spacing + thickness].mean(axis=1), atol=1e-6)
 
 
 def test_a_slice_thicker_than_the_stack_is_refused():

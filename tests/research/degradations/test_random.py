@@ -14,9 +14,13 @@ from acuity.research.degradations import steps
 from acuity.research.degradations.steps import apply
 
 DRAWS = [
-    draws.draw_bicubic, draws.draw_kspace, draws.draw_bsrgan, draws.draw_bsrgan_mri, draws.draw_real_esrgan,
+    draws.draw_bicubic,
+    draws.draw_kspace,
+    draws.draw_bsrgan,
+    draws.draw_bsrgan_mri,
+    draws.draw_real_esrgan,
     draws.draw_real_esrgan_mri,
-]  # fmt: skip
+]
 COUNT = 1000
 
 
@@ -170,9 +174,13 @@ def test_real_esrgans_kernels():
     assert min(small) >= math.pi / 3 and math.pi / 5 <= min(large) < math.pi / 3
     assert spans([s for b in blurs for s in b.sigmas], 0.2, 3.0)
     published = {
-        ("gaussian", True): 0.45, ("gaussian", False): 0.25, ("generalised", True): 0.12,
-        ("generalised", False): 0.03, ("plateau", True): 0.12, ("plateau", False): 0.03,
-    }  # fmt: skip
+        ("gaussian", True): 0.45,
+        ("gaussian", False): 0.25,
+        ("generalised", True): 0.12,
+        ("generalised", False): 0.03,
+        ("plateau", True): 0.12,
+        ("plateau", False): 0.03,
+    }
     shapes: Counter[tuple[str, bool]] = Counter((b.shape, b.sigmas[0] == b.sigmas[1]) for b in blurs)
     for kind, probability in published.items():
         assert near(shapes[kind] / len(blurs), probability, len(blurs)), kind

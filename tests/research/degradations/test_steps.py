@@ -55,9 +55,16 @@ def test_rounding_leaves_256_levels():
 
 @pytest.mark.parametrize(
     "step",
-    [steps.Sinc(13, 1.5), steps.RicianNoise(0.1, 0), steps.PoissonNoise(1.0, 0), steps.Jpeg(30),
-     steps.GibbsRinging((0.5, 0.5)), steps.PartialFourier(0.625, -1), steps.Magnitude()],
-)  # fmt: skip
+    [
+        steps.Sinc(13, 1.5),
+        steps.RicianNoise(0.1, 0),
+        steps.PoissonNoise(1.0, 0),
+        steps.Jpeg(30),
+        steps.GibbsRinging((0.5, 0.5)),
+        steps.PartialFourier(0.625, -1),
+        steps.Magnitude(),
+    ],
+)
 def test_every_other_step_keeps_the_size_and_changes_the_image(image, step):
     signed = image - 0.3 if isinstance(step, steps.Magnitude) else image
     degraded = apply(signed, (step,))
@@ -68,10 +75,16 @@ def test_every_other_step_keeps_the_size_and_changes_the_image(image, step):
 
 def test_gradients_pass_where_they_can(image):
     chain = (
-        steps.Blur(9, (1.0, 1.0)), steps.Sinc(9, 2.0), steps.GaussianNoise(0.01, 0), steps.PoissonNoise(0.1, 0),
-        steps.RicianNoise(0.01, 0), steps.GibbsRinging((0.7, 0.7)), steps.PartialFourier(0.75, -2), steps.Magnitude(),
+        steps.Blur(9, (1.0, 1.0)),
+        steps.Sinc(9, 2.0),
+        steps.GaussianNoise(0.01, 0),
+        steps.PoissonNoise(0.1, 0),
+        steps.RicianNoise(0.01, 0),
+        steps.GibbsRinging((0.7, 0.7)),
+        steps.PartialFourier(0.75, -2),
+        steps.Magnitude(),
         steps.Resize(4, "antialiased"),
-    )  # fmt: skip
+    )
     sr = (0.25 + image / 2).requires_grad_(True)
     apply(sr, chain).sum().backward()
     assert sr.grad is not None and torch.isfinite(sr.grad).all()

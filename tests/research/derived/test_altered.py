@@ -39,8 +39,10 @@ def fine() -> Case:
     brain = sum(((g - c) / (0.36 * n)) ** 2 for g, c, n in zip(index, middle, SHAPE, strict=True)) < 1
     affine = np.diag([*SPACING, 1.0])
     rng = np.random.default_rng(0)
-    images = {s: Volume(np.where(brain, rng.uniform(50, 150, SHAPE) * n, 0).astype(np.float32), affine)
-              for n, s in enumerate(Sequence, 1)}  # fmt: skip
+    images = {
+        s: Volume(np.where(brain, rng.uniform(50, 150, SHAPE) * n, 0).astype(np.float32), affine)
+        for n, s in enumerate(Sequence, 1)
+    }
     return Case("fine", images, Volume(np.zeros(SHAPE, np.uint8), affine))
 
 
@@ -175,8 +177,9 @@ def test_the_command_makes_a_set(coarse, tmp_path, capsys):
     (tmp_path / "data" / name).mkdir(parents=True)
     affine = np.diag([-8.0, -8.0, 8.0, 1.0])
     for sequence, suffix in FILE_SUFFIX.items():
-        nib.save(nib.Nifti1Image(coarse.images[sequence].array, affine),
-                 tmp_path / "data" / name / f"{name}_{suffix}.nii.gz")  # fmt: skip
+        nib.save(
+            nib.Nifti1Image(coarse.images[sequence].array, affine), tmp_path / "data" / name / f"{name}_{suffix}.nii.gz"
+        )
     nib.save(nib.Nifti1Image(coarse.labels.array, affine), tmp_path / "data" / name / f"{name}_seg.nii.gz")
     made = tmp_path / "bias"
     common = ["dataset", "altered", "--data", str(tmp_path / "data"), "--output", str(made)]

@@ -27,8 +27,11 @@ from tests.research.evaluation.volumes.test_comparison import add_bundle
 SHAPE = (27, 30, 20)
 # Turned by 20 degrees and anisotropic, as RAS in the file.
 OBLIQUE = np.eye(4)
-OBLIQUE[:3, :3] = [[-0.9 * np.cos(0.35), 1.2 * np.sin(0.35), 0], [-0.9 * np.sin(0.35), -1.2 * np.cos(0.35), 0],
-                   [0, 0, 1.5]]  # fmt: skip
+OBLIQUE[:3, :3] = [
+    [-0.9 * np.cos(0.35), 1.2 * np.sin(0.35), 0],
+    [-0.9 * np.sin(0.35), -1.2 * np.cos(0.35), 0],
+    [0, 0, 1.5],
+]
 OBLIQUE[:3, 3] = [31.0, -12.0, 7.0]
 LANDMARK = (16, 10, 12)  # voxels; off the middle on all axes
 
@@ -85,8 +88,7 @@ def test_low_resolution_keeps_every_place(data, tmp_path, capsys):
     assert after.shape == (14, 15, 10)  # ceil
     np.testing.assert_allclose(after.header.get_zooms(), 2 * np.array(before.header.get_zooms()), rtol=1e-5)
     face = [-0.5, -0.5, -0.5]
-    np.testing.assert_allclose(apply_affine(after.affine, face),
-                               apply_affine(before.affine, face), atol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(apply_affine(after.affine, face), apply_affine(before.affine, face), atol=1e-4)
     np.testing.assert_allclose(spot(after), spot(before), atol=0.15)
     labels = load(tmp_path / "lr", "seg")
     np.testing.assert_allclose(labels.affine, after.affine)
@@ -150,15 +152,23 @@ def test_how_sets_by_scale_are_described_does_not_change(data, tmp_path):
     for recipe in made.values():
         recipe.pop("acuity")
     assert made == {
-        "lr": {"kind": "lr", "scale": 2.0,
-               "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
-                         "faces of the first ones where they were",
-               "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more", "source": None},
-        "interpolated": {"kind": "interpolated", "scale": 2.0,
-                         "images": "shrunk as LRBraTS is, brought back to the case's own grid; 0 where all its "
-                                   "sequences are",
-                         "labels": "the case's own", "method": {"interpolation": "cubic, a = -0.5"}, "source": None},
-    }  # fmt: skip
+        "lr": {
+            "kind": "lr",
+            "scale": 2.0,
+            "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
+            "faces of the first ones where they were",
+            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
+            "source": None,
+        },
+        "interpolated": {
+            "kind": "interpolated",
+            "scale": 2.0,
+            "images": "shrunk as LRBraTS is, brought back to the case's own grid; 0 where all its sequences are",
+            "labels": "the case's own",
+            "method": {"interpolation": "cubic, a = -0.5"},
+            "source": None,
+        },
+    }
 
 
 @pytest.mark.parametrize("kind", ["interpolated", "sr"])
@@ -240,8 +250,9 @@ def test_what_is_there_is_kept(data, tmp_path):
     (out / "second" / "second_seg.nii.gz").unlink()
     assert made() == {"second"}
     image = load(data, "flair")
-    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32) + 1, image.affine),
-             data / "first" / "first_flair.nii.gz")  # fmt: skip
+    nib.save(
+        nib.Nifti1Image(image.get_fdata(dtype=np.float32) + 1, image.affine), data / "first" / "first_flair.nii.gz"
+    )
     assert made() == {"first"}
 
 
@@ -272,7 +283,8 @@ def test_a_case_without_truth_gives_one_without(tmp_path):
     add_case(tmp_path / "data", "blind", labelled=False)
     assert make("lr", tmp_path / "data", tmp_path / "lr") == 0
     assert sorted(path.name for path in (tmp_path / "lr" / "blind").iterdir()) == [
-        f"blind_{suffix}.nii.gz" for suffix in ("flair", "t1", "t1ce", "t2")]  # fmt: skip
+        f"blind_{suffix}.nii.gz" for suffix in ("flair", "t1", "t1ce", "t2")
+    ]
     described = json.loads((tmp_path / "lr" / "dataset.json").read_text())
     assert described["cases"]["blind"] == {"tumor_ml": None, "tumor_ml_here": None}
 
@@ -297,9 +309,11 @@ def test_refusals_say_what_is_wrong(data, tmp_path, capsys):
     code, said = refused("lr", "--slice-thickness", "4", output=tmp_path / "thick")
     assert code == 70 and "20 slices of 1.5 mm make no slice of 4 mm" in said
     for options, message in (
-        (["--scale", "1"], "1 does not shrink"), (["--scale", "half"], "invalid"),
-        (["--slice-thickness", "-3"], "is no thickness"), (["--slice-thickness", "3", "--scale", "2"], "not allowed"),
-    ):  # fmt: skip
+        (["--scale", "1"], "1 does not shrink"),
+        (["--scale", "half"], "invalid"),
+        (["--slice-thickness", "-3"], "is no thickness"),
+        (["--slice-thickness", "3", "--scale", "2"], "not allowed"),
+    ):
         with pytest.raises(SystemExit) as stop:
             refused("lr", *options)
         assert stop.value.code == 2 and message in capsys.readouterr().err

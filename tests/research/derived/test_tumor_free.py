@@ -81,8 +81,9 @@ def test_phantoms_are_laid_out_as_cases(tumor, tmp_path, monkeypatch):
     described = json.loads((tmp_path / "dataset.json").read_text())
     assert list(described["cases"]) == ["phantom_000", "phantom_001"]
     assert described["made"]["kind"] == "phantoms" and described["made"]["tumor"] is tumor
-    assert described["command"] == " ".join(["acuity", "dataset", "phantoms", "--output", str(tmp_path), "--count",
-                                             "2", *([] if tumor else ["--no-tumor"])])  # fmt: skip
+    assert described["command"] == " ".join(
+        ["acuity", "dataset", "phantoms", "--output", str(tmp_path), "--count", "2", *([] if tumor else ["--no-tumor"])]
+    )
     phantom = make_phantom(seed=1, tumor=tumor, spacing_mm=8.0)
     found = brats.read_case(tmp_path / "phantom_001")
     for sequence, volume in phantom.volumes.items():

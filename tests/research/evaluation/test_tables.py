@@ -13,7 +13,10 @@ ROWS: list[dict[str, str | float]] = [
 
 def test_means_by_group():
     assert mean_table(ROWS, by=["region"], values=["dice"]).splitlines() == [
-        "| region | n | dice |", "|---|---|---|", "| ET | 2 | 0.600 |", "| WT | 1 | 0.900 |",
+        "| region | n | dice |",
+        "|---|---|---|",
+        "| ET | 2 | 0.600 |",
+        "| WT | 1 | 0.900 |",
     ]
 
 

@@ -123,9 +123,7 @@ def test_a_lesion_on_one_side_is_asymmetric():
     voxels = np.stack([np.unravel_index(image.argmax(), image.shape) for image in (spot, other)])
     one_side = voxel_features(four(spot), brain, voxels, ["FLAIR_asymmetry_4mm"])
     assert one_side[0, 0] > 0.3 and one_side[1, 0] < -0.3
-    np.testing.assert_allclose(
-        voxel_features(four(spot + other), brain, voxels, ["FLAIR_asymmetry_4mm"]), 0, atol=0.03
-    )
+    np.testing.assert_allclose(voxel_features(four(spot + other), brain, voxels, ["FLAIR_asymmetry_4mm"]), 0, atol=0.03)
 
 
 def test_a_missing_sequence_says_nothing(patient):

@@ -29,8 +29,10 @@ def classifier(features=5, depth=None, trees=7):
 
 @pytest.mark.parametrize("depth", [0, 1, 5, None])
 def test_a_forest_read_back_votes_exactly_as_scikit_learns(tmp_path, depth):
-    fitted = classifier(depth=depth) if depth != 0 else RandomForestClassifier(3).fit(
-        np.zeros((40, 5), np.float32), np.repeat(CLASSES, 10)
+    fitted = (
+        classifier(depth=depth)
+        if depth != 0
+        else RandomForestClassifier(3).fit(np.zeros((40, 5), np.float32), np.repeat(CLASSES, 10))
     )  # trees of one leaf
     write_forest(tmp_path / "forest.npz", fitted, FEATURES[:5], AS_VOTED)
     x = np.random.default_rng(1).standard_normal((70_000, 5)).astype(np.float32)
@@ -95,17 +97,20 @@ def change(arrays, name):
             return {"format": np.array(2)}
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("child in the next tree", "trees are damaged"),
-    ("node without a right child", "trees are damaged"),
-    ("feature that there is not", "trees are damaged"),
-    ("nodes that are not there", "announces"),
-    ("threshold that is none", "trees are damaged"),
-    ("signed child", "left holds int64"),
-    ("leaf of nothing", "trees are damaged"),
-    ("foreign name", "features that there are not: a, b, c, d"),
-    ("later format", "format is 2, not 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("child in the next tree", "trees are damaged"),
+        ("node without a right child", "trees are damaged"),
+        ("feature that there is not", "trees are damaged"),
+        ("nodes that are not there", "announces"),
+        ("threshold that is none", "trees are damaged"),
+        ("signed child", "left holds int64"),
+        ("leaf of nothing", "trees are damaged"),
+        ("foreign name", "features that there are not: a, b, c, d"),
+        ("later format", "format is 2, not 1"),
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, name, message):
     path = tmp_path / "forest.npz"
     write_forest(path, classifier(), FEATURES[:5], AS_VOTED)
@@ -158,9 +163,11 @@ def study(affine, shape, lesion=(11.0, -6.0, 4.0), seed=0):
     distance = np.linalg.norm((x - np.array(lesion)) / [1.5, 1.0, 1.0], axis=-1)
     labels = np.select([distance < 4, distance < 6.5, distance < 10], [1, 4, 2], 0).astype(np.uint8) * brain
     signals = {
-        Sequence.T1: [100, 60, 80, 80], Sequence.T1C: [100, 60, 90, 220], Sequence.T2: [100, 200, 160, 150],
+        Sequence.T1: [100, 60, 80, 80],
+        Sequence.T1C: [100, 60, 90, 220],
+        Sequence.T2: [100, 200, 160, 150],
         Sequence.FLAIR: [100, 150, 220, 190],
-    }  # fmt: skip
+    }
     volumes = {}
     for sequence, signal in signals.items():
         image = np.array([*signal[:3], 0, signal[3]], np.float32)[labels] + rng.normal(0, 6, shape)
@@ -181,9 +188,14 @@ def forest_path(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("affine", [
-    oblique_affine((1.2, 1.6, 2.5)), np.array([[0.0, 0, 2.0, 3], [1.5, 0, 0, 5], [0, -1.5, 0, 7], [0, 0, 0, 1]]),
-], ids=["oblique", "sagittal"])  # fmt: skip
+@pytest.mark.parametrize(
+    "affine",
+    [
+        oblique_affine((1.2, 1.6, 2.5)),
+        np.array([[0.0, 0, 2.0, 3], [1.5, 0, 0, 5], [0, -1.5, 0, 7], [0, 0, 0, 1]]),
+    ],
+    ids=["oblique", "sagittal"],
+)
 def test_the_lesion_is_found_where_it_is(forest_path, affine):
     volumes, brain, truth = study(affine, (60, 48, 40))
     result = load_forest(forest_path)(volumes, brain)

@@ -61,8 +61,10 @@ def test_regions_are_found_by_the_sum_of_their_classes():
     scores = region_dice(probabilities, np.array([1, 0, 2], np.uint8))
     assert scores == {Region.ET: 1.0, Region.TC: 1.0, Region.WT: 1.0}
     assert region_dice(probabilities, np.array([0, 0, 2], np.uint8)) == {
-        Region.ET: 1.0, Region.TC: 0.0, Region.WT: pytest.approx(2 / 3)
-    }  # fmt: skip
+        Region.ET: 1.0,
+        Region.TC: 0.0,
+        Region.WT: pytest.approx(2 / 3),
+    }
 
 
 def test_calibration_learns_how_often_classes_are_found():

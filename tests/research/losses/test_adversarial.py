@@ -46,18 +46,14 @@ def test_vanilla_is_the_negative_log_of_the_probability():
     real, fake = torch.tensor([[2.0], [0.5]]), torch.tensor([[-1.0], [3.0]])
     d_real, d_fake = torch.sigmoid(real), torch.sigmoid(fake)
     torch.testing.assert_close(VANILLA.generator(real, fake), -d_fake.log().mean())
-    torch.testing.assert_close(
-        VANILLA.discriminator(real, fake), -d_real.log().mean() - (1 - d_fake).log().mean()
-    )
+    torch.testing.assert_close(VANILLA.discriminator(real, fake), -d_real.log().mean() - (1 - d_fake).log().mean())
 
 
 def test_relativistic_is_the_formula_of_the_paper():
     real, fake = torch.tensor([[2.0], [0.5]]), torch.tensor([[-1.0], [3.0]])
     below = torch.sigmoid(real - fake.mean())  # E[real] against the mean fake, and the other way round
     above = torch.sigmoid(fake - real.mean())
-    torch.testing.assert_close(
-        RELATIVISTIC.generator(real, fake), -((1 - below).log().mean() + above.log().mean()) / 2
-    )
+    torch.testing.assert_close(RELATIVISTIC.generator(real, fake), -((1 - below).log().mean() + above.log().mean()) / 2)
     torch.testing.assert_close(
         RELATIVISTIC.discriminator(real, fake), -(below.log().mean() + (1 - above).log().mean()) / 2
     )

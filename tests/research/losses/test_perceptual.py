@@ -45,9 +45,16 @@ def vgg19(hub):
     """torchvision's layout of the first two blocks; the classifier's weights are of no use and may stay away."""
     torch.manual_seed(0)
     first = nn.Sequential(
-        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(),
-    )  # fmt: skip
+        nn.Conv2d(3, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(64, 128, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(128, 128, 3, padding=1),
+        nn.ReLU(),
+    )
     hub.mkdir(parents=True)
     torch.save({f"features.{k}": v for k, v in first.state_dict().items()}, hub / "vgg19-dcbb9e9d.pth")
     return first

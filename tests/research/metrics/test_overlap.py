@@ -72,7 +72,8 @@ def test_hausdorff_agrees_with_surface_distance(spacing):
     for seed in range(4):
         preds, target = blobs(seed)
         judge = surface_distance.compute_robust_hausdorff(
-            surface_distance.compute_surface_distances(target, preds, spacing), 95)  # fmt: skip
+            surface_distance.compute_surface_distances(target, preds, spacing), 95
+        )
         differences.append(abs(hausdorff95(preds, target, spacing=spacing) - judge))
         assert judge >= max(spacing)
     assert max(differences) < max(spacing)

@@ -202,8 +202,10 @@ def test_each_change_is_off_at_0_and_on_at_1(image, name):
         inside = (image[0] != 0) & (result != 0).any(dim=0)
         if not torch.equal((result != 0).any(dim=0), image[0] != 0):
             return False
-        return all(abs(np.corrcoef(a[inside], b[inside])[0, 1]) > 0.99999 if b.any() else False
-                   for a, b in zip(image.numpy(), result.numpy(), strict=True))  # fmt: skip
+        return all(
+            abs(np.corrcoef(a[inside], b[inside])[0, 1]) > 0.99999 if b.any() else False
+            for a, b in zip(image.numpy(), result.numpy(), strict=True)
+        )
 
     assert is_affine(NOTHING)
     assert not is_affine(dataclasses.replace(NOTHING, **{name: 1.0}))

@@ -120,9 +120,14 @@ def test_twins_show_one_place_perturbed_alike(whole, part):
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_tumors_do_not_enhance_as_often_as_told(whole, part, share):
     patches = Patches(
-        [whole], (24, 24, 24), {"phantom": [part]}, variant_share=1.0, tumor_share=1.0, twins=True,
+        [whole],
+        (24, 24, 24),
+        {"phantom": [part]},
+        variant_share=1.0,
+        tumor_share=1.0,
+        twins=True,
         augmentation=dataclasses.replace(NOTHING, unenhanced=share),
-    )  # fmt: skip
+    )
     batch = patches.draw(60, np.random.default_rng(0))
     enhancing, whole_tumor = batch.target[:, 0].flatten(1).any(dim=1), batch.target[:, 2].flatten(1).any(dim=1)
     assert (enhancing & ~whole_tumor).sum() == 0

@@ -109,9 +109,7 @@ def test_the_mass_pushes_tissue_next_to_the_core_and_not_far_away() -> None:
     labels, brain = sick.labels.array, sick.brain.array > 0
     distance = ndimage.distance_transform_edt(labels == 0, sampling=3.0)
     # Relative differences of smooth structure: texture differs between the two, so it is averaged away.
-    fluid_before, fluid_after = (
-        ndimage.gaussian_filter(scores(p, Sequence.T2), 1.0) > 1.5 for p in (healthy, sick)
-    )  # fmt: skip
+    fluid_before, fluid_after = (ndimage.gaussian_filter(scores(p, Sequence.T2), 1.0) > 1.5 for p in (healthy, sick))
     changed = fluid_before != fluid_after
     near, far = brain & (distance > 0) & (distance < 15.0), brain & (distance > 60.0)
     assert changed[near].mean() > 3.0 * changed[far].mean()

@@ -125,9 +125,12 @@ def test_a_brain_may_get_several_tumors(donor: PreparedCase) -> None:
     other = brain((32, 40, 24), 1.0)
     other.regions[2, 22:26, 26:32, 14:20] = 1
     others = OtherBrains(
-        [brain((32, 40, 24), -1.0)], grafts_of([donor, other], spacing=2.0), graft_share=1.0, shrunk_share=0.0,
+        [brain((32, 40, 24), -1.0)],
+        grafts_of([donor, other], spacing=2.0),
+        graft_share=1.0,
+        shrunk_share=0.0,
         further_share=0.8,
-    )  # fmt: skip
+    )
     parts = [ndimage.label(others.draw(np.random.default_rng(n)).regions[2].numpy())[1] for n in range(20)]
     assert set(parts) == {1, 2}
 

@@ -217,8 +217,9 @@ def test_what_has_no_weight_is_not_computed(case: ScaledCase) -> None:
     patch = patch_of(case)
     assert set(guided_losses(patch.interpolated(), patch, nn.Module(), Guidance())) == {"pixel"}
     assert set(guided_losses(patch.interpolated(), patch, segmenter(), Guidance(agreement=1.0))) == {
-        "pixel", "agreement",
-    }  # fmt: skip
+        "pixel",
+        "agreement",
+    }
     losses = {"pixel": torch.tensor(1.0), "segmentation": torch.tensor(2.0), "agreement": torch.tensor(3.0)}
     assert total_loss(losses, Guidance(segmentation=0.1, agreement=0.01)).item() == pytest.approx(1.23)
 
@@ -252,8 +253,18 @@ def test_steps_lower_the_losses_on_a_patch(case: ScaledCase, guidance: Guidance)
 
 
 def run(folder: Path, case: ScaledCase, iterations: int, **options: object) -> Path:
-    return train(generator(), segmenter(), [case], [case], guidance=BOTH, folder=folder, iterations=iterations,
-                 patch=(8, 8, 8), device="cpu", **options)  # type: ignore[arg-type] # fmt: skip
+    return train(
+        generator(),
+        segmenter(),
+        [case],
+        [case],
+        guidance=BOTH,
+        folder=folder,
+        iterations=iterations,
+        patch=(8, 8, 8),
+        device="cpu",
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(case: ScaledCase, tmp_path: Path) -> None:
@@ -277,8 +288,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(case: ScaledCase, tmp_path: P
 def test_training_leaves_the_segmenter_as_it_is(case: ScaledCase, tmp_path: Path) -> None:
     frozen = segmenter().train().requires_grad_(True)
     before = {key: value.clone() for key, value in frozen.state_dict().items()}
-    train(generator(), frozen, [case], [case], guidance=BOTH, folder=tmp_path, iterations=1, patch=(8, 8, 8),
-          device="cpu")  # fmt: skip
+    train(
+        generator(), frozen, [case], [case], guidance=BOTH, folder=tmp_path, iterations=1, patch=(8, 8, 8), device="cpu"
+    )
     assert all(torch.equal(before[key], value) for key, value in frozen.state_dict().items())
     assert not frozen.training and not any(parameter.requires_grad for parameter in frozen.parameters())
 

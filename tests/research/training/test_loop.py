@@ -22,8 +22,15 @@ def trainee(folder, iterations, seen, fail_at=None, **options):
         seen.append(loss.item())
         return {"loss": math.nan if n == fail_at else loss.item()}
 
-    run(step, iterations=iterations, folder=folder, state={"network": network, "optimizer": optimizer},
-        save_every=5, weights=network.state_dict, **options)
+    run(
+        step,
+        iterations=iterations,
+        folder=folder,
+        state={"network": network, "optimizer": optimizer},
+        save_every=5,
+        weights=network.state_dict,
+        **options,
+    )
     return network
 
 

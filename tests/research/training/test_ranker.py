@@ -27,7 +27,16 @@ def test_it_learns_to_order_pairs_and_resumes(tmp_path):
     ranker, held_out = Mean(), brighter_is_worse(1)
     assert accuracy(ranker, held_out, torch.device("cpu")) == 0.0
     for iterations in (20, 60):
-        path = train(ranker, brighter_is_worse(0), held_out, folder=tmp_path, iterations=iterations, batch=4,
-                     learning_rate=0.02, validate_every=10, device="cpu")  # fmt: skip
+        path = train(
+            ranker,
+            brighter_is_worse(0),
+            held_out,
+            folder=tmp_path,
+            iterations=iterations,
+            batch=4,
+            learning_rate=0.02,
+            validate_every=10,
+            device="cpu",
+        )
     assert torch.load(path, weights_only=True)["gain"] > 0
     assert accuracy(ranker, held_out, torch.device("cpu")) == 1.0

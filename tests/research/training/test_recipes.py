@@ -25,10 +25,23 @@ RECIPES = config_file("sr")
 NAMES = recipe_names(RECIPES)
 # What a method may change. Data, scale, patches, batch, budget, seed and the evaluation are not in it.
 METHOD = {
-    "_target_", "generator", "discriminator", "ranker", "degradation", "adversarial", "loss_weights",
-    "perceptual_layers", "perceptual_distance", "after_activation", "discriminator_view", "sharpened_target",
-    "learning_rate", "milestones", "decay", "cosine",
-}  # fmt: skip
+    "_target_",
+    "generator",
+    "discriminator",
+    "ranker",
+    "degradation",
+    "adversarial",
+    "loss_weights",
+    "perceptual_layers",
+    "perceptual_distance",
+    "after_activation",
+    "discriminator_view",
+    "sharpened_target",
+    "learning_rate",
+    "milestones",
+    "decay",
+    "cosine",
+}
 
 
 def recipe(name: str, *, compact: bool = True, patch: int = 32) -> Recipe:
@@ -61,9 +74,14 @@ def test_pixel_stages_are_equal() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_paper_size_is_the_published_size(name: str) -> None:
     published = {
-        "bebygan": 16_695_681, "bsrgan": 16_695_681, "esrgan": 16_695_681, "realesrgan": 16_695_681,
-        "ranksrgan": 1_552_193, "srgan": 1_528_724, "srrescycgan": 373_954,
-    }  # fmt: skip
+        "bebygan": 16_695_681,
+        "bsrgan": 16_695_681,
+        "esrgan": 16_695_681,
+        "realesrgan": 16_695_681,
+        "ranksrgan": 1_552_193,
+        "srgan": 1_528_724,
+        "srrescycgan": 373_954,
+    }
     parameters = sum(p.numel() for p in recipe(name, compact=False, patch=128).generator.parameters())
     assert parameters == published[name]
 
@@ -75,8 +93,17 @@ def test_each_recipe_trains_two_steps(name: str, tmp_path: Path) -> None:
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
     before = {key: value.clone() for key, value in method.generator.state_dict().items()}
     pixel = train(method, pairs, pairs, stage="pixel", folder=tmp_path / "pixel", iterations=2, batch=2, device="cpu")
-    last = train(method, pairs, pairs, stage="adversarial", folder=tmp_path / "gan", iterations=2, batch=2,
-                 initial_weights=pixel, device="cpu")  # fmt: skip
+    last = train(
+        method,
+        pairs,
+        pairs,
+        stage="adversarial",
+        folder=tmp_path / "gan",
+        iterations=2,
+        batch=2,
+        initial_weights=pixel,
+        device="cpu",
+    )
     released = torch.load(last, weights_only=True)
     assert any(not torch.equal(before[key], released[key]) for key in before)
     settings = json.loads((tmp_path / "gan" / SETTINGS).read_text())
@@ -93,11 +120,16 @@ def test_a_resumed_stage_reaches_the_same_loss(tmp_path: Path) -> None:
     def weights(folder: Path, *iterations: int) -> dict[str, torch.Tensor]:
         for count in iterations:
             torch.manual_seed(0)
-            method = Recipe(SRResNet(features=8, blocks=1), VGGDiscriminator(1, 32, 8),
-                            {"pixel": 1.0, "adversarial": 0.1}, pixel_learning_rate=1e-3)  # fmt: skip
+            method = Recipe(
+                SRResNet(features=8, blocks=1),
+                VGGDiscriminator(1, 32, 8),
+                {"pixel": 1.0, "adversarial": 0.1},
+                pixel_learning_rate=1e-3,
+            )
             pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-            path = train(method, pairs, pairs, stage="adversarial", folder=folder, iterations=count, batch=2,
-                         device="cpu")  # fmt: skip
+            path = train(
+                method, pairs, pairs, stage="adversarial", folder=folder, iterations=count, batch=2, device="cpu"
+            )
         return torch.load(path, weights_only=True)
 
     # Constant rates, so that the length of the run does not change them.
@@ -110,8 +142,17 @@ def test_batch_norm_keeps_the_statistics_it_starts_with(tmp_path: Path) -> None:
     method = recipe("srgan")
     torch.save(method.generator.state_dict(), tmp_path / "start.pt")
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-    path = train(method, pairs, pairs, stage="pixel", folder=tmp_path / "run", iterations=2, batch=2,
-                 initial_weights=tmp_path / "start.pt", device="cpu")  # fmt: skip
+    path = train(
+        method,
+        pairs,
+        pairs,
+        stage="pixel",
+        folder=tmp_path / "run",
+        iterations=2,
+        batch=2,
+        initial_weights=tmp_path / "start.pt",
+        device="cpu",
+    )
     before, after = (torch.load(file, weights_only=True) for file in (tmp_path / "start.pt", path))
     for key in before:
         assert torch.equal(before[key], after[key]) == key.endswith(("running_mean", "running_var", "tracked")), key
@@ -122,8 +163,16 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     method = recipe("esrgan")
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
     with pytest.raises(DataError, match="other.pt holds SRResNet with 8 features and 2 blocks"):
-        train(method, pairs, pairs, stage="pixel", folder=tmp_path / "run", iterations=1,
-              initial_weights=tmp_path / "other.pt", device="cpu")  # fmt: skip
+        train(
+            method,
+            pairs,
+            pairs,
+            stage="pixel",
+            folder=tmp_path / "run",
+            iterations=1,
+            initial_weights=tmp_path / "other.pt",
+            device="cpu",
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -142,7 +191,9 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
         read_recipe(RECIPES / "nogan.yaml", compact=True, patch=32)
     with pytest.raises(DataError, match="rank-content loss has a weight but there is no ranker"):
         read_recipe(RECIPES / "ranksrgan.yaml", compact=True, patch=32)
-    (tmp_path / "odd.yaml").write_text("recipe: {_target_: acuity.research.training.super_resolution_recipe.Recipe, colour: 1}\n")
+    (tmp_path / "odd.yaml").write_text(
+        "recipe: {_target_: acuity.research.training.super_resolution_recipe.Recipe, colour: 1}\n"
+    )
     with pytest.raises(DataError, match="unexpected keyword argument 'colour'"):
         read_recipe(tmp_path / "odd.yaml", compact=True, patch=32)
     with pytest.raises(ValueError, match="perceptual loss has a weight but no layers"):

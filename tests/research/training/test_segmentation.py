@@ -49,8 +49,17 @@ def linear(**options: object) -> SegmentationRecipe:
 def test_it_learns_what_can_be_seen(optimizer: str, tmp_path: Path) -> None:
     recipe = linear(optimizer=optimizer, learning_rate=0.3, constant_share=1.0)
     case = bright_case()
-    path = train(recipe, [case], [case], folder=tmp_path, iterations=80, ema=0.5, augmentation=PLAIN,
-                 validate_every=40, device="cpu")  # fmt: skip
+    path = train(
+        recipe,
+        [case],
+        [case],
+        folder=tmp_path,
+        iterations=80,
+        ema=0.5,
+        augmentation=PLAIN,
+        validate_every=40,
+        device="cpu",
+    )
     network = nn.Conv3d(4, 3, 1)
     network.load_state_dict(torch.load(path, weights_only=True))
     found = (network(case.image.float()[None])[0] > 0).detach().numpy()
@@ -65,8 +74,17 @@ def test_a_network_that_segments_the_middle_of_a_patch_learns_from_the_middle(tm
     case = PreparedCase("voxels at random", image.half(), bright.expand(3, -1, -1, -1).to(torch.uint8))
     sees_three = nn.Conv2d(3 * 4, 3, 1)
     recipe = SegmentationRecipe(Slices(sees_three, neighbors=1), cross_entropy_loss, learning_rate=0.1, patch=(8, 8, 3))
-    best = train(recipe, [case], [case], folder=tmp_path, iterations=60, augmentation=PLAIN, ema=0.5,
-                 validate_every=60, device="cpu")  # fmt: skip
+    best = train(
+        recipe,
+        [case],
+        [case],
+        folder=tmp_path,
+        iterations=60,
+        augmentation=PLAIN,
+        ema=0.5,
+        validate_every=60,
+        device="cpu",
+    )
     weight = torch.load(best, weights_only=True)["network.weight"].sum(dim=(0, 2, 3)).reshape(3, 4).sum(dim=1)
     assert weight[1] > 3 * weight[[0, 2]].abs().max()
 
@@ -105,8 +123,17 @@ def test_consistency_is_computed_if_it_has_a_weight(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(segmentation, "agreement_loss", spy)
     for weight in (0.0, 1.0):
-        train(linear(), [whole], [whole], folder=tmp_path / str(weight), iterations=2, variants={whole.name: [part]},
-              variant_share=1.0, consistency=weight, device="cpu")  # fmt: skip
+        train(
+            linear(),
+            [whole],
+            [whole],
+            folder=tmp_path / str(weight),
+            iterations=2,
+            variants={whole.name: [part]},
+            variant_share=1.0,
+            consistency=weight,
+            device="cpu",
+        )
         settings = json.loads((tmp_path / str(weight) / segmentation.SETTINGS).read_text())
         assert settings["consistency"] == weight
         assert settings["variants"] == [whole.name]
@@ -122,8 +149,18 @@ def test_agreement_grows_with_its_weight(tmp_path: Path) -> None:
     difference = {}
     for weight in (0.0, 30.0):
         recipe = linear(learning_rate=0.3, constant_share=1.0)
-        train(recipe, [whole], [whole], folder=tmp_path / str(weight), iterations=60, variants={whole.name: [blind]},
-              variant_share=1.0, consistency=weight, augmentation=PLAIN, device="cpu")  # fmt: skip
+        train(
+            recipe,
+            [whole],
+            [whole],
+            folder=tmp_path / str(weight),
+            iterations=60,
+            variants={whole.name: [blind]},
+            variant_share=1.0,
+            consistency=weight,
+            augmentation=PLAIN,
+            device="cpu",
+        )
         with torch.no_grad():
             seen, unseen = (recipe.network(c.image.float()[None]).sigmoid() for c in (whole, blind))
         difference[weight] = (seen - unseen).square().mean().item()
@@ -146,14 +183,28 @@ def test_initial_weights_are_taken_or_refused(tmp_path: Path) -> None:
     recipe = linear()
     state = {key: torch.full_like(value, 0.25) for key, value in recipe.network.state_dict().items()}
     torch.save(state, tmp_path / "start.pt")
-    path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path / "run", iterations=1,
-                 initial_weights=tmp_path / "start.pt", device="cpu")  # fmt: skip
+    path = train(
+        recipe,
+        [bright_case()],
+        [bright_case()],
+        folder=tmp_path / "run",
+        iterations=1,
+        initial_weights=tmp_path / "start.pt",
+        device="cpu",
+    )
     for value in torch.load(path, weights_only=True).values():
         torch.testing.assert_close(value, torch.full_like(value, 0.25), atol=1e-3, rtol=0)
     torch.save(nn.Conv3d(4, 5, 1).state_dict(), tmp_path / "other.pt")
     with pytest.raises(DataError, match="other.pt does not hold weights of the recipe's Conv3d"):
-        train(recipe, [], [], folder=tmp_path / "refused", iterations=1, initial_weights=tmp_path / "other.pt",
-              device="cpu")  # fmt: skip
+        train(
+            recipe,
+            [],
+            [],
+            folder=tmp_path / "refused",
+            iterations=1,
+            initial_weights=tmp_path / "other.pt",
+            device="cpu",
+        )
     assert not (tmp_path / "refused").exists()
 
 
@@ -178,9 +229,16 @@ def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> Non
     kept = {}
     for stage in ("coarse", "fine"):
         path = cascade.train(
-            network, part=stage, folder=str(tmp_path / stage), iterations=1, patch=(8, 8, 8),
-            train_cases=[bright_case()], validation_cases=[bright_case()], phantoms=0, device="cpu",
-        )  # fmt: skip
+            network,
+            part=stage,
+            folder=str(tmp_path / stage),
+            iterations=1,
+            patch=(8, 8, 8),
+            train_cases=[bright_case()],
+            validation_cases=[bright_case()],
+            phantoms=0,
+            device="cpu",
+        )
         kept[stage] = torch.load(path, weights_only=True)
         settings = json.loads((tmp_path / stage / segmentation.SETTINGS).read_text())
         assert settings["spacing"] == {"coarse": 2.0, "fine": 1.0}[stage]
@@ -196,10 +254,18 @@ def test_a_member_of_an_ensemble_is_trained_and_validated_as_if_it_were_all_of_i
     network = CoarseToFine(EquiUnet(width=16), fine)
     before = {key: value.clone() for key, value in fine.state_dict().items()}
     path = cascade.train(
-        network, part="fine.networks.1", folder=str(tmp_path), iterations=1, patch=(8, 1, 8), batch=2,
-        loss=cross_entropy_loss, train_cases=[bright_case()], validation_cases=[bright_case()], phantoms=0,
+        network,
+        part="fine.networks.1",
+        folder=str(tmp_path),
+        iterations=1,
+        patch=(8, 1, 8),
+        batch=2,
+        loss=cross_entropy_loss,
+        train_cases=[bright_case()],
+        validation_cases=[bright_case()],
+        phantoms=0,
         device="cpu",
-    )  # fmt: skip
+    )
     settings = json.loads((tmp_path / segmentation.SETTINGS).read_text())
     assert (settings["batch"], settings["loss"]) == (2, "cross_entropy_loss")
     kept = torch.load(path, weights_only=True)
@@ -234,8 +300,17 @@ def test_the_last_weights_are_kept_if_told(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(segmentation, "dice_by_region", lambda *_, s=scores: {"dice": next(s)})
         torch.manual_seed(0)
         recipe = SegmentationRecipe(nn.Conv3d(4, 3, 1), patch=(8, 8, 8))
-        path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(last), iterations=2,
-                     validate_every=1, ema=0.5, keep_last=last, device="cpu")  # fmt: skip
+        path = train(
+            recipe,
+            [bright_case()],
+            [bright_case()],
+            folder=tmp_path / str(last),
+            iterations=2,
+            validate_every=1,
+            ema=0.5,
+            keep_last=last,
+            device="cpu",
+        )
         kept[last] = torch.load(path, weights_only=True)["weight"]
         final = torch.load(path.with_name(CHECKPOINT), weights_only=True)["state"]["average"]["module.weight"]
         assert torch.equal(kept[last], final) == last
@@ -247,8 +322,16 @@ def test_statistics_of_batches_are_kept_if_told(frozen: bool, tmp_path: Path) ->
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm3d(4), nn.Conv3d(4, 3, 1))
     recipe = SegmentationRecipe(network, patch=(8, 8, 8))
-    path = train(recipe, [bright_case()], [bright_case()], folder=tmp_path, iterations=2, ema=0.5,
-                 frozen_statistics=frozen, device="cpu")  # fmt: skip
+    path = train(
+        recipe,
+        [bright_case()],
+        [bright_case()],
+        folder=tmp_path,
+        iterations=2,
+        ema=0.5,
+        frozen_statistics=frozen,
+        device="cpu",
+    )
     kept = torch.load(path, weights_only=True)
     assert torch.equal(kept["0.running_mean"], torch.zeros(4)) == frozen
     assert torch.equal(kept["0.running_var"], torch.ones(4)) == frozen

@@ -104,6 +104,7 @@ def rank_srgan_published(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def srgan_published(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """The SRGAN with tanh, up to its last convolution."""
+
     def norm(name: str, y: Tensor) -> Tensor:
         mean, var, weight, bias = (state[f"{name}.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
         return F.batch_norm(y, mean, var, weight, bias)
@@ -252,8 +253,10 @@ def test_an_unknown_format_is_named_by_its_first_keys(tmp_path):
         (lambda s: s.update({"HRconv.bias": torch.zeros(3)}), "have in another shape conv_hr.bias"),
         (lambda s: s.update({"conv_first.weight": torch.zeros(F0, 3)}), r"shape \(8, 3\), which has not four axes"),
         (lambda s: s.update({"conv_first.weight": torch.zeros(F0, 4, 3, 3)}), "4 channels at their input and 3 at"),
-        (lambda s: (s.pop("upconv1.weight"), s.pop("upconv2.weight"), s.pop("upconv1.bias"), s.pop("upconv2.bias")),
-         "doubles the size 0 times"),
+        (
+            lambda s: (s.pop("upconv1.weight"), s.pop("upconv2.weight"), s.pop("upconv1.bias"), s.pop("upconv2.bias")),
+            "doubles the size 0 times",
+        ),
     ],
 )
 def test_weights_that_make_no_network_are_refused(change, message, tmp_path):

@@ -89,8 +89,10 @@ def test_another_architecture_is_refused(network, extra, message, tmp_path):
         (lambda param, weights: param.write_bytes(b"\xff\xfe"), r"cannot both be read \(UnicodeDecodeError\)"),
         (lambda param, weights: param.write_text(""), "does not begin with 7767517"),
         (lambda param, weights: param.write_text(param.read_text().replace(" 6=", " 7=")), "does not fit its layers"),
-        (lambda param, weights: param.write_text(param.read_text().replace("0=1 1=2.0", "0=2 1=2.0")),
-         "does not resize by the nearest pixel"),
+        (
+            lambda param, weights: param.write_text(param.read_text().replace("0=1 1=2.0", "0=2 1=2.0")),
+            "does not resize by the nearest pixel",
+        ),
     ],
 )
 def test_damaged_files_are_refused(network, damage: Callable[[Path, Path], object], message, tmp_path):

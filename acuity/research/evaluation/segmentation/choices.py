@@ -106,8 +106,10 @@ def compare(
     postprocessing = search.postprocessing(found, temperatures)
 
     write_csv(search.rows, folder / "choices.csv")
-    best = {"fine_weight": weight,
-            CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)}}  # fmt: skip
+    best = {
+        "fine_weight": weight,
+        CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)},
+    }
     text = json.dumps(best, indent=4)
     by_grade = grade_table(found, postprocessing)
     (folder / "choices.md").write_text(_summary(search.rows, calibration, by_grade, text), encoding="utf-8")
@@ -164,9 +166,9 @@ class Search:
     def weight(self, brains: Seq[Brain]) -> float:
         """The fine network's, by Dice with the postprocessing that models come with."""
         ill = [brain for brain in brains if brain.target.any()]
-        return _least_change({
-            share: self._score("fine weight", str(share), found_in(ill, share), DEFAULT) for share in FINE_WEIGHTS
-        })  # fmt: skip
+        return _least_change(
+            {share: self._score("fine weight", str(share), found_in(ill, share), DEFAULT) for share in FINE_WEIGHTS}
+        )
 
     def postprocessing(self, found: Seq[Found], temperatures: tuple[float, ...]) -> Postprocessing:
         """All of it, from START on; ``found`` is calibrated by these temperatures."""
@@ -247,12 +249,14 @@ def _summary(
         for region, both in calibration.items()
     ]
     header = ["step", "setting", *Region, "mean Dice", f"over {LARGEST_FALSE_ML} ml false", "most ml"]
-    return "\n".join([
-        markdown_table(header, lines),
-        "Expected calibration error, before and after dividing the logits by the temperatures:\n",
-        markdown_table(["region", "before", "after"], errors),
-        "What the best settings give, low as the fixed split names it:\n",
-        by_grade,
-        "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its"
-        f" `network_def`.\n\n```json\n{best}\n```\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            markdown_table(header, lines),
+            "Expected calibration error, before and after dividing the logits by the temperatures:\n",
+            markdown_table(["region", "before", "after"], errors),
+            "What the best settings give, low as the fixed split names it:\n",
+            by_grade,
+            "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its"
+            f" `network_def`.\n\n```json\n{best}\n```\n",
+        ]
+    )

@@ -136,9 +136,10 @@ def score(
         found = reliability(probabilities[inside], t[inside])
         bins[region] = [
             {"bin": str(n), "voxels": str(voxels), "positives": str(positives), "probabilities": float(total)}
-            for n, (voxels, positives, total)
-            in enumerate(zip(found.voxels, found.positives, found.probabilities, strict=True))
-        ]  # fmt: skip
+            for n, (voxels, positives, total) in enumerate(
+                zip(found.voxels, found.positives, found.probabilities, strict=True)
+            )
+        ]
     return scores, bins
 
 
@@ -153,11 +154,15 @@ class _Kind:
 
 def _kinds(source: Path, inputs: Mapping[str, str | Path], missing: Seq[Sequence]) -> list[_Kind]:
     if HR in inputs:
-        raise DataError(f"An input is named {HR}.", rule=f"{HR} are the original images.",
-                        remedy="Give the input another name.")  # fmt: skip
+        raise DataError(
+            f"An input is named {HR}.", rule=f"{HR} are the original images.", remedy="Give the input another name."
+        )
     if len(set(missing)) == len(Sequence):
-        raise DataError(f"{', '.join(missing)} are missing.", rule="A tumour is sought in one sequence at least.",
-                        remedy="Leave one out.")  # fmt: skip
+        raise DataError(
+            f"{', '.join(missing)} are missing.",
+            rule="A tumour is sought in one sequence at least.",
+            remedy="Leave one out.",
+        )
     kept_away = tuple(sequence for sequence in Sequence if sequence in missing)
     suffix = f" without {', '.join(kept_away)}" if kept_away else ""
     folders = {HR: source, **{name: brats.data_folder(path) for name, path in inputs.items()}}
@@ -271,10 +276,11 @@ class _Run:
         volume_files.write_text(json.dumps(settings, indent=2) + "\n", self.folder / "settings.json")
         # Read again, so that a run in one go and one that was resumed say the same.
         text = summary(
-            volume_files.read_rows(self.table), volume_files.read_rows(self.calibration),
+            volume_files.read_rows(self.table),
+            volume_files.read_rows(self.calibration),
             published=read_published(config_file("seg/published.csv")),
             notes=[f"Cases: {', '.join(dict.fromkeys(key[0] for key in self.rows))}."],
-        )  # fmt: skip
+        )
         volume_files.write_text(text, self.table.with_suffix(".md"))
 
     def draw(self, case: _Case) -> None:
@@ -308,7 +314,7 @@ class _Run:
         self.rows[key] = [
             {**names, **grade, "region": region.value, **row, "seconds": seconds, **made}
             for region, row in scores.items()
-        ]  # fmt: skip
+        ]
         self.bins[key] = [{**names, "region": region.value, **row, **made} for region in bins for row in bins[region]]
         volume_files.save_slices(task.slices(result.labels), self._slices(key), mark)
         volume_files.write_rows(_flat(self.rows.values()), self.table)
@@ -329,7 +335,7 @@ class _Run:
             "bootstrap": bootstrap.DESCRIPTION,
             "timing": {"threads": torch.get_num_threads(), "gpu": torch.cuda.is_available()},
             "software": software(),
-        }  # fmt: skip
+        }
 
 
 def grade_of(case: str) -> str:

@@ -90,15 +90,28 @@ def draw_means(rows: Seq[Row], path: Path) -> None:
     panels = figure.subplots(1, 4, sharey=True)
     for axes, region in zip(panels, (MEAN, *Region), strict=True):
         for number, model in enumerate(models):
-            points = [(x, case_values(by_model[model, kind], "dsc", "brats", region))
-                      for x, kind in enumerate(kinds) if (model, kind) in by_model]  # fmt: skip
+            points = [
+                (x, case_values(by_model[model, kind], "dsc", "brats", region))
+                for x, kind in enumerate(kinds)
+                if (model, kind) in by_model
+            ]
             offset = 0.6 * ((number + 0.5) / len(models) - 0.5)
             found = [paired_difference(list(values.values())) for _, values in points]
             # One case has no interval.
-            reach = [[0.0 if math.isnan(mean.low) else abs(end - mean.mean) for mean, end in ((f, f.low), (f, f.high))]
-                     for f in found]  # fmt: skip
-            axes.errorbar([x + offset for x, _ in points], [mean.mean for mean in found], np.transpose(reach), fmt="o",
-                          color=f"C{number % 10}", markersize=5, capsize=2, label=model)  # fmt: skip
+            reach = [
+                [0.0 if math.isnan(mean.low) else abs(end - mean.mean) for mean, end in ((f, f.low), (f, f.high))]
+                for f in found
+            ]
+            axes.errorbar(
+                [x + offset for x, _ in points],
+                [mean.mean for mean in found],
+                np.transpose(reach),
+                fmt="o",
+                color=f"C{number % 10}",
+                markersize=5,
+                capsize=2,
+                label=model,
+            )
         axes.set_title(str(region))
         axes.set_xticks(range(len(kinds)), kinds, rotation=40, ha="right", fontsize=7)
         axes.set_xlim(-0.5, len(kinds) - 0.5)
@@ -124,8 +137,15 @@ def draw_reliability(found: Mapping[tuple[str, str], Mapping[Region, Reliability
         for axes, region in zip(grid[kinds.index(kind)], Region, strict=True):
             bins = regions[region]
             some = bins.voxels > 0
-            axes.plot(bins.probabilities[some] / bins.voxels[some], bins.positives[some] / bins.voxels[some], "o-",
-                      color=f"C{models.index(model) % 10}", markersize=3, linewidth=1, label=model)  # fmt: skip
+            axes.plot(
+                bins.probabilities[some] / bins.voxels[some],
+                bins.positives[some] / bins.voxels[some],
+                "o-",
+                color=f"C{models.index(model) % 10}",
+                markersize=3,
+                linewidth=1,
+                label=model,
+            )
     for row, kind in zip(grid, kinds, strict=True):
         row[0].set_ylabel(f"{kind}\npart in the region", fontsize=8)
         for axes in row:

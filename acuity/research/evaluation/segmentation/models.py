@@ -58,8 +58,11 @@ def bundle_models(models: Path, names: Seq[str] | None) -> list[SegmentationMode
     folders = [path.parent.parent.name for path in sorted(models.glob("*/configs/metadata.json"))]
     found = [_of_bundle(bundle) for name in folders if _segments(bundle := load_bundle(models, name))]
     if not found:
-        raise BundleNotFoundError(f"{models} holds no bundle that segments.", rule="A tumour is sought by a model.",
-                                  remedy="Name the folder of the released bundles.")  # fmt: skip
+        raise BundleNotFoundError(
+            f"{models} holds no bundle that segments.",
+            rule="A tumour is sought by a model.",
+            remedy="Name the folder of the released bundles.",
+        )
     return found
 
 
@@ -92,18 +95,26 @@ def forest_model(name: str, file: Path) -> SegmentationModel:
 def require_models(models: Seq[SegmentationModel]) -> None:
     """Raise DataError where there is no model, or two share a name."""
     if not models:
-        raise DataError("No model is given.", rule="A tumour is sought by a model.",
-                        remedy="Name a bundle, weights or a forest.")  # fmt: skip
+        raise DataError(
+            "No model is given.", rule="A tumour is sought by a model.", remedy="Name a bundle, weights or a forest."
+        )
     require_unique([model.name for model in models], "model")
 
 
 def _of_bundle(bundle: Bundle) -> SegmentationModel:
     if not _segments(bundle):
-        raise BundleError(f"The bundle {bundle.name} does not segment.",
-                          rule="A network that does has a coarse and a fine stage.",
-                          remedy="Name a bundle for segmentation.")  # fmt: skip
-    origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256,
-              "fine_weight": bundle.network.fine_weight, "choices": asdict(bundle.postprocessing)}  # fmt: skip
+        raise BundleError(
+            f"The bundle {bundle.name} does not segment.",
+            rule="A network that does has a coarse and a fine stage.",
+            remedy="Name a bundle for segmentation.",
+        )
+    origin = {
+        "bundle": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.weights_sha256,
+        "fine_weight": bundle.network.fine_weight,
+        "choices": asdict(bundle.postprocessing),
+    }
     return SegmentationModel(bundle.name, bundle_segmenter(bundle), origin)
 
 

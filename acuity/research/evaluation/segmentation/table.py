@@ -65,10 +65,13 @@ def summary(rows: Seq[Row], bins: Seq[Row], *, published: Seq[Row], notes: Seq[s
         "better of DSC and IoU, lower of HD95.",
         differences(rows),
         *(["## Cases without a tumour", "What was found in them, all regions together.", free] if free else []),
-        "## By grade", means(rows, "brats", by=("grade", "model", "input")),
-        "## By case", means(rows, "brats", by=("case", "model", "input")),
-        "## Calibration", calibration(pooled(bins)),
-    ]  # fmt: skip
+        "## By grade",
+        means(rows, "brats", by=("grade", "model", "input")),
+        "## By case",
+        means(rows, "brats", by=("case", "model", "input")),
+        "## Calibration",
+        calibration(pooled(bins)),
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -102,18 +102,29 @@ def evaluate(
 
     judge = scoring.Judge(degrade, scale, scoring.perceptual_distance(device), scoring.niqe_of(good))
     settings = describe(
-        slices, methods, judge, data_format=image_format(data), degradation=degradation, steps=steps, seed=_SEED,
-        niqe_source=good_source, device=device,
-    )  # fmt: skip
+        slices,
+        methods,
+        judge,
+        data_format=image_format(data),
+        degradation=degradation,
+        steps=steps,
+        seed=_SEED,
+        niqe_source=good_source,
+        device=device,
+    )
     (output / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     rows = score(methods, slices, judge, output / "scores.csv")
     ms, denoising_ms = milliseconds(methods, [degrade(image) for image in timing_slices(slices)])
     table = summary(
-        rows, methods, title=f"Super-resolution x{scale}", milliseconds=ms, denoising=denoising_ms,
+        rows,
+        methods,
+        title=f"Super-resolution x{scale}",
+        milliseconds=ms,
+        denoising=denoising_ms,
         published=read_published(config_file("sr/published.csv")) if scale == PUBLISHED_SCALE else [],
         notes=notes(settings),
-    )  # fmt: skip
+    )
     (output / "table.md").write_text(table, encoding="utf-8")
     _draw(data, output, methods, slices, rows, degrade, scale)
     return output / "table.md"
@@ -131,15 +142,19 @@ def evaluation_slices(folder: Path, scale: int) -> list[ImageSlice]:
         split = read_split()
         cases = [c.name for c in case_folders(folder) if c.name not in split["train"] + split["validation"]]
         if not cases:
-            raise DataError(f"All BraTS cases in {folder} are for training or validation.",
-                            rule="Methods are compared on cases on which nothing was trained or chosen.",
-                            remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.")
+            raise DataError(
+                f"All BraTS cases in {folder} are for training or validation.",
+                rule="Methods are compared on cases on which nothing was trained or chosen.",
+                remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.",
+            )
     slices = comparison_slices(folder, cases=cases, scale=scale)
     smallest = min(slices, key=lambda item: min(item.image.shape))
     if min(smallest.image.shape) < SMALLEST_SIDE:
-        raise DataError(f"{smallest.case} has a slice of {smallest.image.shape[0]}x{smallest.image.shape[1]} pixels.",
-                        rule=f"A slice has {SMALLEST_SIDE} pixels at least along both sides.",
-                        remedy="Leave such images out.")  # fmt: skip
+        raise DataError(
+            f"{smallest.case} has a slice of {smallest.image.shape[0]}x{smallest.image.shape[1]} pixels.",
+            rule=f"A slice has {SMALLEST_SIDE} pixels at least along both sides.",
+            remedy="Leave such images out.",
+        )
     return slices
 
 
@@ -183,24 +198,38 @@ def _row(method: str, source: str, item: ImageSlice, values: dict[str, float]) -
 
 
 @torch.inference_mode()
-def _draw(data: Path, output: Path, methods: Seq[Method], slices: Seq[ImageSlice], rows: Seq[Row],
-          degrade: Callable[[Tensor], Tensor], scale: int) -> None:  # fmt: skip
+def _draw(
+    data: Path,
+    output: Path,
+    methods: Seq[Method],
+    slices: Seq[ImageSlice],
+    rows: Seq[Row],
+    degrade: Callable[[Tensor], Tensor],
+    scale: int,
+) -> None:
     """Figures of the methods without denoising, whose effect has a table of its own."""
     found = by_method(rows)
     shown = [method for method in methods if method.denoising is None]
     points = {
-        method.name: {"rmse": math.sqrt(_mean(found[method.name].values(), "mse")),
-                      **{key: _mean(found[method.name].values(), key) for key in ("perceptual", "niqe")}}
+        method.name: {
+            "rmse": math.sqrt(_mean(found[method.name].values(), "mse")),
+            **{key: _mean(found[method.name].values(), key) for key in ("perceptual", "niqe")},
+        }
         for method in shown
-    }  # fmt: skip
-    draw_perception_distortion(points, {method.name: method.source for method in shown},
-                               _mean(found[TRUTH].values(), "niqe"), output / "perception_distortion.png")  # fmt: skip
+    }
+    draw_perception_distortion(
+        points,
+        {method.name: method.source for method in shown},
+        _mean(found[TRUTH].values(), "niqe"),
+        output / "perception_distortion.png",
+    )
     for n, view in enumerate(tqdm(chosen_views(data, slices, scale), desc="drawing", mininterval=5), 1):
         lr = degrade(torch.from_numpy(view.item.image)[None, None])
         results = {method.name: method(lr).clamp(0, 1)[0, 0].numpy() for method in shown}
         key = (view.item.case, view.item.sequence, str(view.item.index))
-        draw_panels(view, results, {name: float(found[name][key]["psnr"]) for name in results},
-                    output / f"panels_{n}.png")  # fmt: skip
+        draw_panels(
+            view, results, {name: float(found[name][key]["psnr"]) for name in results}, output / f"panels_{n}.png"
+        )
 
 
 def _mean(rows: Iterable[Row], metric: str) -> float:

@@ -19,8 +19,12 @@ from acuity.research.evaluation.slices.views import View
 _COLUMNS = 6  # of enlarged parts
 _CHARACTERS = 26  # of a line above one
 ERROR_PERCENTILE = 99.0  # of all methods' errors: white; a few outliers would darken every map
-_MARKERS = {"interpolation": ("s", "tab:gray"), "natural images": ("^", "tab:orange"), "weights": ("D", "tab:green"),
-            "bundle": ("o", "tab:blue")}  # fmt: skip
+_MARKERS = {
+    "interpolation": ("s", "tab:gray"),
+    "natural images": ("^", "tab:orange"),
+    "weights": ("D", "tab:green"),
+    "bundle": ("o", "tab:blue"),
+}
 
 
 def draw_perception_distortion(
@@ -46,8 +50,14 @@ def draw_perception_distortion(
                 _point(axes, point["rmse"], point[key], number, sources[name])
         if key == "niqe" and not math.isnan(truth_niqe):
             axes.axhline(truth_niqe, color="black", linestyle="--", linewidth=1)
-            axes.annotate("truth", (0.01, truth_niqe), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                          textcoords="offset points", fontsize=8)  # fmt: skip
+            axes.annotate(
+                "truth",
+                (0.01, truth_niqe),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                fontsize=8,
+            )
         axes.set_xlabel("RMSE (grey levels of 255)")
         axes.set_ylabel(axes_names[key])
         axes.margins(0.08)
@@ -84,9 +94,14 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[3.6, 1.75 * columns], facecolor="black")[0]
     whole = left.subplots()
     show(whole, truth, "gray", bright, aspect, f"truth, {view.item.sequence or 'slice'} {view.item.index}")
-    rectangle = Rectangle((view.box[1].start - 0.5, view.box[0].start - 0.5),
-                          view.box[1].stop - view.box[1].start, view.box[0].stop - view.box[0].start,
-                          fill=False, edgecolor="yellow", linewidth=1.2)  # fmt: skip
+    rectangle = Rectangle(
+        (view.box[1].start - 0.5, view.box[0].start - 0.5),
+        view.box[1].stop - view.box[1].start,
+        view.box[0].stop - view.box[0].start,
+        fill=False,
+        edgecolor="yellow",
+        linewidth=1.2,
+    )
     whole.add_patch(rectangle)
     grid = right.subplots(2 * rows, columns, squeeze=False)
     for axes in grid.flat:

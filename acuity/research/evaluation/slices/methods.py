@@ -67,8 +67,12 @@ def interpolations(scale: int) -> list[Method]:
         large = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.array(large))[None, None]
 
-    functions = {"nearest": enlarged("nearest"), "bilinear": enlarged("bilinear"), BASELINE: bicubic,
-                 "Lanczos": lanczos}  # fmt: skip
+    functions = {
+        "nearest": enlarged("nearest"),
+        "bilinear": enlarged("bilinear"),
+        BASELINE: bicubic,
+        "Lanczos": lanczos,
+    }
     return [Method(name, "interpolation", upscale, {}) for name, upscale in functions.items()]
 
 
@@ -88,16 +92,20 @@ def bundle_methods(models: Path, scale: int, device: torch.device) -> list[Metho
         if getattr(bundle.network, "scale", None) != scale:
             continue
         if not _enlarges(bundle.network.cpu(), scale):
-            raise BundleError(f"The bundle {folder.name} does not enlarge by its scale, {scale}.",
-                              rule="A network with a scale takes (N, 1, h, w) to (N, 1, scale * h, scale * w).",
-                              remedy="Correct its network, or take it out of the models folder.")  # fmt: skip
+            raise BundleError(
+                f"The bundle {folder.name} does not enlarge by its scale, {scale}.",
+                rule="A network with a scale takes (N, 1, h, w) to (N, 1, scale * h, scale * w).",
+                remedy="Correct its network, or take it out of the models folder.",
+            )
         origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256}
         name = bundle.name.removeprefix(f"brain_mri_sr_x{scale}_")
         methods.append(Method(name, "bundle", _on(device, bundle.network), origin))
     if not methods:
-        raise BundleNotFoundError(f"{models} holds no bundle of scale {scale}.",
-                                  rule=f"--models names a folder of bundles whose networks enlarge by {scale}.",
-                                  remedy="Name the folder of the released bundles, or leave --models out.")  # fmt: skip
+        raise BundleNotFoundError(
+            f"{models} holds no bundle of scale {scale}.",
+            rule=f"--models names a folder of bundles whose networks enlarge by {scale}.",
+            remedy="Name the folder of the released bundles, or leave --models out.",
+        )
     return methods
 
 
@@ -114,18 +122,22 @@ def weights_method(name: str, path: Path, scale: int, device: torch.device) -> M
     if description.scale is None:
         network.scale = scale
     if network.scale != scale or not _enlarges(network, scale):
-        raise DataError(f"{path.name}, for {name}, enlarges by {network.scale}, not by {scale}.",
-                        rule="All methods of a comparison enlarge the same low resolution by the same scale.",
-                        remedy="Leave it out, or compare at its scale with --scale.")  # fmt: skip
+        raise DataError(
+            f"{path.name}, for {name}, enlarges by {network.scale}, not by {scale}.",
+            rule="All methods of a comparison enlarge the same low resolution by the same scale.",
+            remedy="Leave it out, or compare at its scale with --scale.",
+        )
     source = "natural images" if description.channels == 3 else "weights"
     return Method(name, source, _on(device, network), asdict(description))
 
 
 def with_denoising(methods: Seq[Method], when: Denoising) -> list[Method]:
     """Each method as it is, and with denoising."""
-    return [m for method in methods for m in (
-        method, replace(method, name=f"{method.name}, denoised {when}", denoising=when)
-    )]  # fmt: skip
+    return [
+        m
+        for method in methods
+        for m in (method, replace(method, name=f"{method.name}, denoised {when}", denoising=when))
+    ]
 
 
 def require_unique(methods: Seq[Method]) -> None:

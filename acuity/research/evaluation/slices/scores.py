@@ -35,9 +35,18 @@ NIQE_PATCH = 48  # a brain slice holds few patches of the published 96
 PERCEPTUAL_LAYERS = dict.fromkeys(("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"), 0.2)
 
 METRICS = (
-    "mse", "psnr", "ssim", "perceptual", "niqe", "nyquist", "residual_max", "residual_rms", "projected_max",
-    "projected_rms", "projection_steps",
-)  # fmt: skip
+    "mse",
+    "psnr",
+    "ssim",
+    "perceptual",
+    "niqe",
+    "nyquist",
+    "residual_max",
+    "residual_rms",
+    "projected_max",
+    "projected_rms",
+    "projection_steps",
+)
 
 
 @dataclass(frozen=True)
@@ -137,9 +146,7 @@ def nyquist_amplitude(image: NDArray[np.float32]) -> float:
     return math.sqrt(nyquist_energy(image))
 
 
-def without_background(
-    image: NDArray[np.float32], truth: NDArray[np.float32], size: int
-) -> NDArray[np.float32]:
+def without_background(image: NDArray[np.float32], truth: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """The image with those of its tiles set to 0 in which ``truth`` is 0 for the most part.
 
     NIQE leaves out tiles that are mostly 0. What a network makes of a background is not exactly 0: without this each

@@ -38,21 +38,28 @@ def describe(
     """The content of ``settings.json``."""
     perceptual, model = judge.perceptual, judge.niqe_model
     return {
-        "data": {"format": data_format.value, "cases": list(dict.fromkeys(s.case for s in slices)),
-                 "slices": len(slices), "pixels_sha256": _sha256(slices)},
+        "data": {
+            "format": data_format.value,
+            "cases": list(dict.fromkeys(s.case for s in slices)),
+            "slices": len(slices),
+            "pixels_sha256": _sha256(slices),
+        },
         "scale": judge.scale,
         "degradation": {"name": degradation, "steps": [repr(step) for step in steps], "seed": seed},
         "data_range": scoring.DATA_RANGE,
         "intensities": "volume / 99.9th percentile of its values above 0; truth and result clipped to 0..1",
         "perceptual": perceptual.description if perceptual else None,
         "niqe": {"fitted_on": niqe_source, "patch_size": model.patch_size} if model else None,
-        "projection": {"tolerance": projection.CONSISTENT, "most_steps": projection.MOST_STEPS,
-                       "patience": projection.PATIENCE},
+        "projection": {
+            "tolerance": projection.CONSISTENT,
+            "most_steps": projection.MOST_STEPS,
+            "patience": projection.PATIENCE,
+        },
         "bootstrap": bootstrap.DESCRIPTION,
         "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],
         "software": software() | _libraries(),
-    }  # fmt: skip
+    }
 
 
 def notes(settings: dict[str, Any]) -> list[str]:

@@ -43,20 +43,45 @@ def case_differences(scores: Scores, first: str, second: str, metric: str) -> li
     return [float(np.mean(values)) for values in differences.values()]
 
 
-def slice_means(scores: Scores, milliseconds: Mapping[str, float], denoising: Mapping[str, float],
-                published: Seq[Row] = ()) -> str:  # fmt: skip
+def slice_means(
+    scores: Scores, milliseconds: Mapping[str, float], denoising: Mapping[str, float], published: Seq[Row] = ()
+) -> str:
     """Markdown: means over all slices; of the largest residuals and the steps the largest of all slices."""
-    header = ["method", "weights", "MSE", "PSNR (dB)", "SSIM", "perceptual", "NIQE", "Nyquist", "residual rms",
-              "residual max", "max after projection", "its steps", "ms", "denoising ms"]  # fmt: skip
+    header = [
+        "method",
+        "weights",
+        "MSE",
+        "PSNR (dB)",
+        "SSIM",
+        "perceptual",
+        "NIQE",
+        "Nyquist",
+        "residual rms",
+        "residual max",
+        "max after projection",
+        "its steps",
+        "ms",
+        "denoising ms",
+    ]
     lines = []
     for name, rows in scores.items():
         source = str(next(iter(rows.values()))["source"])
-        means = [_mean(rows, metric, digits) for metric, digits in (
-            ("mse", 2), ("psnr", 2), ("ssim", 4), ("perceptual", 4), ("niqe", 2), ("nyquist", 5), ("residual_rms", 5),
-        )]  # fmt: skip
-        largest = [_largest(rows, metric, digits) for metric, digits in (
-            ("residual_max", 4), ("projected_max", 6), ("projection_steps", 0)
-        )]  # fmt: skip
+        means = [
+            _mean(rows, metric, digits)
+            for metric, digits in (
+                ("mse", 2),
+                ("psnr", 2),
+                ("ssim", 4),
+                ("perceptual", 4),
+                ("niqe", 2),
+                ("nyquist", 5),
+                ("residual_rms", 5),
+            )
+        ]
+        largest = [
+            _largest(rows, metric, digits)
+            for metric, digits in (("residual_max", 4), ("projected_max", 6), ("projection_steps", 0))
+        ]
         times = [_shown(found.get(name, math.nan), 1) for found in (milliseconds, denoising)]
         lines.append([name, source, *means, *largest, *times])
     for row in published:
@@ -81,8 +106,9 @@ def volume_means(scores: Scores) -> str:
         if np.isfinite(mse).all():
             with np.errstate(divide="ignore"):
                 psnr = float(np.mean(10 * np.log10(255.0**2 / mse)))
-            lines.append([name, str(len(stacks)), _shown(float(mse.mean()), 2), _shown(psnr, 2),
-                          _shown(float(ssim.mean()), 4)])  # fmt: skip
+            lines.append(
+                [name, str(len(stacks)), _shown(float(mse.mean()), 2), _shown(psnr, 2), _shown(float(ssim.mean()), 4)]
+            )
     return markdown_table(["method", "volumes", "MSE", "PSNR (dB)", "SSIM"], lines)
 
 
@@ -102,8 +128,9 @@ def denoising_effects(scores: Scores, methods: Seq[Method]) -> str:
     metrics = (*_COMPARED, "nyquist")
     lines = [
         [method.name, *(_difference(scores, method.name, plain[method.upscale], metric) for metric in metrics)]
-        for method in methods if method.denoising
-    ]  # fmt: skip
+        for method in methods
+        if method.denoising
+    ]
     return markdown_table(["method", *(_NAMES[metric] for metric in metrics)], lines)
 
 
@@ -151,25 +178,31 @@ def summary(
     cases = len({str(row["case"]) for row in rows})
     few = f" With {cases}, fewer than {FEWEST_CASES}, none is called real." if cases < FEWEST_CASES else ""
     parts = [
-        f"# {title}", "\n".join(f"- {note}" for note in notes),
-        "## Means over slices", slice_means(scores, milliseconds, denoising, published),
-    ]  # fmt: skip
+        f"# {title}",
+        "\n".join(f"- {note}" for note in notes),
+        "## Means over slices",
+        slice_means(scores, milliseconds, denoising, published),
+    ]
     if published:
         parts.append("\n".join(dict.fromkeys(f"Published: {row['source']}." for row in published)))
     parts += [
-        "## Means over volumes", volume_means(scores), f"## Differences to {BASELINE}",
+        "## Means over volumes",
+        volume_means(scores),
+        f"## Differences to {BASELINE}",
         f"Mean over the cases ({cases}) and its 95 % interval, by paired bootstrap of the cases: slices of one patient "
         f"are not independent.{few} Higher is better of PSNR and SSIM, lower of the others.",
         baseline_differences(scores),
-    ]  # fmt: skip
+    ]
     if any(method.denoising for method in methods):
         parts += ["## Effect of denoising", denoising_effects(scores, methods)]
     parts.append("## Which differences are real")
     denoised = {method.name for method in methods if method.denoising}
     ranked = {name: of_method for name, of_method in scores.items() if name not in denoised}
     for metric in _RANKINGS:
-        parts += [f"Neighbours in the ranking by {_NAMES[metric]}:",
-                  "\n".join(f"- {sentence}" for sentence in verdicts(ranked, metric)) or "None."]  # fmt: skip
+        parts += [
+            f"Neighbours in the ranking by {_NAMES[metric]}:",
+            "\n".join(f"- {sentence}" for sentence in verdicts(ranked, metric)) or "None.",
+        ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -125,16 +125,23 @@ def unseen_cases(folder: Path, names: Seq[str] | None = None) -> list[str]:
     unseen = [case for case in there if case not in seen]
     for name in names or ():
         if name in there and name in seen:
-            raise DataError(f"{name} is for training or validation.",
-                            rule="Methods are measured on cases on which nothing was trained or chosen.",
-                            remedy=f"Name others: {', '.join(unseen) or 'there are none'}.")  # fmt: skip
+            raise DataError(
+                f"{name} is for training or validation.",
+                rule="Methods are measured on cases on which nothing was trained or chosen.",
+                remedy=f"Name others: {', '.join(unseen) or 'there are none'}.",
+            )
         if name not in there:
-            raise DataError(f"{folder} holds no case {name}.", rule="A case is named as its folder is.",
-                            remedy=f"Name one that is there: {', '.join(unseen) or 'there are none'}.")  # fmt: skip
+            raise DataError(
+                f"{folder} holds no case {name}.",
+                rule="A case is named as its folder is.",
+                remedy=f"Name one that is there: {', '.join(unseen) or 'there are none'}.",
+            )
     if not unseen:
-        raise DataError(f"{folder} holds no case to measure on.",
-                        rule="Methods are measured on cases on which nothing was trained or chosen.",
-                        remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.")  # fmt: skip
+        raise DataError(
+            f"{folder} holds no case to measure on.",
+            rule="Methods are measured on cases on which nothing was trained or chosen.",
+            remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.",
+        )
     return unseen if names is None else [case for case in unseen if case in names]
 
 
@@ -153,9 +160,11 @@ def known_residual(
     """The largest |degrade(preds) - low|, in parts of ``low``'s 99.9th percentile of its values above 0."""
     signal = low.array[low.array > 0]
     return data_consistency(
-        preds, low.array, lambda sr: degradation(truth.with_array(sr)).array,
+        preds,
+        low.array,
+        lambda sr: degradation(truth.with_array(sr)).array,
         data_range=float(np.percentile(signal, 99.9)),
-    ).maximum  # fmt: skip
+    ).maximum
 
 
 @dataclass(frozen=True)
@@ -212,16 +221,25 @@ class _Run:
         path = self.folder / "settings.json"
         volume_files.write_text(json.dumps(settings, indent=2) + "\n", path)
         # Read again, so that a run in one go and one that was resumed say the same.
-        text = summary(volume_files.read_rows(self.table), degradations=settings["degradations"],
-                       notes=[f"Cases: {', '.join(dict.fromkeys(key[0] for key in self.rows))}."])  # fmt: skip
+        text = summary(
+            volume_files.read_rows(self.table),
+            degradations=settings["degradations"],
+            notes=[f"Cases: {', '.join(dict.fromkeys(key[0] for key in self.rows))}."],
+        )
         volume_files.write_text(text, self.table.with_suffix(".md"))
 
     def draw(self, task: _Task) -> None:
         """The picture of a degradation."""
         slices = {method.name: volume_files.read_slices(self._slices(task, method))[0] for method in self.methods}
         captions = {method.name: f"{float(self.rows[_key(task, method)]['psnr']):.2f} dB" for method in self.methods}
-        draw_volumes(f"{task.name}: {task.sequence.value}, {task.case}", task.slices(task.truth), slices, captions,
-                     pixel_aspects(task.truth), self.folder / f"{task.name}.png")  # fmt: skip
+        draw_volumes(
+            f"{task.name}: {task.sequence.value}, {task.case}",
+            task.slices(task.truth),
+            slices,
+            captions,
+            pixel_aspects(task.truth),
+            self.folder / f"{task.name}.png",
+        )
 
     def _mark(self, task: _Task, method: VolumeMethod, image: str) -> str:
         parts = [*_key(task, method), image, asdict(task.degradation), method.origin, software()["acuity"]]
@@ -254,8 +272,11 @@ class _Run:
     def _settings(self) -> dict[str, dict]:
         """Those of this run, and the methods and degradations of earlier ones."""
         earlier = volume_files.read_settings(self.folder / "settings.json")
-        used = {name: f"{degradation}; slice profile in super-resolution: {degradation.slice_profile}"
-                for name, degradation in DEGRADATIONS.items() if name in self.used}  # fmt: skip
+        used = {
+            name: f"{degradation}; slice profile in super-resolution: {degradation.slice_profile}"
+            for name, degradation in DEGRADATIONS.items()
+            if name in self.used
+        }
         return {
             "degradations": earlier.get("degradations", {}) | used,
             "methods": earlier.get("methods", {}) | {method.name: method.origin for method in self.methods},
@@ -263,7 +284,7 @@ class _Run:
             "bootstrap": bootstrap.DESCRIPTION,
             "timing": {"threads": torch.get_num_threads(), "gpu": torch.cuda.is_available()},
             "software": software(),
-        }  # fmt: skip
+        }
 
 
 def _key(task: _Task, method: VolumeMethod) -> tuple[str, ...]:
@@ -293,5 +314,8 @@ def _placed(array: NDArray[np.float32], part: Volume, whole: Volume) -> NDArray[
 def _require_degradations(names: Seq[str]) -> None:
     for name in names:
         if name not in DEGRADATIONS:
-            raise DataError(f"{name} is no degradation.", rule=f"It is one of {', '.join(DEGRADATIONS)}.",
-                            remedy="Correct the name.")  # fmt: skip
+            raise DataError(
+                f"{name} is no degradation.",
+                rule=f"It is one of {', '.join(DEGRADATIONS)}.",
+                remedy="Correct the name.",
+            )

@@ -51,9 +51,13 @@ def pixel_aspects(volume: Volume) -> dict[str, float]:
 
 
 def draw_volumes(
-    title: str, truth: Slices, results: Mapping[str, Slices], captions: Mapping[str, str],
-    aspects: Mapping[str, float], path: Path,
-) -> None:  # fmt: skip
+    title: str,
+    truth: Slices,
+    results: Mapping[str, Slices],
+    captions: Mapping[str, str],
+    aspects: Mapping[str, float],
+    path: Path,
+) -> None:
     """Write a PNG: truth and results side by side, each plane's slice above the map of its errors.
 
     Each plane has one grey scale; all maps have one scale of errors.
@@ -64,8 +68,10 @@ def draw_volumes(
     captions : a line under the name of each result
     """
     boxes = {name: brain_part(image) for name, image in truth.items()}
-    errors = {method: {name: np.abs(image - truth[name])[boxes[name]] for name, image in slices.items()}
-              for method, slices in results.items()}  # fmt: skip
+    errors = {
+        method: {name: np.abs(image - truth[name])[boxes[name]] for name, image in slices.items()}
+        for method, slices in results.items()
+    }
     pooled = np.concatenate([image.ravel() for slices in errors.values() for image in slices.values()])
     limit = float(np.percentile(pooled, ERROR_PERCENTILE)) or 1.0  # all maps black where there is no error
     shapes = [truth[name][boxes[name]].shape for name in truth]
@@ -74,8 +80,9 @@ def draw_volumes(
     figure = Figure(figsize=(width, 0.9 + 2 * 2.2 * sum(heights)), facecolor="black")
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     figure.suptitle(title, color="white", fontsize=9)
-    grid = figure.subplots(2 * len(truth), 1 + len(results), squeeze=False,
-                           height_ratios=[height for height in heights for _ in range(2)])  # fmt: skip
+    grid = figure.subplots(
+        2 * len(truth), 1 + len(results), squeeze=False, height_ratios=[height for height in heights for _ in range(2)]
+    )
     for axes in grid.flat:
         axes.set_axis_off()
     drawn: Any = None

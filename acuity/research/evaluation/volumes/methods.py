@@ -58,8 +58,13 @@ class VolumeMethod:
         """What identifies it."""
         if self.bundle is None:
             return {"interpolation": "cubic, a = -0.5"}
-        return {"bundle": self.bundle.name, "version": self.bundle.version, "sha256": self.bundle.weights_sha256,
-                "fusion": self.fusion, "denoising": self.denoising}  # fmt: skip
+        return {
+            "bundle": self.bundle.name,
+            "version": self.bundle.version,
+            "sha256": self.bundle.weights_sha256,
+            "fusion": self.fusion,
+            "denoising": self.denoising,
+        }
 
     def __call__(self, truth: Volume, low: Volume, *, slice_profile: SliceProfile) -> Restored:
         """Restore ``low`` on the grid of ``truth``, of which nothing else is looked at.
@@ -72,8 +77,14 @@ class VolumeMethod:
         if self.bundle is None:
             return Restored(interpolated(truth, low), None, None, time.perf_counter() - start)
         i, j, k = (float(x) for x in truth.spacing)
-        result = super_resolve(low, self.bundle, spacing=(i, j, k), denoising=self.denoising, fusion=self.fusion,
-                               slice_profile=slice_profile)  # fmt: skip
+        result = super_resolve(
+            low,
+            self.bundle,
+            spacing=(i, j, k),
+            denoising=self.denoising,
+            fusion=self.fusion,
+            slice_profile=slice_profile,
+        )
         seconds = time.perf_counter() - start
         # Where the low resolution reaches beyond the truth, it was made of replicated edges.
         i, j, k = truth.shape
@@ -100,17 +111,23 @@ def volume_methods(
     else:
         loaded = {name: load_bundle(models, bundle) for name, bundle in bundles.items()}
     if not loaded:
-        raise BundleNotFoundError(f"{models} holds no bundle that super-resolves.",
-                                  rule="Super-resolution is compared with interpolation.",
-                                  remedy="Name the folder of the released bundles.")  # fmt: skip
+        raise BundleNotFoundError(
+            f"{models} holds no bundle that super-resolves.",
+            rule="Super-resolution is compared with interpolation.",
+            remedy="Name the folder of the released bundles.",
+        )
     for bundle in loaded.values():
         if not _super_resolves(bundle):
-            raise BundleError(f"The bundle {bundle.name} does not super-resolve.",
-                              rule="A network that does has a scale.",
-                              remedy="Name a bundle for super-resolution.")  # fmt: skip
+            raise BundleError(
+                f"The bundle {bundle.name} does not super-resolve.",
+                rule="A network that does has a scale.",
+                remedy="Name a bundle for super-resolution.",
+            )
     suffix = (", fused" if fusion else "") + (f", denoised {denoising}" if denoising else "")
-    return [VolumeMethod(BASELINE),
-            *(VolumeMethod(name + suffix, bundle, fusion, denoising) for name, bundle in loaded.items())]  # fmt: skip
+    return [
+        VolumeMethod(BASELINE),
+        *(VolumeMethod(name + suffix, bundle, fusion, denoising) for name, bundle in loaded.items()),
+    ]
 
 
 def _super_resolves(bundle: Bundle) -> bool:

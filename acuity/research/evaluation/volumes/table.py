@@ -43,14 +43,17 @@ def summary(rows: Seq[Row], *, degradations: dict[str, str], notes: Seq[str]) ->
         "# Super-resolution of volumes",
         "\n".join(f"- {note}" for note in (*notes, *NOTES)),
         "\n".join(f"- {name}: {text}." for name, text in degradations.items()),
-        "## Means over cases", means(rows),
+        "## Means over cases",
+        means(rows),
         f"## Gains over {BASELINE}",
         "Mean over the cases (of each the mean over its sequences) and its 95 % interval, by paired bootstrap of the "
         f"cases.{few} Smallest: of a single volume.",
         gains(rows),
-        "## By case", gains_by_case(rows),
-        "## By sequence", mean_table(rows, by=["degradation", "sequence", "method"], values=list(_DIGITS), digits=4),
-    ]  # fmt: skip
+        "## By case",
+        gains_by_case(rows),
+        "## By sequence",
+        mean_table(rows, by=["degradation", "sequence", "method"], values=list(_DIGITS), digits=4),
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -59,12 +62,23 @@ def means(rows: Seq[Row]) -> str:
     lines = []
     for (degradation, method), group in grouped(rows, "degradation", "method").items():
         by_case = grouped(group, "case").values()
-        averages = [f"{np.mean([_mean(case, metric) for case in by_case]):.{digits}f}"
-                    for metric, digits in (*_DIGITS.items(), ("seconds", 1))]  # fmt: skip
+        averages = [
+            f"{np.mean([_mean(case, metric) for case in by_case]):.{digits}f}"
+            for metric, digits in (*_DIGITS.items(), ("seconds", 1))
+        ]
         largest = [f"{max(found):.5f}" if (found := _numbers(group, metric)) else "" for metric in _RESIDUALS]
         lines.append([degradation, method, str(len(by_case)), *averages[:2], *largest, averages[2]])
-    header = ["degradation", "method", "cases", "PSNR (dB)", "SSIM", "residual before projection", "after", "known",
-              "seconds"]  # fmt: skip
+    header = [
+        "degradation",
+        "method",
+        "cases",
+        "PSNR (dB)",
+        "SSIM",
+        "residual before projection",
+        "after",
+        "known",
+        "seconds",
+    ]
     return markdown_table(header, lines)
 
 
@@ -76,8 +90,11 @@ def gains(rows: Seq[Row]) -> str:
         for metric, digits in _DIGITS.items():
             difference = paired_difference(list(_case_gains(pairs, metric).values()))
             smallest = min(_gain(pair, metric) for pair in pairs)
-            cells += [interval(difference, digits),
-                      "yes" if is_real(difference, digits) else "not shown", signed(smallest, digits)]  # fmt: skip
+            cells += [
+                interval(difference, digits),
+                "yes" if is_real(difference, digits) else "not shown",
+                signed(smallest, digits),
+            ]
         lines.append([degradation, method, *cells])
     header = ["degradation", "method", "PSNR gain (dB)", "real", "smallest", "SSIM gain", "real", "smallest"]
     return markdown_table(header, lines)

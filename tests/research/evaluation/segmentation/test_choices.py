@@ -58,8 +58,11 @@ def test_no_more_than_a_little_is_found_in_healthy_brains() -> None:
     found = search.postprocessing(found_in(both, 0.5), (1.0, 1.0, 1.0))
     # What is chosen by Dice alone does not see it.
     assert (found.smallest_part_ml, found.least_peak) == (0.0, 0.8)
-    false_ml = {row["setting"]: float(row["false_ml"]) for row in search.rows
-                if row["case"] == "mirrored" and row["step"] == "smallest_part_ml, least_peak"}  # fmt: skip
+    false_ml = {
+        row["setting"]: float(row["false_ml"])
+        for row in search.rows
+        if row["case"] == "mirrored" and row["step"] == "smallest_part_ml, least_peak"
+    }
     assert false_ml["0.0, 0.0"] == pytest.approx(0.18) and false_ml["0.0, 0.8"] == 0
     surer = brain(of_tumor(0.001, 0.98), np.zeros((3, *SHAPE), bool), "mirrored")
     found = chosen(brain(of_tumor(0.99, 0.001), truth()), surer)

@@ -29,8 +29,24 @@ from tests.research.evaluation.volumes.test_comparison import add_bundle, add_ne
 
 SHAPE = (24, 20, 12)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # RAS; slices of 2 mm
-COLUMNS = ["case", "model", "input", "grade", "region", "dsc", "iou", "hd95_mm", "dsc_paper", "iou_paper",
-           "hd95_mm_paper", "volume_ml", "true_volume_ml", "expected_dsc", "seconds", "made_from"]  # fmt: skip
+COLUMNS = [
+    "case",
+    "model",
+    "input",
+    "grade",
+    "region",
+    "dsc",
+    "iou",
+    "hd95_mm",
+    "dsc_paper",
+    "iou_paper",
+    "hd95_mm_paper",
+    "volume_ml",
+    "true_volume_ml",
+    "expected_dsc",
+    "seconds",
+    "made_from",
+]
 LOW_GRADE, HIGH_GRADE = "Brats18_TCIA10_628_1", "Brats18_CBICA_ARZ_1"  # of the fixed split
 
 
@@ -59,8 +75,12 @@ def add_case(folder: Path, name: str, *, enhancing: bool = True, shift: int = 0)
 def bright(volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:
     """What is bright in T1c, T2 and FLAIR is ET, TC and WT; nothing where a sequence is missing."""
     assert brain.array.sum() == 20 * 16 * 10
-    regions = np.stack([volumes[s].array > 150 if s in volumes else np.zeros(brain.shape, bool)
-                        for s in (Sequence.T1C, Sequence.T2, Sequence.FLAIR)])  # fmt: skip
+    regions = np.stack(
+        [
+            volumes[s].array > 150 if s in volumes else np.zeros(brain.shape, bool)
+            for s in (Sequence.T1C, Sequence.T2, Sequence.FLAIR)
+        ]
+    )
     return SegmentationResult(brain.with_array(regions_to_labels(regions)), np.where(regions, 0.95, 0).astype("f4"))
 
 
@@ -97,11 +117,28 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_the_command_writes_everything(data, tmp_path, capsys, monkeypatch):
     blind = SegmentationModel("blind", lambda volumes, brain: bright({}, brain), {})
-    monkeypatch.setattr(evaluate_segmentation, "bundle_models",
-                        lambda *_: [SegmentationModel("bright", bright, {"version": 1}), blind])  # fmt: skip
+    monkeypatch.setattr(
+        evaluate_segmentation, "bundle_models", lambda *_: [SegmentationModel("bright", bright, {"version": 1}), blind]
+    )
     out = tmp_path / "out"
-    assert main(["evaluate", "seg", "--data", str(data), "--models", str(tmp_path), "--output", str(out),
-                 "--input", f"moved={tmp_path / 'moved'}", "-v"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "seg",
+                "--data",
+                str(data),
+                "--models",
+                str(tmp_path),
+                "--output",
+                str(out),
+                "--input",
+                f"moved={tmp_path / 'moved'}",
+                "-v",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert (out / "segmentation.md").read_text() in said.out and "segmentation: 100%" in said.err
     rows = read(out / "segmentation.csv")
@@ -148,11 +185,33 @@ def test_sequences_are_kept_from_the_models(data, tmp_path, calls, capsys, monke
     monkeypatch.setattr(evaluate_segmentation, "bundle_models", lambda *_: [counted("bright", calls)])
     out = tmp_path / "out"
     for missing in ([], ["--missing", "T1c", "T1"]):
-        assert main(["evaluate", "seg", "--data", str(data), "--models", str(tmp_path), "--output", str(out),
-                     "--case", HIGH_GRADE, *missing]) == 0  # fmt: skip
+        assert (
+            main(
+                [
+                    "evaluate",
+                    "seg",
+                    "--data",
+                    str(data),
+                    "--models",
+                    str(tmp_path),
+                    "--output",
+                    str(out),
+                    "--case",
+                    HIGH_GRADE,
+                    *missing,
+                ]
+            )
+            == 0
+        )
     found = {(r["input"], r["region"]): r["dsc"] for r in read(out / "segmentation.csv")}
-    assert found == {("HR", "ET"): "1", ("HR", "TC"): "1", ("HR", "WT"): "1", ("HR without T1, T1c", "ET"): "0",
-                     ("HR without T1, T1c", "TC"): "1", ("HR without T1, T1c", "WT"): "1"}  # fmt: skip
+    assert found == {
+        ("HR", "ET"): "1",
+        ("HR", "TC"): "1",
+        ("HR", "WT"): "1",
+        ("HR without T1, T1c", "ET"): "0",
+        ("HR without T1, T1c", "TC"): "1",
+        ("HR without T1, T1c", "WT"): "1",
+    }
     assert "| bright | HR without T1, T1c | -1.000 (one case)" in capsys.readouterr().out
     settings = json.loads((out / "settings.json").read_text())
     assert settings["inputs"]["HR without T1, T1c"]["missing"] == ["T1", "T1c"]
@@ -172,8 +231,14 @@ def test_every_model_is_given_the_brain_of_the_inputs_images(data, tmp_path, cal
         given.append(brain.array)
         return SegmentationResult(brain.with_array(np.zeros(SHAPE, np.uint8)), np.full((3, *SHAPE), 0.5, np.float32))
 
-    table = evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE], models=[SegmentationModel("a", run, {})],
-                     inputs={"understripped": tmp_path / "understripped"}, missing=[Sequence.T2])  # fmt: skip
+    table = evaluate(
+        data=data,
+        output=tmp_path / "out",
+        cases=[HIGH_GRADE],
+        models=[SegmentationModel("a", run, {})],
+        inputs={"understripped": tmp_path / "understripped"},
+        missing=[Sequence.T2],
+    )
     assert [int(brain.sum()) for brain in given] == [20 * 16 * 10, 20 * 16 * 10 + 20 * 12]
     assert given[1][1].all() and not given[0][1].any()
     bins = [int(row["voxels"]) for row in read(table.with_name("calibration.csv")) if row["voxels"] != "0"]
@@ -185,8 +250,13 @@ def test_images_that_are_not_stripped_are_refused(data, tmp_path, calls):
     path = tmp_path / "raw" / HIGH_GRADE / f"{HIGH_GRADE}_t2.nii.gz"
     nib.save(nib.Nifti1Image(np.full(SHAPE, 50, np.float32), AFFINE), path)
     with pytest.raises(DataError, match=r"raw 1\.80 times as many voxels have signal.*Images are 0 outside the brain"):
-        evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE], models=[counted("a", calls)],
-                 inputs={"raw": tmp_path / "raw"})  # fmt: skip
+        evaluate(
+            data=data,
+            output=tmp_path / "out",
+            cases=[HIGH_GRADE],
+            models=[counted("a", calls)],
+            inputs={"raw": tmp_path / "raw"},
+        )
 
 
 def test_a_truth_without_tumour_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
@@ -195,8 +265,12 @@ def test_a_truth_without_tumour_is_pictured_and_its_false_volume_told(data, tmp_
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), truth)
     monkeypatch.setattr(segmentation, "brats_overlap", lambda p, t, spacing: Overlap(dice(p, t), jaccard(p, t), 0.0))
     blind = SegmentationModel("blind", lambda volumes, brain: bright({}, brain), {})
-    table = evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE, LOW_GRADE],
-                     models=[SegmentationModel("bright", bright, {}), blind])  # fmt: skip
+    table = evaluate(
+        data=data,
+        output=tmp_path / "out",
+        cases=[HIGH_GRADE, LOW_GRADE],
+        models=[SegmentationModel("bright", bright, {}), blind],
+    )
     text = table.with_suffix(".md").read_text()
     # 8 x 8 x 6 voxels of 2 mm^3
     assert "| bright | HR | 1 | 0.768 | 0.768 | 1 |" in text and "| blind | HR | 1 | 0.000 | 0.000 | 0 |" in text
@@ -212,8 +286,13 @@ def test_what_is_there_is_not_measured_again(data, tmp_path, calls):
     def run(version: int = 1, **options) -> str:
         calls.clear()
         models = [counted("a", calls), counted("b", calls, version)]
-        common = {"data": data, "output": tmp_path / "out", "cases": [HIGH_GRADE, LOW_GRADE], "models": models,
-                  "inputs": {"moved": tmp_path / "moved"}}  # fmt: skip
+        common = {
+            "data": data,
+            "output": tmp_path / "out",
+            "cases": [HIGH_GRADE, LOW_GRADE],
+            "models": models,
+            "inputs": {"moved": tmp_path / "moved"},
+        }
         return evaluate(**common | options).read_text()
 
     first = run()
@@ -232,8 +311,11 @@ def test_what_is_there_is_not_measured_again(data, tmp_path, calls):
     (tmp_path / "out" / "slices" / "moved" / "a" / f"{HIGH_GRADE}.npz").unlink()
     run(version=2)
     assert calls == ["a"]
-    kept = [line for line in (tmp_path / "out" / "calibration.csv").read_text().splitlines()
-            if not line.startswith(f"{LOW_GRADE},b,HR,")]  # fmt: skip
+    kept = [
+        line
+        for line in (tmp_path / "out" / "calibration.csv").read_text().splitlines()
+        if not line.startswith(f"{LOW_GRADE},b,HR,")
+    ]
     (tmp_path / "out" / "calibration.csv").write_text("\n".join(kept) + "\n")
     run(version=2)
     assert calls == ["b"]
@@ -253,8 +335,12 @@ def test_a_cut_run_goes_on_where_it_ended(data, tmp_path, calls):
             raise KeyboardInterrupt
         return bright(volumes, brain)
 
-    options = {"data": data, "output": tmp_path / "out", "cases": [HIGH_GRADE, LOW_GRADE],
-               "inputs": {"moved": tmp_path / "moved"}}  # fmt: skip
+    options = {
+        "data": data,
+        "output": tmp_path / "out",
+        "cases": [HIGH_GRADE, LOW_GRADE],
+        "inputs": {"moved": tmp_path / "moved"},
+    }
     with pytest.raises(KeyboardInterrupt):
         evaluate(**options, models=[SegmentationModel("a", cut, {"version": 1})])
     assert len(read(tmp_path / "out" / "segmentation.csv")) == 2 * 3
@@ -265,8 +351,13 @@ def test_a_cut_run_goes_on_where_it_ended(data, tmp_path, calls):
 
 def test_how_an_input_was_made_is_kept(data, tmp_path, calls):
     assert main(["dataset", "interpolated", "--data", str(data), "--output", str(tmp_path / "lr")]) == 0
-    evaluate(data=data, output=tmp_path / "out", cases=[HIGH_GRADE], models=[counted("a", calls)],
-             inputs={"tricubic": tmp_path / "lr"})  # fmt: skip
+    evaluate(
+        data=data,
+        output=tmp_path / "out",
+        cases=[HIGH_GRADE],
+        models=[counted("a", calls)],
+        inputs={"tricubic": tmp_path / "lr"},
+    )
     made = json.loads((tmp_path / "out" / "settings.json").read_text())["inputs"]
     assert made["HR"]["made"] is None and made["tricubic"]["made"]["kind"] == "interpolated"
     rows = {(r["input"], r["region"]): float(r["dsc"]) for r in read(tmp_path / "out" / "segmentation.csv")}
@@ -297,9 +388,11 @@ def test_refusals_say_what_is_wrong(data, tmp_path, calls, capsys):
     assert code == 70 and "no folder of bundles" in said
     code, said = command("--input", "x=a", "x=b")
     assert code == 70 and "Two inputs share a name" in said
-    for option, message in ((["--weights", "a=b"], "'a=b' is not NAME=RECIPE:FILE"),
-                            (["--forest", "file.npz"], "'file.npz' is not NAME=FILE"),
-                            (["--missing", "T3"], "T3")):  # fmt: skip
+    for option, message in (
+        (["--weights", "a=b"], "'a=b' is not NAME=RECIPE:FILE"),
+        (["--forest", "file.npz"], "'file.npz' is not NAME=FILE"),
+        (["--missing", "T3"], "T3"),
+    ):
         with pytest.raises(SystemExit) as stop:
             command(*option)
         assert stop.value.code == 2 and message in capsys.readouterr().err

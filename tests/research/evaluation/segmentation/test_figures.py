@@ -18,8 +18,10 @@ def view(preds: np.ndarray) -> Outlined:
     image = np.full((40, 40), 100, np.float32)
     truth = np.zeros((40, 40), np.float32)
     truth[20:30, 20:30] = 4
-    return Outlined({Sequence.T1C.value: image, Sequence.FLAIR.value: image, "truth": truth,
-                     "preds": preds.astype(np.float32)}, SCORES)  # fmt: skip
+    return Outlined(
+        {Sequence.T1C.value: image, Sequence.FLAIR.value: image, "truth": truth, "preds": preds.astype(np.float32)},
+        SCORES,
+    )
 
 
 def picture(path) -> np.ndarray:

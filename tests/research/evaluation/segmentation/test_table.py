@@ -35,15 +35,33 @@ def rows(cases: int = 6) -> list[Row]:
         for kind in (HR, "SR"):
             for offset, region in ((-0.1, "ET"), (0.0, "TC"), (0.1, "WT")):
                 dsc = 0.8 + offset - (LOSSES[n] if kind == "SR" else 0.0)
-                row = {"case": f"c{n}", "grade": "high", "model": "net", "input": kind, "region": region,
-                       "dsc": str(dsc), "iou": str(dsc / (2 - dsc)), "hd95_mm": "4", "dsc_paper": str(dsc),
-                       "iou_paper": str(dsc / (2 - dsc)), "hd95_mm_paper": "4", "seconds": "10",
-                       "volume_ml": "20", "true_volume_ml": "25"}  # fmt: skip
+                row = {
+                    "case": f"c{n}",
+                    "grade": "high",
+                    "model": "net",
+                    "input": kind,
+                    "region": region,
+                    "dsc": str(dsc),
+                    "iou": str(dsc / (2 - dsc)),
+                    "hd95_mm": "4",
+                    "dsc_paper": str(dsc),
+                    "iou_paper": str(dsc / (2 - dsc)),
+                    "hd95_mm_paper": "4",
+                    "seconds": "10",
+                    "volume_ml": "20",
+                    "true_volume_ml": "25",
+                }
                 if n == 5 and region == "ET":
                     perfect = kind == HR
-                    row |= {"grade": "low", "dsc": "1" if perfect else "0", "iou": "1" if perfect else "0",
-                            "hd95_mm": "0" if perfect else "373.129", "dsc_paper": "", "iou_paper": "",
-                            "hd95_mm_paper": ""}  # fmt: skip
+                    row |= {
+                        "grade": "low",
+                        "dsc": "1" if perfect else "0",
+                        "iou": "1" if perfect else "0",
+                        "hd95_mm": "0" if perfect else "373.129",
+                        "dsc_paper": "",
+                        "iou_paper": "",
+                        "hd95_mm_paper": "",
+                    }
                 found.append(row)
     return found
 
@@ -110,9 +128,18 @@ def test_probabilities_of_all_cases_are_pooled():
             whole.append((region, probabilities, target))
             found = reliability(probabilities, target)
             for n in reversed(range(BINS)):
-                bins.append({"case": case, "model": "net", "input": HR, "region": region.value, "bin": str(n),
-                             "voxels": str(found.voxels[n]), "positives": str(found.positives[n]),
-                             "probabilities": str(found.probabilities[n])})  # fmt: skip
+                bins.append(
+                    {
+                        "case": case,
+                        "model": "net",
+                        "input": HR,
+                        "region": region.value,
+                        "bin": str(n),
+                        "voxels": str(found.voxels[n]),
+                        "positives": str(found.positives[n]),
+                        "probabilities": str(found.probabilities[n]),
+                    }
+                )
     line = cells(calibration(pooled(bins)), "net", HR)
     for region, cell in zip(Region, line[2:], strict=True):
         parts = [np.concatenate(part) for part in zip(*((p, t) for r, p, t in whole if r == region), strict=True)]
@@ -120,9 +147,20 @@ def test_probabilities_of_all_cases_are_pooled():
 
 
 def test_a_model_that_finds_nothing_has_no_calibration():
-    bins: list[Row] = [{"case": "a", "model": "net", "input": HR, "region": region.value, "bin": str(n),
-                        "voxels": "0", "positives": "0", "probabilities": "0"}
-                       for region in Region for n in range(BINS)]  # fmt: skip
+    bins: list[Row] = [
+        {
+            "case": "a",
+            "model": "net",
+            "input": HR,
+            "region": region.value,
+            "bin": str(n),
+            "voxels": "0",
+            "positives": "0",
+            "probabilities": "0",
+        }
+        for region in Region
+        for n in range(BINS)
+    ]
     assert cells(calibration(pooled(bins)), "net", HR)[2:] == ["", "", ""]
 
 
@@ -130,9 +168,12 @@ def test_what_is_found_without_a_tumour_is_counted():
     assert false_volumes(rows()) == "" and "without a tumour" not in summary(rows(), [], published=[], notes=[])
     # In three of the cases there is none; a region that is not there makes no such case.
     volumes = {"c0": (0.05, 0.0), "c1": (0.7, 0.1), "c5": (0.3, 0.0)}
-    changed = [row | {"true_volume_ml": "0", "volume_ml": f"{volumes[str(row['case'])][row['input'] == HR]:g}"}
-               if row["case"] in volumes else row | ({"true_volume_ml": "0"} if row["region"] == "ET" else {})
-               for row in map(dict, rows())]  # fmt: skip
+    changed = [
+        row | {"true_volume_ml": "0", "volume_ml": f"{volumes[str(row['case'])][row['input'] == HR]:g}"}
+        if row["case"] in volumes
+        else row | ({"true_volume_ml": "0"} if row["region"] == "ET" else {})
+        for row in map(dict, rows())
+    ]
     table = false_volumes(changed)
     assert cells(table, "net", "SR")[2:] == ["3", "0.350", "0.700", "2"]
     assert cells(table, "net", HR)[2:] == ["3", "0.033", "0.100", "0"]
@@ -144,8 +185,14 @@ def test_what_is_found_without_a_tumour_is_counted():
 def test_the_whole_says_what_its_columns_are():
     published = read_published(config_file("seg/published.csv"))
     text = summary(rows(), [], published=published, notes=["Cases: six."])
-    for part in ("- Cases: six.", "373.13 mm", "our reading", "## Differences to HR", "## By grade",
-                 means(rows(), "brats", published=published).strip()):  # fmt: skip
+    for part in (
+        "- Cases: six.",
+        "373.13 mm",
+        "our reading",
+        "## Differences to HR",
+        "## By grade",
+        means(rows(), "brats", published=published).strip(),
+    ):
         assert part in text
     assert "none is called real" not in text
     assert "With 2, fewer than 6, none is called real." in summary(rows(2), [], published=[], notes=[])

@@ -73,8 +73,9 @@ def test_interpolations_are_pillows():
 def test_bundles_of_the_scale_take_part(tmp_path):
     network = add_srresnet(tmp_path, "brain_mri_sr_x4_small")
     add_srresnet(tmp_path, "brain_mri_sr_x2_other", scale=2)
-    add_bundle(tmp_path, "no_scale", "torch.nn.Conv2d", nn.Conv2d(1, 1, 3), in_channels=1, out_channels=1,
-               kernel_size=3)  # fmt: skip
+    add_bundle(
+        tmp_path, "no_scale", "torch.nn.Conv2d", nn.Conv2d(1, 1, 3), in_channels=1, out_channels=1, kernel_size=3
+    )
     (method,) = bundle_methods(tmp_path, 4, CPU)
     assert (method.name, method.source, method.origin["version"]) == ("small", "bundle", "0.3.0")
     lr = torch.rand(1, 1, 8, 12)

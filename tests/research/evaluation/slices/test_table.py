@@ -33,8 +33,16 @@ def rows_of(gains: dict[str, float], cases: int = 8, spread: float = 0.1) -> lis
                 psnr = level + gain + (spread * float(rng.standard_normal()) if gain else 0.0)
                 values = dict.fromkeys(METRICS, math.nan)
                 values |= {"psnr": psnr, "mse": 255**2 / 10 ** (psnr / 10), "ssim": 0.8, "residual_max": 0.1 * k}
-                rows.append({"method": name, "source": "interpolation", "case": f"case {c}", "sequence": "T1",
-                             "slice": str(k), **values})  # fmt: skip
+                rows.append(
+                    {
+                        "method": name,
+                        "source": "interpolation",
+                        "case": f"case {c}",
+                        "sequence": "T1",
+                        "slice": str(k),
+                        **values,
+                    }
+                )
     return rows
 
 
@@ -76,8 +84,9 @@ def test_slices_of_a_case_are_one_observation():
 def test_means_over_slices_and_over_volumes_are_not_the_same():
     """PSNRs of 20 and 40 dB: their mean is 30, that of the stack 10 log10(255^2 / mean MSE) is 22.97."""
     rows = rows_of({}, cases=1)[:2]
-    changed: list[Row] = [{**row, "psnr": psnr, "mse": 255**2 / 10 ** (psnr / 10)}
-                          for row, psnr in zip(rows, (20.0, 40.0), strict=True)]  # fmt: skip
+    changed: list[Row] = [
+        {**row, "psnr": psnr, "mse": 255**2 / 10 ** (psnr / 10)} for row, psnr in zip(rows, (20.0, 40.0), strict=True)
+    ]
     scores = by_method(changed)
     (line,) = volume_means(scores).splitlines()[2:]
     assert line == "| bicubic | 1 | 328.38 | 22.97 | 0.8000 |"
@@ -93,8 +102,15 @@ def test_the_document(repository):
             rows.append({**row, "method": TRUTH, "source": "", **empty, "niqe": 3.21, "nyquist": 0.001})
     methods = with_denoising([interpolations(4)[2]], "after")[:1]
     published = read_published(repository / "configs" / "sr" / "published.csv")
-    text = summary(rows, methods, title="Comparison", milliseconds={"good": 12.34}, denoising={}, published=published,
-                   notes=["Data: made up."])  # fmt: skip
+    text = summary(
+        rows,
+        methods,
+        title="Comparison",
+        milliseconds={"good": 12.34},
+        denoising={},
+        published=published,
+        notes=["Data: made up."],
+    )
     assert text.startswith("# Comparison\n\n- Data: made up.\n\n## Means over slices\n")
     assert "| SRResCycGAN | published, other data | 228.00 | 25.94 | 0.7456 |  |" in text
     assert text.count("natural-image weights, other data.") == 1
@@ -104,16 +120,18 @@ def test_the_document(repository):
     for table in tables:  # as Markdown wants it: all lines of a table have the same columns
         assert len({line.count("|") for line in table.splitlines()}) == 1
     assert "With 8" not in text
-    few = summary(rows_of({"good": 1.0}, cases=3), methods, title="x", milliseconds={}, denoising={}, published=[],
-                  notes=[])  # fmt: skip
+    few = summary(
+        rows_of({"good": 1.0}, cases=3), methods, title="x", milliseconds={}, denoising={}, published=[], notes=[]
+    )
     assert "With 3, fewer than 6, none is called real." in few
 
 
 def test_the_effect_of_denoising_is_against_the_same_method():
     methods = with_denoising([interpolations(4)[2]], "after")
     rows = rows_of({"bicubic, denoised after": -0.2}, spread=0.0)
-    text = summary(rows, methods, title="x", milliseconds={}, denoising={"bicubic, denoised after": 7.0},
-                   published=[], notes=[])  # fmt: skip
+    text = summary(
+        rows, methods, title="x", milliseconds={}, denoising={"bicubic, denoised after": 7.0}, published=[], notes=[]
+    )
     _, _, effect = text.partition("## Effect of denoising")
     assert "| bicubic, denoised after | -0.20 (-0.20 to -0.20) | +0.0000" in effect
     assert "over" not in effect.partition("## Which")[2]  # only methods themselves are ranked
@@ -122,8 +140,13 @@ def test_the_effect_of_denoising_is_against_the_same_method():
 def test_published_values_are_the_papers(repository):
     rows = read_published(repository / "configs" / "sr" / "published.csv")
     assert [row["method"] for row in rows] == [
-        "ESRGAN", "RankSRGAN", "SRResCycGAN", "BSRGAN", "Beby-GAN", "Real-ESRGAN",
-    ]  # fmt: skip
+        "ESRGAN",
+        "RankSRGAN",
+        "SRResCycGAN",
+        "BSRGAN",
+        "Beby-GAN",
+        "Real-ESRGAN",
+    ]
     assert all("other data" in str(row["source"]) for row in rows)
     # A mean of PSNRs over slices is never below the PSNR of the mean MSE.
     assert all(float(r["psnr"]) > 10 * math.log10(255**2 / float(r["mse"])) - 1 for r in rows)

@@ -26,8 +26,19 @@ from acuity.research.evaluation.volumes.comparison import evaluate, unseen_cases
 from tests.research.datasets.test_slice_sets import add_case
 
 TINY = {"_target_": "acuity.networks.srresnet.SRResNet", "features": 4, "blocks": 1, "scale": 2}
-COLUMNS = ["case", "sequence", "degradation", "method", "psnr", "ssim", "residual", "residual_after", "residual_known",
-           "seconds", "made_from"]  # fmt: skip
+COLUMNS = [
+    "case",
+    "sequence",
+    "degradation",
+    "method",
+    "psnr",
+    "ssim",
+    "residual",
+    "residual_after",
+    "residual_known",
+    "seconds",
+    "made_from",
+]
 
 
 def add_bundle(models: Path, name: str, *, spoilt: bool = False) -> None:
@@ -89,17 +100,40 @@ def image(folder: Path, case: str, suffix: str) -> np.ndarray:
 def test_the_command_writes_everything(data, models, tmp_path, capsys):
     """scikit-image on the files that are kept is the judge of the scores."""
     out = tmp_path / "new" / "out"
-    assert main(["evaluate", "volumes", "--data", str(data), "--models", str(models), "--output", str(out), "-v",
-                 "--case", "second", "--degradation", "x2", "slices-3mm", "--keep-volumes"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "volumes",
+                "--data",
+                str(data),
+                "--models",
+                str(models),
+                "--output",
+                str(out),
+                "-v",
+                "--case",
+                "second",
+                "--degradation",
+                "x2",
+                "slices-3mm",
+                "--keep-volumes",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert (out / "super_resolution.md").read_text() in said.out
     assert "super-resolution: 100%" in said.err
     rows = read(out / "super_resolution.csv")
     assert list(rows[0]) == COLUMNS
     assert [(r["sequence"], r["degradation"], r["method"]) for r in rows[:5]] == [
-        ("T1", "x2", "tricubic"), ("T1", "x2", "ours"), ("T1", "slices-3mm", "tricubic"), ("T1", "slices-3mm", "ours"),
+        ("T1", "x2", "tricubic"),
+        ("T1", "x2", "ours"),
+        ("T1", "slices-3mm", "tricubic"),
+        ("T1", "slices-3mm", "ours"),
         ("T1c", "x2", "tricubic"),
-    ]  # fmt: skip
+    ]
     assert len(rows) == 4 * 2 * 2 and {r["case"] for r in rows} == {"second"}
     for row in rows:
         suffix = {"T1": "t1", "T1c": "t1ce", "T2": "t2", "FLAIR": "flair"}[row["sequence"]]
@@ -143,21 +177,49 @@ def test_the_command_writes_everything(data, models, tmp_path, capsys):
 def test_of_some_sequences_the_first_is_pictured_without_t1c(data, models, tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(super_resolution, "draw_volumes", lambda title, *_: titles.append(title))
-    assert main(["evaluate", "volumes", "--data", str(data), "--models", str(models), "--output", str(tmp_path / "out"),
-                 "--case", "first", "--degradation", "x2", "--sequence", "FLAIR", "T1"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "volumes",
+                "--data",
+                str(data),
+                "--models",
+                str(models),
+                "--output",
+                str(tmp_path / "out"),
+                "--case",
+                "first",
+                "--degradation",
+                "x2",
+                "--sequence",
+                "FLAIR",
+                "T1",
+            ]
+        )
+        == 0
+    )
     rows = read(tmp_path / "out" / "super_resolution.csv")
     assert [row["sequence"] for row in rows] == ["FLAIR", "FLAIR", "T1", "T1"]
     assert titles == ["x2: FLAIR, first"]
 
 
 def test_a_kept_volume_lies_where_the_case_does(data, models, tmp_path, calls):
-    evaluate(data=data, models=models, output=tmp_path / "out", cases=["first"], degradations=["slices-3mm"],
-             keep={"slices-3mm": tmp_path / "kept"})  # fmt: skip
+    evaluate(
+        data=data,
+        models=models,
+        output=tmp_path / "out",
+        cases=["first"],
+        degradations=["slices-3mm"],
+        keep={"slices-3mm": tmp_path / "kept"},
+    )
     restored = brats.read_case(tmp_path / "kept" / "tricubic" / "first")
     for sequence, volume in brats.read_case(data / "first").items():
         assert restored[sequence].grid.same_as(volume.grid)
-        errors = {shift: np.abs(np.roll(restored[sequence].array, shift, axis=2) - volume.array).mean()
-                  for shift in (-2, -1, 0, 1, 2)}  # fmt: skip
+        errors = {
+            shift: np.abs(np.roll(restored[sequence].array, shift, axis=2) - volume.array).mean()
+            for shift in (-2, -1, 0, 1, 2)
+        }
         assert min(errors, key=lambda shift: errors[shift]) == 0
 
 
@@ -186,8 +248,13 @@ def test_super_resolution_is_told_the_slice_profile(data, models, tmp_path, monk
 
     def run() -> None:
         told.clear()
-        evaluate(data=data, models=models, output=tmp_path / "out", cases=["first"],
-                 degradations=["through-plane-x2", "slices-5mm"])  # fmt: skip
+        evaluate(
+            data=data,
+            models=models,
+            output=tmp_path / "out",
+            cases=["first"],
+            degradations=["through-plane-x2", "slices-5mm"],
+        )
 
     run()
     assert told == [((1.0, 1.0, 2.0), "cubic"), ((1.0, 1.0, 5.0), "box")] * 4
@@ -207,8 +274,13 @@ def test_what_is_there_is_not_measured_again(data, models, tmp_path, calls):
 
     def run(**options) -> str:
         calls.clear()
-        table = evaluate(data=data, models=models, output=tmp_path / "out", degradations=["x2"],
-                         **{"cases": ["first", "second"]} | options)  # fmt: skip
+        table = evaluate(
+            data=data,
+            models=models,
+            output=tmp_path / "out",
+            degradations=["x2"],
+            **{"cases": ["first", "second"]} | options,
+        )
         return table.read_text()
 
     first = run()
@@ -252,8 +324,13 @@ def test_a_cut_run_goes_on_after_the_last_case(data, models, tmp_path, calls, mo
             raise KeyboardInterrupt
         return measured(*images)
 
-    options = {"data": data, "models": models, "output": tmp_path / "out", "cases": ["first", "second"],
-               "degradations": ["x2"]}  # fmt: skip
+    options = {
+        "data": data,
+        "models": models,
+        "output": tmp_path / "out",
+        "cases": ["first", "second"],
+        "degradations": ["x2"],
+    }
     with monkeypatch.context() as patch:
         patch.setattr(super_resolution, "fidelity", cut)
         with pytest.raises(KeyboardInterrupt):
@@ -279,8 +356,11 @@ def test_errors_have_their_exit_codes(data, models, tmp_path, capsys, monkeypatc
     assert code == 70 and "holds no case third" in said and "first, second" in said
     code, said = refused("--bundle", "ours", "theirs")
     assert code == 50 and "theirs" in said and "was not found" in said
-    add_network(models / "other", {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1,
-                                   "kernel_size": 3}, torch.nn.Conv2d(1, 1, 3))  # fmt: skip
+    add_network(
+        models / "other",
+        {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 3},
+        torch.nn.Conv2d(1, 1, 3),
+    )
     code, said = refused("--bundle", "other")
     assert code == 51 and "other does not super-resolve" in said
     code, said = refused(output=tmp_path / "file")
@@ -292,13 +372,15 @@ def test_errors_have_their_exit_codes(data, models, tmp_path, capsys, monkeypatc
         refused("--degradation", "x3")
     assert stop.value.code == 2 and "invalid choice: 'x3'" in capsys.readouterr().err
     with pytest.raises(DataError, match="x3 is no degradation. It is one of x2, x4"):
-        evaluate(data=data, models=models, output=tmp_path / "out", cases=["second"],
-                 degradations=["x3"])  # type: ignore[list-item]  # fmt: skip
+        evaluate(data=data, models=models, output=tmp_path / "out", cases=["second"], degradations=["x3"])  # type: ignore[list-item]
 
 
 def test_bundles_that_do_not_super_resolve_are_passed_over(models, tmp_path):
-    add_network(models / "other", {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1,
-                                   "kernel_size": 3}, torch.nn.Conv2d(1, 1, 3))  # fmt: skip
+    add_network(
+        models / "other",
+        {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 3},
+        torch.nn.Conv2d(1, 1, 3),
+    )
     assert [method.name for method in volume_methods.volume_methods(models, None)] == ["tricubic", "ours"]
 
 

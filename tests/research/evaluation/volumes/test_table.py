@@ -18,11 +18,29 @@ def rows(cases: int = 6) -> list[Row]:
         for offset, sequence in ((-0.5, "T1"), (0.5, "T2")):
             base = {"case": f"c{n}", "sequence": sequence, "degradation": "x2", "seconds": "2"}
             psnr = 30 + n + offset
-            found.append(base | {"method": "tricubic", "psnr": str(psnr), "ssim": "0.9", "residual": "",
-                                 "residual_after": "", "residual_known": "0.2"})  # fmt: skip
-            found.append(base | {"method": "ours", "psnr": psnr + GAINS[n] + offset, "ssim": "0.92",
-                                 "residual": str(0.1 + n / 100), "residual_after": "0.0005",
-                                 "residual_known": "0.001", "seconds": "4"})  # fmt: skip
+            found.append(
+                base
+                | {
+                    "method": "tricubic",
+                    "psnr": str(psnr),
+                    "ssim": "0.9",
+                    "residual": "",
+                    "residual_after": "",
+                    "residual_known": "0.2",
+                }
+            )
+            found.append(
+                base
+                | {
+                    "method": "ours",
+                    "psnr": psnr + GAINS[n] + offset,
+                    "ssim": "0.92",
+                    "residual": str(0.1 + n / 100),
+                    "residual_after": "0.0005",
+                    "residual_known": "0.001",
+                    "seconds": "4",
+                }
+            )
     return found
 
 
@@ -33,9 +51,25 @@ def cells(table: str, *start: str) -> list[str]:
 
 def test_means_are_over_cases_and_residuals_the_largest():
     assert cells(means(rows()), "x2", "tricubic") == [
-        "x2", "tricubic", "6", "32.50", "0.9000", "", "", "0.20000", "2.0"]  # fmt: skip
+        "x2",
+        "tricubic",
+        "6",
+        "32.50",
+        "0.9000",
+        "",
+        "",
+        "0.20000",
+        "2.0",
+    ]
     assert cells(means(rows()), "x2", "ours")[2:] == [
-        "6", f"{32.5 + np.mean(GAINS):.2f}", "0.9200", "0.15000", "0.00050", "0.00100", "4.0"]  # fmt: skip
+        "6",
+        f"{32.5 + np.mean(GAINS):.2f}",
+        "0.9200",
+        "0.15000",
+        "0.00050",
+        "0.00100",
+        "4.0",
+    ]
 
 
 def test_a_case_that_has_more_volumes_weighs_no_more():
