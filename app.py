@@ -37,7 +37,7 @@ from operators.super_resolution import SuperResolutionOperator  # noqa: E402
 
 
 class AcuityApp(Application):
-    """MR study in; sharper series, tumour segmentation, report and overview out.
+    """MR study in; sharper series, tumor segmentation, report and overview out.
 
     Parameters
     ----------

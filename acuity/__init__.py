@@ -1,4 +1,4 @@
-"""Acuity: MR super-resolution and brain tumour segmentation, from DICOM to DICOM."""
+"""Acuity: MR super-resolution and brain tumor segmentation, from DICOM to DICOM."""
 
 from acuity._cuda_runtime import install_import_hook
 

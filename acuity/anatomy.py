@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Sequence(StrEnum):
-    """The four MR sequences of a brain tumour protocol, in the order of the network's channels."""
+    """The four MR sequences of a brain tumor protocol, in the order of the network's channels."""
 
     T1 = "T1"
     T1C = "T1c"
@@ -112,7 +112,7 @@ def regions_to_labels(regions: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Masks (3, *S) of ET, TC, WT to labels of shape S: ET is 4, TC without ET 1, WT without TC 2.
 
     Nesting is enforced from the inside out, as the Open BraTS inference does it: a voxel of ET counts
-    as tumour core and whole tumour too.
+    as tumor core and whole tumor too.
     """
     et, tc, wt = (np.asarray(r, dtype=bool) for r in regions)
     labels = np.zeros(et.shape, dtype=np.uint8)

@@ -15,11 +15,11 @@ from acuity.errors import AcuityError
 COMMANDS = {
     "inspect": "show the series of a study and which would be T1, T1c, T2 and FLAIR",
     "train": "train super-resolution and segmentation models by recipe",
-    "demo": "make a study with a known tumour, run the application on it, show what it found",
+    "demo": "make a study with a known tumor, run the application on it, show what it found",
     "weights": "import and describe weights of super-resolution networks",
     "evaluate": "measure super-resolution and segmentation on images whose truth is known",
     "exec": "run an application of the MONAI Deploy App SDK",
-    "dataset": "make BraTS cases at low resolution, brought back from it, cropped, altered, or without a tumour",
+    "dataset": "make BraTS cases at low resolution, brought back from it, cropped, altered, or without a tumor",
 }
 
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for a command line; of the subcommands, the one that ``words`` name has its arguments."""
     parser = argparse.ArgumentParser(
-        prog="acuity", description="MR super-resolution and brain tumour segmentation, from DICOM to DICOM."
+        prog="acuity", description="MR super-resolution and brain tumor segmentation, from DICOM to DICOM."
     )
     parser.add_argument("--version", action="version", version=f"acuity {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -81,7 +81,7 @@ class MixedOrientationsError(SeriesError):
 
 
 class MissingSliceError(SeriesError):
-    """The distances between neighbouring slices differ: one or more slices are missing."""
+    """The distances between neighboring slices differ: one or more slices are missing."""
 
     code, exit_code = "missing-slice", 22
 
@@ -111,7 +111,7 @@ class UnreadablePixelsError(SeriesError):
 
 
 class UnsupportedSeriesError(SeriesError):
-    """Not an MR image series that Acuity reads (another modality or SOP class, colour)."""
+    """Not an MR image series that Acuity reads (another modality or SOP class, color)."""
 
     code, exit_code = "unsupported-series", 27
 
@@ -147,7 +147,7 @@ class RulesError(SelectionError):
 
 
 class PreparationError(AcuityError):
-    """Registration, brain extraction or intensity normalisation failed (exit codes 40 to 49)."""
+    """Registration, brain extraction or intensity normalization failed (exit codes 40 to 49)."""
 
     code, exit_code = "preparation", 40
 

@@ -23,7 +23,7 @@ class Grid:
     ----------
     shape : voxels along i, j, k; i runs along a row (DICOM column index), j down a column (DICOM row
         index), k along the stack of slices
-    affine : float64 (4, 4); maps (i, j, k, 1) of a voxel centre to patient coordinates in mm, LPS
+    affine : float64 (4, 4); maps (i, j, k, 1) of a voxel center to patient coordinates in mm, LPS
         (x to the left, y to the back, z to the head), as DICOM PS3.3 C.7.6.2.1.1 defines them
     """
 
@@ -39,7 +39,7 @@ class Grid:
 
     @cached_property
     def spacing(self) -> NDArray[np.float64]:
-        """Distance between voxel centres along i, j, k in mm."""
+        """Distance between voxel centers along i, j, k in mm."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @cached_property
@@ -49,7 +49,7 @@ class Grid:
 
     @property
     def origin(self) -> NDArray[np.float64]:
-        """Centre of voxel (0, 0, 0) in mm, LPS."""
+        """Center of voxel (0, 0, 0) in mm, LPS."""
         return self.affine[:3, 3]
 
     @property
@@ -114,7 +114,7 @@ class Volume:
 
     @property
     def spacing(self) -> NDArray[np.float64]:
-        """Distance between voxel centres along i, j, k in mm."""
+        """Distance between voxel centers along i, j, k in mm."""
         return self.grid.spacing
 
     def with_array(self, array: NDArray) -> Volume:

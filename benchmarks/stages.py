@@ -36,8 +36,8 @@ LESION_RADIUS_MM = 22  # about 45 ml
 def study() -> tuple[dict[Sequence, Volume], Volume]:
     """Four smooth textures in an ellipsoid, with a bright ball in it, and the mask of the ellipsoid."""
     rng = np.random.default_rng(0)
-    centre = np.array(SHAPE) / 2
-    offsets = [g - c for g, c in zip(np.indices(SHAPE, sparse=True), centre, strict=True)]
+    center = np.array(SHAPE) / 2
+    offsets = [g - c for g, c in zip(np.indices(SHAPE, sparse=True), center, strict=True)]
     brain = sum((o / r) ** 2 for o, r in zip(offsets, BRAIN_RADII_MM, strict=True)) <= 1
     lesion = sum((o - 20) ** 2 for o in offsets) <= LESION_RADIUS_MM**2
     texture = gaussian_filter(rng.normal(size=SHAPE).astype(np.float32), 1.5)

@@ -43,7 +43,7 @@ class AcuityLabel(MONAILabelApp):
     ----------
     app_dir : the folder of this file
     studies : a folder of cases, or the http(s) address of a DICOMweb service
-    conf : "bundles", the folder of the released bundles, and "models", the folder for all that is learnt: versions,
+    conf : "bundles", the folder of the released bundles, and "models", the folder for all that is learned: versions,
         lists of patients, doubts
     """
 

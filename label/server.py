@@ -41,7 +41,7 @@ def main(argv: Seq[str] | None = None) -> None:
         type=Path,
         default=_HOME / "models",
         metavar="FOLDER",
-        help="all that is learnt: versions, lists of patients (%(default)s)",
+        help="all that is learned: versions, lists of patients (%(default)s)",
     )
     parser.add_argument(
         "--cache",

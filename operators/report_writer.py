@@ -1,4 +1,4 @@
-"""Measures the tumour and writes the report."""
+"""Measures the tumor and writes the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the tumour."""
+"""Finds the tumor."""
 
 from __future__ import annotations
 

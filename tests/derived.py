@@ -31,7 +31,7 @@ SEG_MODEL = ModelInfo("brain_tumor_segmentation", "0.2.0", "a" * 64)
 SHAPE = (24, 20, 12)
 
 # Reasons for a source: what hospitals send that makes derived objects go wrong.
-SOURCES = ("oblique", "enhanced", "anonymised", "contrast")
+SOURCES = ("oblique", "enhanced", "anonymized", "contrast")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def source_volume(folder: Path, kind: str, header: dict[str, Any] | None = None)
         paths = [dicom_builder.write_enhanced_mr(folder / "enhanced.dcm", [array], affine, frames=[{"EchoTime": 87.0}])]
         paths[0] = _repeat_geometry(paths[0])
     else:
-        if kind == "anonymised":
+        if kind == "anonymized":
             missing = (
                 "FrameOfReferenceUID",
                 "BodyPartExamined",
@@ -105,8 +105,8 @@ def _repeat_geometry(path: Path) -> Path:
 def lesion(grid: Grid) -> NDArray[np.uint8]:
     """Labels of a lesion sampled on a grid: a lopsided edema, within it a rim, within that a core."""
     points = np.moveaxis(np.indices(grid.shape), 0, -1) @ grid.affine[:3, :3].T + grid.origin
-    centre = dicom_builder.oblique_affine() @ np.array([14.0, 7.0, 7.0, 1.0])
-    x, y, z = np.moveaxis(points - centre[:3], -1, 0)
+    center = dicom_builder.oblique_affine() @ np.array([14.0, 7.0, 7.0, 1.0])
+    x, y, z = np.moveaxis(points - center[:3], -1, 0)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     labels[(x / 6) ** 2 + (y / 4) ** 2 + (z / 7) ** 2 < 1] = 2
     labels[(x > 0) & (x < 9) & (abs(y) < 2) & (abs(z) < 2)] = 2

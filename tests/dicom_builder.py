@@ -67,7 +67,7 @@ def axial_affine(spacing: Sequence[float] = (1.0, 1.0, 3.0), origin: Sequence[fl
 
 
 def phantom(shape: tuple[int, int, int] = (24, 20, 12), seed: int = 0) -> Array:
-    """An asymmetric uint16 volume [i, j, k], 0..2000: an ellipsoid off centre, a small bright lesion, seeded noise."""
+    """An asymmetric uint16 volume [i, j, k], 0..2000: an ellipsoid off center, a small bright lesion, seeded noise."""
     rng = np.random.default_rng(seed)
     i, j, k = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     volume = np.where((i + 0.1) ** 2 / 0.7 + (j - 0.15) ** 2 / 0.5 + k**2 / 0.9 < 1, 800.0, 40.0)

@@ -75,17 +75,17 @@ def write_study(folder: Path, specs: list[SeriesSpec]) -> Path:
 
 
 def brain(*, enhanced: bool = False, gain: float = 1.0, seed: int = 0, noise: float = 15.0) -> Array:
-    """(24, 20, 12) of a T1-weighted head; ``enhanced`` has a bright tumour rim and sinus, some 4 % of the head."""
+    """(24, 20, 12) of a T1-weighted head; ``enhanced`` has a bright tumor rim and sinus, some 4 % of the head."""
     rng = np.random.default_rng(seed)
     i, j, k = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     radius = (i / 0.85) ** 2 + (j / 0.85) ** 2 + (k / 0.95) ** 2
-    volume = np.where(radius < 1, 500.0, 0.0)  # grey matter
+    volume = np.where(radius < 1, 500.0, 0.0)  # gray matter
     volume[radius < 0.55] = 800.0  # white matter
     volume[(i / 0.25) ** 2 + (j / 0.4) ** 2 + (k / 0.5) ** 2 < 1] = 200.0  # ventricles
-    tumour = np.sqrt((i - 0.4) ** 2 + (j + 0.2) ** 2 + (k - 0.1) ** 2)
-    volume[tumour < 0.32] = 350.0
+    tumor = np.sqrt((i - 0.4) ** 2 + (j + 0.2) ** 2 + (k - 0.1) ** 2)
+    volume[tumor < 0.32] = 350.0
     if enhanced:
-        volume[(tumour > 0.12) & (tumour < 0.32)] = 1500.0
+        volume[(tumor > 0.12) & (tumor < 0.32)] = 1500.0
         volume[(radius < 1) & (radius > 0.7) & (np.abs(i) < 0.12) & (j > 0)] = 1600.0
     return np.clip(np.round(gain * volume + rng.normal(0, noise * gain, SHAPE)), 0, 4000).astype(np.uint16)
 

@@ -33,8 +33,8 @@ def _segment(marker: int, body: bytes) -> bytes:
 def _scan(pixels: NDArray[np.int64], predictor: int) -> bytes:
     prediction = np.empty_like(pixels)
     prediction[0, 0] = 1 << 15
-    prediction[0, 1:] = pixels[0, :-1]  # first line: the left neighbour, whatever the predictor (T.81 H.1.2.1)
-    prediction[1:, 0] = pixels[:-1, 0]  # first column: the neighbour above
+    prediction[0, 1:] = pixels[0, :-1]  # first line: the left neighbor, whatever the predictor (T.81 H.1.2.1)
+    prediction[1:, 0] = pixels[:-1, 0]  # first column: the neighbor above
     if predictor == 1:
         prediction[1:, 1:] = pixels[1:, :-1]
     elif predictor == 4:

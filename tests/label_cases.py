@@ -23,7 +23,7 @@ _LABELS = np.array([0, 0, Label.EDEMA, Label.ENHANCING, Label.NECROSIS], dtype=n
 
 
 def truth(grid: Grid = GRID) -> NDArray[np.uint8]:
-    """The labels of the phantom at the voxels' centres."""
+    """The labels of the phantom at the voxels' centers."""
     indices = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1).astype(float)
     return _LABELS[tissue(indices @ grid.affine[:3, :3].T + grid.origin)]
 

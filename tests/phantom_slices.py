@@ -8,7 +8,7 @@ from acuity.research.datasets.slice_sets import ImageSlice
 
 
 def phantom_slices(count: int = 3, size: int = 48) -> list[ImageSlice]:
-    """Discs of several greys with a little noise."""
+    """Discs of several grays with a little noise."""
     rows, columns = np.mgrid[:size, :size] - size / 2
     slices = []
     for n in range(count):

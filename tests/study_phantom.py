@@ -41,7 +41,7 @@ HEADERS: dict[Sequence, dict[str, Any]] = {
 _CENTER = np.array([8.0, 14.0, -6.0])  # of the brain, mm LPS
 _SEMIAXES = np.array([42.0, 52.0, 46.0])  # 420 ml
 _LESION = _CENTER + [12.0, -18.0, 9.0]
-# Signal of brain, edema, enhancing tumour, necrosis; outside the brain it is 0.
+# Signal of brain, edema, enhancing tumor, necrosis; outside the brain it is 0.
 _SIGNALS: dict[Sequence, tuple[float, float, float, float]] = {
     Sequence.T1: (500.0, 430.0, 430.0, 200.0),
     Sequence.T1C: (500.0, 430.0, 1200.0, 200.0),
@@ -51,9 +51,9 @@ _SIGNALS: dict[Sequence, tuple[float, float, float, float]] = {
 
 
 def tissue(points: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """What lies at (..., 3) points in mm, LPS: 0 air, 1 brain, 2 edema, 3 enhancing tumour, 4 necrosis.
+    """What lies at (..., 3) points in mm, LPS: 0 air, 1 brain, 2 edema, 3 enhancing tumor, 4 necrosis.
 
-    The whole tumour is a large ball and a small one beside it: no mirror image or turn of it looks the same.
+    The whole tumor is a large ball and a small one beside it: no mirror image or turn of it looks the same.
     """
     result = (np.sum(((points - _CENTER) / _SEMIAXES) ** 2, axis=-1) < 1.0).astype(np.uint8)
     balls = ((2, (0, 0, 0), 15.0), (2, (15, -5, 6), 9.0), (3, (-3, 2, 0), 10.0), (4, (-3, 2, 0), 6.0))
@@ -63,7 +63,7 @@ def tissue(points: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def lesion_centroid() -> NDArray[np.float64]:
-    """Centroid of the whole tumour in mm, LPS, to about 0.05 mm."""
+    """Centroid of the whole tumor in mm, LPS, to about 0.05 mm."""
     axes = [np.arange(c - 30.0, c + 30.0) for c in _LESION]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     return points[tissue(points) >= 2].mean(axis=0)
@@ -83,7 +83,7 @@ def image(sequence: Sequence, grid: Grid, parts: int = 3) -> NDArray[np.float64]
 def oblique_grid(
     spacing: tuple[float, float, float] = (5.0, 5.0, 5.0), angles: tuple[float, float, float] = (10.0, -8.0, 12.0)
 ) -> Grid:
-    """A grid centred on the brain that holds it with a margin of a centimetre."""
+    """A grid centered on the brain that holds it with a margin of a centimetre."""
     i, j, k = (int(np.ceil(extent / step)) for extent, step in zip((110.0, 130.0, 116.0), spacing, strict=True))
     affine = oblique_affine(spacing, angles, (0.0, 0.0, 0.0))
     affine[:3, 3] = _CENTER - affine[:3, :3] @ (np.array([i, j, k]) - 1) / 2

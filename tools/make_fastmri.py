@@ -55,7 +55,7 @@ def coil_sensitivities(shape: tuple[int, int], coils: int, rng: np.random.Genera
 
 
 def fourier(image: NDArray) -> NDArray[np.complex64]:
-    """Centred, orthonormal k-space over the last two axes, the first of them oversampled twice: (..., 2 H, W)."""
+    """Centered, orthonormal k-space over the last two axes, the first of them oversampled twice: (..., 2 H, W)."""
     rows = image.shape[-2]
     before = (2 * rows - rows) // 2
     padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(before, rows - before), (0, 0)])
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dicom", type=Path, metavar="FOLDER", help="MR studies: every volume that Acuity can read")
-    source.add_argument("--phantom", action="store_true", help="a synthetic head with a tumour, four sequences")
+    source.add_argument("--phantom", action="store_true", help="a synthetic head with a tumor, four sequences")
     parser.add_argument("out", type=Path, help="folder for the files; must not exist or be empty")
     parser.add_argument("--coils", type=int, default=4, help="coils of the multi-coil files; default 4")
     parser.add_argument("--seed", type=int, default=0, help="of phantom, phase and sensitivities; default 0")

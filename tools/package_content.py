@@ -91,11 +91,11 @@ def copy_bundles(repository: Path, folder: Path) -> None:
 
 
 def copy_documents(repository: Path, folder: Path) -> None:
-    """What is to be read: description, licence, list of changes, guides."""
+    """What is to be read: description, license, list of changes, guides."""
     _copy(repository, _files(repository, DOCUMENTS), folder)
 
 
-def normalise(folder: Path, time: int) -> None:
+def normalize(folder: Path, time: int) -> None:
     """Give everything below and the folder itself one time and one of two modes, whatever umask and clock say."""
     for path in [folder, *folder.rglob("*")]:
         executable = path.is_dir() or path.read_bytes()[:2] == b"#!"

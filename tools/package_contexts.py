@@ -15,7 +15,7 @@ from holoscan_cli.packager.container_builder import PythonAppBuilder
 from holoscan_cli.packager.parameters import PlatformBuildResults, PlatformParameters
 
 from acuity.errors import DataError
-from tools.package_content import Revision, copy_bundles, copy_code, copy_documents, normalise
+from tools.package_content import Revision, copy_bundles, copy_code, copy_documents, normalize
 from tools.package_manifests import (
     PACKAGING,
     app_manifest,
@@ -51,7 +51,7 @@ def write_cpu_context(repository: Path, context: Path, revision: Revision) -> No
     shutil.copyfile(PACKAGING / "entrypoint.py", context / "entrypoint.py")
     (context / "Dockerfile").write_text(dockerfile + labels(description, revision), encoding="utf-8")
     check(context)
-    normalise(context, revision.time)
+    normalize(context, revision.time)
 
 
 class ContextBuilder(PythonAppBuilder):
@@ -112,7 +112,7 @@ def write_sdk_context(repository: Path, context: Path, revision: Revision, tag: 
     extra = "\n# where hosts of the specification's first version look\nCOPY ./map /etc/monai\n"
     file.write_text(dockerfile + extra + labels(read_description(repository), revision), encoding="utf-8")
     check(context)
-    normalise(context, revision.time)
+    normalize(context, revision.time)
 
 
 def exec_command(manifest: dict[str, object]) -> dict[str, object]:

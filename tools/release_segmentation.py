@@ -32,7 +32,7 @@ from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
 from acuity.research.training.cascade import load_part
 
-LARGEST_CHANGE = 1e-3  # of the labelled voxels by half precision: far below what two readers differ by
+LARGEST_CHANGE = 1e-3  # of the labeled voxels by half precision: far below what two readers differ by
 
 State = dict[str, Tensor]
 
@@ -67,7 +67,7 @@ def assembled(network: CoarseToFine, weights: Seq[str]) -> State:
 
 
 def _load_mean(network: CoarseToFine, part: str, files: Seq[str]) -> None:
-    # AveragedModel of torch takes means of batch normalisation's counters, too, or leaves its statistics out.
+    # AveragedModel of torch takes means of batch normalization's counters, too, or leaves its statistics out.
     states: list[State] = []
     for file in files:
         load_part(network, part, file)
@@ -122,7 +122,7 @@ def release(bundle: Path, weights: Seq[str], cases: Seq[PreparedCase]) -> str:
     torch.save(halved if half else state, target)
     return (
         f"{target}: {'half' if half else 'single'} precision; half changes {changed} of the {found} voxels that are"
-        f" labelled in {len(cases)} validation cases"
+        f" labeled in {len(cases)} validation cases"
     )
 
 

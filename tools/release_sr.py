@@ -141,14 +141,14 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
     target, sizes = method.content["generator"]["_target_"], dict(method.content["generator"])
     del sizes["_target_"]
     begun = "random weights, begun as interpolation where the network can be (`acuity.networks.initialization`)"
-    needs = licence = ""
+    needs = license = ""
     if start is not None:
         begun = (
             f"the published weights `{start['file']}` (natural images; format: {start['format']}; SHA-256 "
             f"`{start['sha256']}`), folded to one channel where they had three"
         )
         needs += f" Training starts from `{start['file']}` in `$ACUITY_DATA/weights`, or `--initial_weights FILE`."
-        licence += f" The weights that training started from are under the MIT licence: see `{license_name}`."
+        license += f" The weights that training started from are under the MIT license: see `{license_name}`."
     if recipe.ranker is not None:
         needs += " Training needs the ranker's weights, of `acuity train ranker`: `--ranker_weights FILE`."
     rounds = (
@@ -170,7 +170,7 @@ def card(method: Method, training: Training, recipe: Recipe, version: str, figur
         figures=figures,
         start=begun,
         needs=needs,
-        licence=licence,
+        license=license,
         network=target,
         size="".join(f", {key} {value}" for key, value in sizes.items()),
         parameters=f"{sum(p.numel() for p in recipe.generator.parameters()):,}",

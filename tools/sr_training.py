@@ -19,7 +19,7 @@ from acuity.research.training.super_resolution_recipe import Recipe
 from acuity.resources import file_sha256
 
 LARGEST = 12_000_000  # bytes of a file of weights
-# Licences of published weights by their format: what was trained from them must carry their text.
+# Licenses of published weights by their format: what was trained from them must carry their text.
 WEIGHTS_LICENSES = {"SRGAN with tanh": "LICENSE-SRGAN", "SRResCGAN or SRResCycGAN": "LICENSE-SRResCGAN"}
 RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights", "torch")
 
@@ -54,11 +54,11 @@ class Training:
 
     @property
     def weights_license(self) -> str | None:
-        """Name of the licence of the weights that training started from.
+        """Name of the license of the weights that training started from.
 
         Raises
         ------
-        DataError : they are of a format whose licence is not known
+        DataError : they are of a format whose license is not known
         """
         start = self.start
         if start is None:
@@ -66,8 +66,8 @@ class Training:
         if start["format"] not in WEIGHTS_LICENSES:
             raise DataError(
                 f"The training started from {start['file']}, in the format of {start['format']}.",
-                rule=f"Licences are at hand for {' and '.join(WEIGHTS_LICENSES)}.",
-                remedy="Add the licence of these weights to tools/templates/sr_x4 and to WEIGHTS_LICENSES.",
+                rule=f"Licenses are at hand for {' and '.join(WEIGHTS_LICENSES)}.",
+                remedy="Add the license of these weights to tools/templates/sr_x4 and to WEIGHTS_LICENSES.",
             )
         return WEIGHTS_LICENSES[start["format"]]
 
@@ -132,7 +132,7 @@ def _settings(folder: Path, stage: str) -> Config:
     if absent:
         raise DataError(
             f"{folder / SETTINGS} lacks {', '.join(absent)}.",
-            rule="A release says how it was trained, and which published weights it started from, for their licence.",
+            rule="A release says how it was trained, and which published weights it started from, for their license.",
             remedy='Add them, such as "initial_weights": null or {"file": ..., "format": ..., "sha256": ...}, or train '
             "again: `acuity train sr` records them.",
         )

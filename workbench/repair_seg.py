@@ -1,4 +1,4 @@
-"""Segmentations that a viewer saved, given back what the viewer lost: codes, colours, the annotator."""
+"""Segmentations that a viewer saved, given back what the viewer lost: codes, colors, the annotator."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """``acuity dataset``: make data sets from BraTS cases, laid out as they are, so that any tool reads them.
 
 ``lr`` shrinks images and labels (LRBraTS) or averages them to thick slices; ``interpolated`` and ``sr`` bring that back
-to the original grid; ``crop`` takes the centre. ``altered`` changes the images as hospitals differ; ``mirrored`` and
-``phantoms`` are brains without a tumour. A run that was cut goes on where it ended; dataset.json says how the set was
+to the original grid; ``crop`` takes the center. ``altered`` changes the images as hospitals differ; ``mirrored`` and
+``phantoms`` are brains without a tumor. A run that was cut goes on where it ended; dataset.json says how the set was
 made.
 """
 
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.add_argument("--size", type=_at_least_one, default=128, help="voxels along each axis (default: %(default)s)")
     altered = kinds.add_parser("altered", help="as other scanners or preparations would have made the images")
     altered.add_argument("--change", required=True, choices=tuple(CHANGES), help="one at a time")
-    mirrored = kinds.add_parser("mirrored", help="without a tumour: the half that it leaves free, mirrored")
+    mirrored = kinds.add_parser("mirrored", help="without a tumor: the half that it leaves free, mirrored")
     phantoms = kinds.add_parser("phantoms", help="painted brains, no patient's; needs no data")
     phantoms.add_argument("--count", type=_at_least_one, required=True, metavar="N", help="how many")
-    phantoms.add_argument("--no-tumor", action="store_true", help="grow no tumour in them")
+    phantoms.add_argument("--no-tumor", action="store_true", help="grow no tumor in them")
     for kind in (lr, interpolated, sr):
         lowering = kind.add_mutually_exclusive_group()
         lowering.add_argument("--scale", type=_factor, default=2.0, help="of all axes (default: 2)")
@@ -122,7 +122,7 @@ def _factor(text: str) -> float:
 def _thickness(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no thickness; write millimetres")
+        raise argparse.ArgumentTypeError(f"{text} is no thickness; write millimeters")
     return value
 
 

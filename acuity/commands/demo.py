@@ -1,4 +1,4 @@
-"""`acuity demo`: make a low-resolution study with a known tumour, run the application on it, show what it found."""
+"""`acuity demo`: make a low-resolution study with a known tumor, run the application on it, show what it found."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the study, the truth and the results (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another number, another tumour (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another number, another tumor (default: %(default)s)")
     parser.add_argument(
         "--spacing",
         type=float,

@@ -1,4 +1,4 @@
-"""``acuity evaluate seg``: find tumours by several models on several kinds of input, and score what is found."""
+"""``acuity evaluate seg``: find tumors by several models on several kinds of input, and score what is found."""
 
 from __future__ import annotations
 

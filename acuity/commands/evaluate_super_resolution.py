@@ -1,7 +1,7 @@
 """``acuity evaluate``: measure methods on images whose truth is known.
 
 ``sr`` (slices) and ``volumes`` degrade images and bring them back by interpolation and with released bundles (``sr``
-also with files of weights). ``seg`` finds tumours by several models on several kinds of input. Each writes a table of
+also with files of weights). ``seg`` finds tumors by several models on several kinds of input. Each writes a table of
 scores, a summary with confidence intervals, figures and the settings.
 """
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sr.add_argument("--device", type=device, help="cpu, cuda or cuda:N (default: the GPU if there is one)")
     volumes = what.add_parser("volumes", help="super-resolve BraTS volumes, and compare with tricubic interpolation")
     _add_volumes(volumes)
-    seg = what.add_parser("seg", help="find tumours in BraTS volumes by several models, on several kinds of input")
+    seg = what.add_parser("seg", help="find tumors in BraTS volumes by several models, on several kinds of input")
     evaluate_segmentation.add_arguments(seg)
     for parser in (sr, volumes, seg):
         # Also after the subcommand; SUPPRESS keeps what was given before it.

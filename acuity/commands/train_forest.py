@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="BraTS cases; default: $ACUITY_DATA/brats")
     parser.add_argument("--output", type=Path, default=Path("runs/forest"), metavar="FOLDER", help="(%(default)s)")
     parser.add_argument(
-        "--cases", type=int, default=20, help="of the training split, those with fine grey levels (%(default)s)"
+        "--cases", type=int, default=20, help="of the training split, those with fine gray levels (%(default)s)"
     )
     parser.add_argument(
         "--voxels-per-case", type=int, default=plan.voxels_per_case, help="half of them healthy (%(default)s)"

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of patches: brains without or with another's tumour (%(default)s)",
+        help="of patches: brains without or with another's tumor (%(default)s)",
     )
     parser.add_argument(
         "--fold",

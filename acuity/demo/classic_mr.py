@@ -31,7 +31,7 @@ _T1 = {**_SPIN_ECHO, "RepetitionTime": 550, "EchoTime": 11, "EchoTrainLength": 1
 _T2 = {**_SPIN_ECHO, "RepetitionTime": 4500, "EchoTime": 100, "EchoTrainLength": 16}
 _FLAIR = {**_T2, "ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}
 _AGENT = {"ContrastBolusAgent": "GADOLINIUM", "ContrastBolusRoute": "IV"}
-# A typical brain tumour protocol at 1.5 T; times in ms.
+# A typical brain tumor protocol at 1.5 T; times in ms.
 PROTOCOL: dict[Sequence, dict[str, Any]] = {
     Sequence.T1: {**_T1, "SeriesNumber": 2, "SeriesDescription": "AX T1", "AcquisitionTime": "100200"},
     Sequence.T2: {**_T2, "SeriesNumber": 3, "SeriesDescription": "AX T2", "AcquisitionTime": "100600"},

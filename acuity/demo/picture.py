@@ -1,4 +1,4 @@
-"""The demo's overlay: input, super-resolved image and truth side by side, with the tumour's outlines."""
+"""The demo's overlay: input, super-resolved image and truth side by side, with the tumor's outlines."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from acuity.research.synthetic.phantom import Phantom
 from acuity.volume import Volume
 
 _ROWS = (Sequence.T1C, Sequence.FLAIR)
-_MARGIN = 25  # voxels of healthy tissue round the tumour
+_MARGIN = 25  # voxels of healthy tissue round the tumor
 
 
 def draw(study: Path, result: Path, phantom: Phantom, path: Path) -> None:
     """Write the overlay as a PNG file.
 
-    All is shown on the phantom's grid, in the axial slice with most tumour: the input by its nearest voxels, so that
+    All is shown on the phantom's grid, in the axial slice with most tumor: the input by its nearest voxels, so that
     they are seen as they are. The outlines of what was found lie on the super-resolved image, those of the truth on
     the truth.
 

@@ -111,7 +111,7 @@ def _checked(volume: Volume, mask: NDArray[np.bool_]) -> Volume:
 def _failure(found: str) -> BrainExtractionError:
     return BrainExtractionError(
         found,
-        rule="A tumour is sought inside the brain only, so the brain must be known.",
+        rule="A tumor is sought inside the brain only, so the brain must be known.",
         remedy="Check that the series shows a whole brain, or give a skull-stripped study.",
     )
 

@@ -40,10 +40,10 @@ def resize_matrix(size_in: int, size_out: int, ratio: float, antialias: bool = T
     Weights beyond the ends are given to the end samples (edge replication).
     """
     width = max(ratio, 1.0) if antialias else 1.0
-    centres = (np.arange(size_out) + 0.5) * ratio - 0.5
+    centers = (np.arange(size_out) + 0.5) * ratio - 0.5
     reach = int(np.ceil(2 * width)) + 1
-    taps = np.floor(centres)[:, None].astype(int) + np.arange(-reach, reach + 1)
-    weights = cubic_kernel((taps - centres[:, None]) / width)
+    taps = np.floor(centers)[:, None].astype(int) + np.arange(-reach, reach + 1)
+    weights = cubic_kernel((taps - centers[:, None]) / width)
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((size_out, size_in))
     np.add.at(matrix, (np.arange(size_out)[:, None], np.clip(taps, 0, size_in - 1)), weights)

@@ -38,14 +38,14 @@ def zscore(volume: Volume, mask: Volume, *, limit: float = LIMIT) -> Volume:
     if values.size == 0:
         raise PreparationError(
             "The brain mask is empty.",
-            rule="Intensities are normalised over the brain.",
+            rule="Intensities are normalized over the brain.",
             remedy="Check that the images show a brain.",
         )
     deviation = float(values.std())
     if not np.isfinite(deviation) or deviation <= 1e-6 * max(1.0, float(np.abs(values).max())):
         raise PreparationError(
             f"The image has standard deviation {deviation:g} inside the brain.",
-            rule="An image that is constant or not finite has no contrast to normalise.",
+            rule="An image that is constant or not finite has no contrast to normalize.",
             remedy="Check the series' pixel data, or choose another series.",
         )
     result = np.zeros(volume.shape, dtype=np.float32)

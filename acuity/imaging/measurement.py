@@ -1,4 +1,4 @@
-"""Volumes and diameters of the tumour regions."""
+"""Volumes and diameters of the tumor regions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measure_regions(labels: Volume) -> tuple[RegionMeasurement, ...]:
 
     A diameter spans one lesion: it is measured on the largest connected part, so that neither a second
     lesion nor a stray voxel far away stretches it. Its ends lie on the surface half-way between voxel
-    centres inside and outside, as IBSI's "Maximum 3D diameter" (L0JK) has it: a single voxel of 1 mm
+    centers inside and outside, as IBSI's "Maximum 3D diameter" (L0JK) has it: a single voxel of 1 mm
     measures 1 mm.
 
     Parameters
@@ -71,7 +71,7 @@ def _measure(region: Region, mask: NDArray[np.bool_], grid: Volume) -> RegionMea
 
 
 def _surface_points(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N, mask.ndim): centres, in voxel coordinates, of the faces between voxels inside and outside."""
+    """(N, mask.ndim): centers, in voxel coordinates, of the faces between voxels inside and outside."""
     padded = np.pad(mask, 1)
     points = []
     for axis in range(mask.ndim):

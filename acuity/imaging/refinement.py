@@ -45,7 +45,7 @@ def refined(
     ----------
     labels : (I, J, K) of 0, 1, 2 and 4, which are corrected
     image : (C, I, J, K), z-scored
-    clicks : voxels and the labels that belong there; neighbours of one label are one mark, a scribble
+    clicks : voxels and the labels that belong there; neighbors of one label are one mark, a scribble
     spacing : of the voxels in mm
     probabilities : (3, I, J, K) of ET, TC and WT, where a network gave them; else the labels are all that is known
 

@@ -1,4 +1,4 @@
-"""From a network's logits to masks of ET, TC and WT: what is known of tumours, and what held-out cases taught."""
+"""From a network's logits to masks of ET, TC and WT: what is known of tumors, and what held-out cases taught."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Postprocessing:
     temperatures : of ET, TC and WT, above 0: logits are divided by them, so that probabilities are frequencies (Guo,
         Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017); 1 changes nothing
     thresholds : of ET, TC and WT, 0 to 1: a voxel belongs to a region where its calibrated probability is above
-    smallest_part : of the largest part's volume, 0 to 1; parts of the tumour below are left out: lone ones are mostly
+    smallest_part : of the largest part's volume, 0 to 1; parts of the tumor below are left out: lone ones are mostly
         false
     smallest_part_ml : parts below are left out too, even the only one: in a healthy brain all are false
     least_peak : calibrated probability of WT that a part reaches somewhere, or is left out
-    least_enhancing_ml : of all ET together; below, it is core that does not enhance. Low-grade tumours mostly have
+    least_enhancing_ml : of all ET together; below, it is core that does not enhance. Low-grade tumors mostly have
         none, and a few false voxels cost a case its whole score
     enclosed_core : what the core encloses in a plane is core
 
@@ -103,7 +103,7 @@ def without_doubtful_parts(
     postprocessing: Postprocessing,
     voxel_ml: float = _ONE_MM,
 ) -> NDArray[np.bool_]:
-    """Leave out of (3, I, J, K), ET, TC, WT, the connected parts of the tumour that are too small or too unsure.
+    """Leave out of (3, I, J, K), ET, TC, WT, the connected parts of the tumor that are too small or too unsure.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def with_enclosed_core(regions: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return regions
     core = regions[_TC][box]
     filled = np.zeros_like(core)
-    neighbours = ndimage.generate_binary_structure(3, 1)
+    neighbors = ndimage.generate_binary_structure(3, 1)
     for axis in range(3):
         # Those in the plane alone, so that each plane is filled for itself.
-        filled |= ndimage.binary_fill_holes(core, structure=neighbours.take([1], axis=axis))
+        filled |= ndimage.binary_fill_holes(core, structure=neighbors.take([1], axis=axis))
     result = regions.copy()
     result[_TC][box] = filled
     result[_WT][box] |= filled

@@ -36,8 +36,8 @@ class RigidResult:
     performed : False when the images already shared one space and nothing was computed
     reason : a sentence for people
     mutual_information : Mattes mutual information in nats at the end (higher is better); None if not performed
-    initial_mutual_information : the same before the optimisation
-    iterations : of the optimiser, over all levels
+    initial_mutual_information : the same before the optimization
+    iterations : of the optimizer, over all levels
     """
 
     matrix: NDArray[np.float64]
@@ -67,7 +67,7 @@ def needs_registration(moving: Volume, fixed: Volume) -> bool:
     """Whether the two images must be registered before their voxels can be compared.
 
     False when both name one frame of reference (DICOM PS3.3 C.7.4.1: they share one patient space) and
-    each holds the other's centre; True when a frame is missing, or the frames or places differ.
+    each holds the other's center; True when a frame is missing, or the frames or places differ.
     """
     frames = {moving.frame_of_reference_uid, fixed.frame_of_reference_uid}
     if None in frames or "" in frames or len(frames) > 1:
@@ -93,7 +93,7 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
 
     Mattes mutual information (Mattes et al., IEEE TMI 22(1), 2003), a pyramid of voxel sizes
     ``LEVELS_MM``, seeded sampling, one thread: the same input gives the same result to rounding.  The start is the
-    best of the scanner's own coordinates, the fields of view's centres and the centres of mass.
+    best of the scanner's own coordinates, the fields of view's centers and the centers of mass.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
     Raises
     ------
     RegistrationError
-        When the images share too little information or do not overlap, the optimisation ends worse than
+        When the images share too little information or do not overlap, the optimization ends worse than
         it began, or the rotation exceeds ``MAX_ROTATION_DEG``.
     """
     pyramid = [(_at_level(fixed, level), _at_level(moving, level)) for level in LEVELS_MM]
@@ -132,7 +132,7 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
 
 
 def _center(grid: Grid) -> NDArray[np.float64]:
-    """Centre of the field of view in mm, LPS."""
+    """Center of the field of view in mm, LPS."""
     return grid.affine[:3, :3] @ ((np.asarray(grid.shape) - 1) / 2.0) + grid.origin
 
 
@@ -142,7 +142,7 @@ def _holds(grid: Grid, point: NDArray[np.float64]) -> bool:
 
 
 def _at_level(volume: Volume, level_mm: float) -> sitk.Image:
-    """The image, shrunk by whole factors towards voxels of ``level_mm``, each axis for itself: thick slices stay."""
+    """The image, shrunk by whole factors toward voxels of ``level_mm``, each axis for itself: thick slices stay."""
     factors = [int(max(1, min(level_mm // s, n // 4))) for s, n in zip(volume.spacing, volume.shape, strict=True)]
     sigma = np.where(np.asarray(factors) > 1, 0.5 * np.asarray(factors) * volume.spacing, 0.0)
     image = volume.with_array(volume.array.astype(np.float32, copy=False))
@@ -167,7 +167,7 @@ def _mutual_information(fixed: sitk.Image, moving: sitk.Image, transform: sitk.T
 
 
 def _best_start(fixed: sitk.Image, moving: sitk.Image) -> sitk.Euler3DTransform:
-    """Of the scanner's coordinates and the two centred initialisations, the one with most mutual information."""
+    """Of the scanner's coordinates and the two centered initializations, the one with most mutual information."""
     starts = []
     for mode in (sitk.CenteredTransformInitializerFilter.MOMENTS, sitk.CenteredTransformInitializerFilter.GEOMETRY):
         centered = sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), mode)

@@ -21,7 +21,7 @@ from acuity.volume import RAS_LPS, Volume
 
 
 class CoarseToFineInferer(Inferer):
-    """Segments whole brains at 1 mm: the coarse network everywhere, the fine one where that suspects a tumour."""
+    """Segments whole brains at 1 mm: the coarse network everywhere, the fine one where that suspects a tumor."""
 
     def __call__(self, inputs: MetaTensor, network: CoarseToFine, *args: Any, **kwargs: Any) -> MetaTensor:
         """Images (N, 4, D, H, W), axes to the left, back and head, to logits (N, 3, D, H, W) of ET, TC, WT."""

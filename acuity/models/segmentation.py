@@ -1,4 +1,4 @@
-"""Finding the tumour in four co-registered sequences, or in those of them that there are."""
+"""Finding the tumor in four co-registered sequences, or in those of them that there are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Grid, Volume
 
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
-SUSPICIOUS = 0.2  # probability of whole tumour above which the fine network looks
+SUSPICIOUS = 0.2  # probability of whole tumor above which the fine network looks
 CONTEXT = 12  # voxels that it sees around
 
 Progress = Callable[[float], None]
@@ -49,7 +49,7 @@ class SegmentationResult:
 def segment(
     volumes: Mapping[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
 ) -> SegmentationResult:
-    """Segment the tumour: the coarse network over the brain, the fine one where that suspects a tumour.
+    """Segment the tumor: the coarse network over the brain, the fine one where that suspects a tumor.
 
     The coarse one's logits are averaged over mirrored views; what is taken, given and raised is as in ``segment_by``.
     """
@@ -67,7 +67,7 @@ def segment_by(
     device: torch.device,
     postprocessing: Postprocessing = DEFAULT,
 ) -> SegmentationResult:
-    """Segment the tumour by any network of whole brains.
+    """Segment the tumor by any network of whole brains.
 
     The images are brought to the networks' 1 mm and patient axes inside, and the probabilities back to the images'
     grid.
@@ -87,11 +87,11 @@ def segment_by(
     ValueError : where the grids differ
     """
     grid = brain.grid
-    normalised = network_channels(volumes, brain)
+    normalized = network_channels(volumes, brain)
     box = mask_box(brain.array > 0)
     assert box is not None  # an empty brain has no contrast
     to_canonical = _CanonicalAxes(grid)
-    image = to_canonical.forward(torch.from_numpy(normalised[(slice(None), *box)]))
+    image = to_canonical.forward(torch.from_numpy(normalized[(slice(None), *box)]))
     spacing = to_canonical.spacing
     size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(image.shape[1:], spacing, strict=True))
     working = _resize(image, size).to(device)
@@ -116,7 +116,7 @@ def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArr
     if not volumes:
         raise MissingSequenceError(
             "No sequence is given.",
-            rule="A tumour is sought in one sequence at least.",
+            rule="A tumor is sought in one sequence at least.",
             remedy=f"Give any of {', '.join(Sequence)}.",
         )
     channels = np.zeros((len(Sequence), *brain.shape), dtype=np.float32)

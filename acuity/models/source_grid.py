@@ -9,18 +9,18 @@ from acuity.anatomy import Region, labels_to_regions, regions_to_labels
 from acuity.imaging.resampling import resample
 from acuity.volume import Grid, Volume
 
-_TIE = 1e-2  # weight of the neighbourhood where two voxels are filled alike
+_TIE = 1e-2  # weight of the neighborhood where two voxels are filled alike
 
 
 def labels_on_grid(labels: Volume, grid: Grid) -> Volume:
     """Labels on another, usually coarser grid of the same space, keeping each region's volume.
 
     For each region, each voxel's filled part is computed, and as many of the fullest voxels are taken as make up
-    the region's volume; a core is sought inside its whole tumour, an enhancing part inside its core. Among voxels
-    filled alike, those with the fuller neighbourhood come first.
+    the region's volume; a core is sought inside its whole tumor, an enhancing part inside its core. Among voxels
+    filled alike, those with the fuller neighborhood come first.
 
     In 30 random oblique lesions with a thin enhancing rim, on voxels of 2 to 6 mm, this kept volumes within 0.1 %
-    and centroids within 0.1 (whole tumour) to 0.4 mm (rim) on average. Taking voxels that are half full
+    and centroids within 0.1 (whole tumor) to 0.4 mm (rim) on average. Taking voxels that are half full
     lost 8 to 18 % of the rim, a Gaussian-blurred mask 22 %, and the nearest voxel's label moved centroids by 0.4 to
     0.6 mm.
 
@@ -47,7 +47,7 @@ def labels_on_grid(labels: Volume, grid: Grid) -> Volume:
 
 
 def _filled(mask: Volume, grid: Grid) -> NDArray[np.float32]:
-    """The part of each voxel of ``grid`` that the mask fills, 0 to 1, with a little of its neighbours'."""
+    """The part of each voxel of ``grid`` that the mask fills, 0 to 1, with a little of its neighbors'."""
     if not mask.array.any():
         return np.zeros(grid.shape, dtype=np.float32)
     parts = np.maximum(1, np.ceil(grid.spacing / mask.spacing - 1e-6)).astype(int)

@@ -14,7 +14,7 @@ STRIDE = 16  # voxels; EquiUnet and MONAI's SegResNet halve it three times, deep
 class CoarseToFine(nn.Module):
     """Two networks: one sees the image pooled to half its resolution, the other as it is; their logits are averaged.
 
-    The coarse one sees the whole brain at once and finds the tumour; the fine one draws its border. They are trained
+    The coarse one sees the whole brain at once and finds the tumor; the fine one draws its border. They are trained
     one after the other.
 
     Parameters

@@ -104,9 +104,9 @@ class UNetDiscriminator(nn.Module):
         super().__init__()
         widths = [features * factor for factor in (1, 2, 4, 8)]
         self.conv_first = nn.Conv2d(in_channels, features, 3, padding=1)
-        self.down = nn.ModuleList([_normalised(a, b, 4) for a, b in pairwise(widths)])
-        self.up = nn.ModuleList([_normalised(a, b, 3) for a, b in pairwise(reversed(widths))])
-        self.convs_hr = nn.ModuleList([_normalised(features, features, 3) for _ in range(2)])
+        self.down = nn.ModuleList([_normalized(a, b, 4) for a, b in pairwise(widths)])
+        self.up = nn.ModuleList([_normalized(a, b, 3) for a, b in pairwise(reversed(widths))])
+        self.convs_hr = nn.ModuleList([_normalized(features, features, 3) for _ in range(2)])
         self.conv_last = nn.Conv2d(features, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class UNetDiscriminator(nn.Module):
         return self.conv_last(x)
 
 
-def _normalised(in_channels: int, out_channels: int, kernel: int) -> nn.Module:
+def _normalized(in_channels: int, out_channels: int, kernel: int) -> nn.Module:
     """A convolution without bias under spectral norm; kernel 4 halves the size, 3 keeps it."""
     stride = 2 if kernel == 4 else 1
     return spectral_norm(nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=1, bias=False))

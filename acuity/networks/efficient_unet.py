@@ -2,7 +2,7 @@
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019 (arXiv:1905.11946);
 Lite leaves out squeeze-and-excitation and has ReLU6 for swish. The decoder is that of Ronneberger et al. (arXiv:
-1505.04597), with batch normalisation.
+1505.04597), with batch normalization.
 """
 
 from __future__ import annotations
@@ -124,6 +124,6 @@ def _imagenet_weights(network: EfficientNet) -> dict[str, Tensor]:
         weights = {name: given[names[name] if name.startswith("_blocks.") else name] for name in network.state_dict()}
     rgb = weights["_conv_stem.weight"]
     count = network.in_channels
-    # Each sequence is seen as one of the colours is; together they are as strong as these.
+    # Each sequence is seen as one of the colors is; together they are as strong as these.
     weights["_conv_stem.weight"] = rgb.repeat(1, -(-count // 3), 1, 1)[:, :count] * (3 / count)
     return weights

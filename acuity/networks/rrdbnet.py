@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acuity.networks.srresnet import doublings, initialise_small
+from acuity.networks.srresnet import doublings, initialize_small
 
 RESIDUAL_SCALE = 0.2
 SLOPE = 0.2  # of the leaky ReLU
@@ -30,7 +30,7 @@ class _DenseBlock(nn.Module):
                 for n in range(CONVOLUTIONS)
             ]
         )
-        initialise_small(self)
+        initialize_small(self)
 
     def forward(self, x: Tensor) -> Tensor:
         *inner, last = self.convs

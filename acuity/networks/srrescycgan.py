@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 INTENSITY_SCALE = 255.0  # the published weights work on 0..255, the interface on 0..1
 MINIMUM_SIGMA = 1.0  # of 255: the projection's floor, so that a clean image may still be sharpened
-_NORMALISED = "parametrizations.weight.original"  # torch's name of weight norm's gain (0) and direction (1)
+_NORMALIZED = "parametrizations.weight.original"  # torch's name of weight norm's gain (0) and direction (1)
 
 
 class _PreActivationBlock(nn.Module):
@@ -122,7 +122,7 @@ def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     mapped = {}
     for key, value in state.items():
         name = key.removeprefix("model.")
-        name = name.replace("weight_g", f"{_NORMALISED}0").replace("weight_v", f"{_NORMALISED}1")
+        name = name.replace("weight_g", f"{_NORMALIZED}0").replace("weight_v", f"{_NORMALIZED}1")
         mapped[name] = value
     return mapped
 
@@ -132,11 +132,11 @@ def fold_to_one_channel(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     The first convolution is summed over its inputs and the last averaged over its outputs, which equals
     replicating the image, running and averaging (without the projection, and where nothing is clamped). Folded
-    weights are no longer normalised by their own norm, so gain and direction are recomputed.
+    weights are no longer normalized by their own norm, so gain and direction are recomputed.
     """
     folded = dict(state)
     for conv, fold in (("conv1", torch.sum), ("conv_out", torch.mean)):  # axis 1 is the transposed one's outputs
-        gain, direction = (f"{conv}.{_NORMALISED}{n}" for n in (0, 1))
+        gain, direction = (f"{conv}.{_NORMALIZED}{n}" for n in (0, 1))
         weight = fold(state[direction] * state[gain] / _norm(state[direction]), dim=1, keepdim=True)
         folded[gain], folded[direction] = _norm(weight), weight
     folded["conv_out.bias"] = state["conv_out.bias"].mean(dim=0, keepdim=True)

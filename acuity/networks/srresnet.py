@@ -50,7 +50,7 @@ class SRResNet(nn.Module):
         self.conv_up = nn.ModuleList([nn.Conv2d(features, 4 * features, 3, padding=1) for _ in range(doublings(scale))])
         self.conv_hr = nn.Conv2d(features, features, 3, padding=1)
         self.conv_last = nn.Conv2d(features, out_channels, 3, padding=1)
-        initialise_small(self)
+        initialize_small(self)
 
     def forward(self, lr: Tensor) -> Tensor:
         """The super-resolved image, not clamped."""
@@ -68,7 +68,7 @@ def doublings(scale: int) -> int:
     return scale // 2
 
 
-def initialise_small(network: nn.Module) -> None:
+def initialize_small(network: nn.Module) -> None:
     """Kaiming's normal weights (fan_in, ReLU) times 0.1 and biases 0, in place, for all convolutions of a network."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

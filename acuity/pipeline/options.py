@@ -92,7 +92,7 @@ def parse_options(
 def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="app.py",
-        description="Super-resolve the MR series of one brain tumour study, segment the tumour and measure it. "
+        description="Super-resolve the MR series of one brain tumor study, segment the tumor and measure it. "
         "Reads DICOM, writes DICOM.",
         epilog="Exit codes: 0 done; 1 unexpected failure; 2 wrong command line; 10 to 69 a refusal, whose code, "
         "rule and remedy stand in result.json. Variables in brackets take the place of an option.",

@@ -20,7 +20,7 @@ from acuity.volume import Grid, Volume
 
 REFERENCE = Sequence.T1C
 REFERENCE_REASON = (
-    "The contrast-enhanced T1 shows the tumour's most important border and is usually the series of finest resolution."
+    "The contrast-enhanced T1 shows the tumor's most important border and is usually the series of finest resolution."
 )
 
 _log = logging.getLogger(__name__)

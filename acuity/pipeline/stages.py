@@ -124,7 +124,7 @@ class Chosen:
     def summary(self) -> str:
         """One line for people: how each sequence was measured."""
         return ", ".join(
-            f"{sequence.value} {_millimetres(choice.stack.grid)}" for sequence, choice in self.selection.choices.items()
+            f"{sequence.value} {_millimeters(choice.stack.grid)}" for sequence, choice in self.selection.choices.items()
         )
 
 
@@ -189,7 +189,7 @@ class SuperResolved:
 
     def summary(self) -> str:
         """One line for people."""
-        return f"{_millimetres(self.source.grid)} -> {_millimetres(self.grid)}"
+        return f"{_millimeters(self.source.grid)} -> {_millimeters(self.grid)}"
 
 
 def super_resolve_study(
@@ -250,7 +250,7 @@ def super_resolve_study(
 
 @dataclass(frozen=True)
 class Segmented:
-    """The tumour.
+    """The tumor.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class Segmented:
 def segment_study(
     images: SuperResolved, bundle: Bundle, *, progress: Progress | None = None, segmenter: Segmenter = segment
 ) -> Segmented:
-    """Find the tumour on the fine grid, and bring its labels to the grid that was measured.
+    """Find the tumor on the fine grid, and bring its labels to the grid that was measured.
 
     Parameters
     ----------
@@ -329,5 +329,5 @@ def _part_of(progress: Progress | None, number: int, count: int) -> Progress | N
     return lambda done: progress((number + done) / count)
 
 
-def _millimetres(grid: Grid) -> str:
+def _millimeters(grid: Grid) -> str:
     return "x".join(f"{s:.3g}" for s in grid.spacing) + " mm"

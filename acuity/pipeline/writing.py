@@ -175,7 +175,7 @@ class WrittenOverview:
 def write_overview_picture(
     images: SuperResolved, tumor: Segmented, report: WrittenReport, folder: Path
 ) -> WrittenOverview:
-    """Write the reference before and after with the tumour's outlines, see ``acuity.dicom.writing.overview``."""
+    """Write the reference before and after with the tumor's outlines, see ``acuity.dicom.writing.overview``."""
     write_overview(
         images.source,
         images.volumes[REFERENCE],

@@ -1,4 +1,4 @@
-"""One type for all that segments tumours, so that every family is run and scored alike."""
+"""One type for all that segments tumors, so that every family is run and scored alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from acuity.volume import Volume
 
 
 class Segmenter(Protocol):
-    """Finds the tumour in four co-registered sequences."""
+    """Finds the tumor in four co-registered sequences."""
 
     def __call__(self, volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:
         """Labels and probabilities on the grid of ``brain``; see ``acuity.models.segmentation.segment_by``."""

@@ -105,7 +105,7 @@ class CaseDatastore(Datastore):
             except ArchiveError:
                 raise
             except AcuityError as error:
-                _log.warning("a labelled case is left out of the training: %s: %s", error.code, error)
+                _log.warning("a labeled case is left out of the training: %s: %s", error.code, error)
         return pairs
 
     def list_images(self) -> list[str]:
@@ -179,7 +179,7 @@ class CaseDatastore(Datastore):
         return {"name": self.name(), "description": self.description(), "objects": objects}
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """The path of a ZIP with the four images and the final label of each labelled case; the next call replaces it.
+        """The path of a ZIP with the four images and the final label of each labeled case; the next call replaces it.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class CaseDatastore(Datastore):
         if not pairs:
             raise DataError(
                 "No case has a final label.",
-                rule="The archive holds labelled cases.",
+                rule="The archive holds labeled cases.",
                 remedy="Annotate one, and save it.",
             )
         target = self._state / "dataset.zip"

@@ -25,7 +25,7 @@ def exact_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> Vo
     Returns
     -------
     Volume
-        uint8 on ``grid``, or None where a labelled voxel has no voxel of its own there.
+        uint8 on ``grid``, or None where a labeled voxel has no voxel of its own there.
     """
     transform = np.linalg.inv(grid.affine) @ labels.affine
     axes = np.array([a for a in range(3) if labels.shape[a] > 1 and not (drawn_there and a == 2)], dtype=int)
@@ -51,7 +51,7 @@ def placed_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> V
     exact = exact_labels(labels, grid, drawn_there=drawn_there)
     if exact is not None:
         return exact
-    # A segmentation ends with its last labelled slice, and interpolation needs to see that nothing follows.
+    # A segmentation ends with its last labeled slice, and interpolation needs to see that nothing follows.
     affine = labels.affine.copy()
     affine[:3, 3] -= affine[:3, :3].sum(axis=1)
     padded = np.pad(labels.array, 1)

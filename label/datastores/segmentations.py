@@ -1,4 +1,4 @@
-"""The tumour segmentations of a study: whose they are, which is the newest, and writing one."""
+"""The tumor segmentations of a study: whose they are, which is the newest, and writing one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SegmentationEntry:
 
 
 class Segmentations:
-    """The tumour segmentations of studies in an archive.
+    """The tumor segmentations of studies in an archive.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Segmentations:
     def newest(self, entries: Iterable[SeriesEntry]) -> dict[str, SegmentationEntry]:
         """For each tag the newest of the segmentations in listed series of one study.
 
-        Objects that are no tumour segmentation of Acuity's segments are passed over.
+        Objects that are no tumor segmentation of Acuity's segments are passed over.
         """
         found: dict[str, SegmentationEntry] = {}
         for entry in entries:
@@ -93,7 +93,7 @@ class Segmentations:
 
 
 def describe_segmentation(ds: Dataset) -> SegmentationEntry | None:
-    """What a header says of a tumour segmentation; None, with a line in the log, if it is none of Acuity's segments."""
+    """What a header says of a tumor segmentation; None, with a line in the log, if it is none of Acuity's segments."""
     try:
         segment_labels(ds)
     except UnsupportedSeriesError as error:

@@ -27,7 +27,7 @@ def write_mask(labels: Volume, extension: str) -> Path:
 
     Parameters
     ----------
-    extension : one of EXTENSIONS. 3D Slicer reads names and colours of the segments from ``.seg.nrrd``; from the others
+    extension : one of EXTENSIONS. 3D Slicer reads names and colors of the segments from ``.seg.nrrd``; from the others
         it takes names in the order of the values that occur, which is wrong where one does not
 
     Raises

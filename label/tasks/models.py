@@ -9,7 +9,7 @@ from acuity.models.bundle import Bundle, load_bundle
 from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 from label.learning.versions import Versions
 
-TUMOR = "tumour_segmentation"  # name of the task, of its training and of the folder of its versions
+TUMOR = "tumor_segmentation"  # name of the task, of its training and of the folder of its versions
 
 
 class ServedModels:

@@ -1,4 +1,4 @@
-"""The super-resolution bundle's guided training and its patches on tumours, tiny, from files laid out as BraTS's."""
+"""The super-resolution bundle's guided training and its patches on tumors, tiny, from files laid out as BraTS's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.bundles.conftest import CASES, REPOSITORY, run
 SUPER_RESOLUTION = "brain_mri_super_resolution"
 
 
-def test_cases_have_the_intensities_of_the_volumes_and_tumours_are_theirs(tiny_brats: Path) -> None:
+def test_cases_have_the_intensities_of_the_volumes_and_tumors_are_theirs(tiny_brats: Path) -> None:
     cases, volumes = read_cases(tiny_brats, CASES), read_volumes(tiny_brats, CASES)
     tumors = read_tumors(tiny_brats, CASES)
     images = [channel.numpy() for case in cases for channel in case.image]
@@ -63,7 +63,7 @@ def test_it_trains_guided_and_resumes(tiny_brats: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_pixel_stage_takes_patches_on_tumours(tiny_brats: Path, tmp_path: Path) -> None:
+def test_the_pixel_stage_takes_patches_on_tumors(tiny_brats: Path, tmp_path: Path) -> None:
     run(
         SUPER_RESOLUTION,
         "train",

@@ -124,7 +124,7 @@ class TestX4Bundle:
         assert found.generator is parser.get_parsed_content("network_def")
         assert parser["train_pairs#degradation"] == parser["validation_pairs#degradation"] == "$@recipe.degradation"
 
-    def test_names_the_licence_of_the_weights_it_started_from(self, bundle: str) -> None:
+    def test_names_the_license_of_the_weights_it_started_from(self, bundle: str) -> None:
         start = json.loads(Path(config(bundle, "train")).read_text())["initial_weights"]
         texts = {file.name: file.read_text() for file in (BUNDLES / bundle).glob("LICENSE-*")}
         assert bool(texts) == (start is not None)

@@ -83,7 +83,7 @@ def test_the_whole_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     picture = np.asarray(Image.open(tmp_path / "demo" / "overlay.png").convert("RGB")).astype(float)
     columns = np.array_split(picture, 3, axis=1)
     assert all(column.std() > 20 for column in columns)  # an image in each
-    colourful = [np.ptp(column, axis=2).max() for column in columns]
-    assert colourful[1] > 100 and colourful[2] > 100  # outlines on what was found and on the truth
+    colorful = [np.ptp(column, axis=2).max() for column in columns]
+    assert colorful[1] > 100 and colorful[2] > 100  # outlines on what was found and on the truth
     top_left = columns[0][: len(picture) // 2]
     assert np.ptp(top_left, axis=2).max() == 0  # none on the input

@@ -13,7 +13,7 @@ from acuity.networks.srresnet import SRResNet
 
 
 @pytest.fixture
-def colour(tmp_path: Path) -> Path:
+def color(tmp_path: Path) -> Path:
     """RankSRGAN's weights, small, for three channels, with its own names."""
     torch.manual_seed(0)
     names = {
@@ -33,12 +33,12 @@ def colour(tmp_path: Path) -> Path:
 
 @torch.inference_mode()
 def test_import_writes_one_channel_and_prints_what_was_found(
-    colour: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    color: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "gray.pt"
-    assert main(["weights", "import", str(colour), str(out)]) == 0
+    assert main(["weights", "import", str(color), str(out)]) == 0
     said = capsys.readouterr().out
-    sha256 = hashlib.sha256(colour.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(color.read_bytes()).hexdigest()
     for text in ("SRResNet", "4 features, 2 blocks", "x4", "RankSRGAN", sha256):
         assert text in said
     network = SRResNet(features=4, blocks=2)
@@ -55,22 +55,22 @@ def test_import_writes_one_channel_and_prints_what_was_found(
     assert f"{sum(p.numel() for p in network.parameters()):,}" in said
 
 
-def test_show_writes_nothing(colour: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["weights", "show", str(colour)]) == 0
+def test_show_writes_nothing(color: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "show", str(color)]) == 0
     assert "RankSRGAN" in capsys.readouterr().out
-    assert [path.name for path in colour.parent.iterdir()] == ["published.pth"]
+    assert [path.name for path in color.parent.iterdir()] == ["published.pth"]
 
 
 def test_what_cannot_be_read_or_written_is_refused(
-    colour: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    color: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["weights", "show", str(tmp_path / "absent.pth")]) == 70
     assert capsys.readouterr().err.startswith("acuity: data: absent.pth cannot be read as weights")
-    before = colour.read_bytes()
-    assert main(["weights", "import", str(colour), str(colour)]) == 60
+    before = color.read_bytes()
+    assert main(["weights", "import", str(color), str(color)]) == 60
     assert "File exists" in capsys.readouterr().err
-    assert colour.read_bytes() == before
-    assert main(["weights", "import", str(colour), str(tmp_path / "nowhere" / "out.pt")]) == 60
+    assert color.read_bytes() == before
+    assert main(["weights", "import", str(color), str(tmp_path / "nowhere" / "out.pt")]) == 60
     assert "No such file or directory" in capsys.readouterr().err
 
 

@@ -36,7 +36,7 @@ def read_by_simpleitk(paths: list[Path]) -> sitk.Image:
     return reader.Execute()
 
 
-def test_simpleitk_reads_the_same_voxels_at_the_same_millimetres(oblique: Volume, tmp_path: Path) -> None:
+def test_simpleitk_reads_the_same_voxels_at_the_same_millimeters(oblique: Volume, tmp_path: Path) -> None:
     image = read_by_simpleitk(write_volume_as_series(oblique, tmp_path / "series", tags=TAGS))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), oblique.array)
     np.testing.assert_allclose(sitk_affine(image), oblique.affine, atol=1e-6)
@@ -105,7 +105,7 @@ def test_degrading_keeps_place_and_mean(oblique: Volume) -> None:
     low = degrade(volume, (1.6, 2.6, 8.0))
     assert low.shape == (12, 10, 6)
     np.testing.assert_allclose(low.spacing, (1.6, 2.6, 8.0))
-    # In a linear ramp a voxel's value says where its centre lies; SimpleITK looks it up in the original.
+    # In a linear ramp a voxel's value says where its center lies; SimpleITK looks it up in the original.
     for voxel in [(5, 4, 2), (6, 5, 3)]:
         point = low.affine[:3, :3] @ voxel + low.grid.origin
         place = volume.to_sitk().TransformPhysicalPointToContinuousIndex(point.tolist())

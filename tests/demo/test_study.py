@@ -20,7 +20,7 @@ def read_series(folder: Path) -> sitk.Image:
 
 
 def center(image: sitk.Image, minimum: float) -> np.ndarray:
-    """Centre in mm, LPS, of what is brighter than ``minimum`` times the maximum."""
+    """Center in mm, LPS, of what is brighter than ``minimum`` times the maximum."""
     array = sitk.GetArrayFromImage(image).astype(float)
     where = np.argwhere(array > minimum * array.max())[:, ::-1].mean(axis=0)
     return np.array(image.TransformContinuousIndexToPhysicalPoint(where.tolist()))

@@ -141,7 +141,7 @@ def test_oblique_series_miss_slices_too(tmp_path: Path) -> None:
     write_mr_series(tmp_path, phantom(), oblique_affine((0.8, 1.3, 2.0)), skip=(7,))
     (series,) = read_study(tmp_path).series
     assert series.code == "missing-slice"
-    assert "Neighbouring slices are 2 mm apart, but 4 mm between instance 7 and instance 9." in series.reason
+    assert "Neighboring slices are 2 mm apart, but 4 mm between instance 7 and instance 9." in series.reason
 
 
 @pytest.mark.parametrize("declared", ["96", "24", "12", "11"])

@@ -71,8 +71,8 @@ def test_names_of_the_world_are_kept_and_never_printed(
 EMPTY = ("PatientName", "PatientSex", "PatientBirthDate", "AccessionNumber", "StudyTime")
 
 
-def test_what_an_anonymised_export_lacks_is_empty_in_all_that_is_derived(derive_once: Callable[[str], Derived]) -> None:
-    derived = derive_once("anonymised")
+def test_what_an_anonymized_export_lacks_is_empty_in_all_that_is_derived(derive_once: Callable[[str], Derived]) -> None:
+    derived = derive_once("anonymized")
     for path in derived.paths:
         if path.parent.name != "source":
             ds = pydicom.dcmread(path)

@@ -66,7 +66,7 @@ def shown_slice(picture: np.ndarray, flair: np.ndarray, drawn: np.ndarray, plain
 
     Parameters
     ----------
-    drawn, plain : where the screen shows the head, and where it shows it without colour
+    drawn, plain : where the screen shows the head, and where it shows it without color
     """
     likeness = {}
     for k in range(flair.shape[2] // 4, flair.shape[2] * 3 // 4):
@@ -76,7 +76,7 @@ def shown_slice(picture: np.ndarray, flair: np.ndarray, drawn: np.ndarray, plain
 
 
 def outlined(page: Page, workbench: Running) -> tuple[int, float]:
-    """The slice that the FLAIR viewport shows, and the Dice of its colour with the true tumor of that slice."""
+    """The slice that the FLAIR viewport shows, and the Dice of its color with the true tumor of that slice."""
     picture = pixels(page, "AX FLAIR")
     colored = picture.max(axis=2) - picture.min(axis=2) > 40
     drawn = largest(picture.max(axis=2) > 12)  # the head, not the icons and the bar at the border
@@ -113,7 +113,7 @@ def test_the_tumor_is_outlined_where_it_is(page: Page, workbench: Running, pictu
     open_study(page, workbench.url, workbench.study)
     pane(page, "AX FLAIR").click()
     assert press(page, "segment").startswith("Tumor outlined")
-    assert workbench.label.asked[-1][0] == "tumour_segmentation"
+    assert workbench.label.asked[-1][0] == "tumor_segmentation"
     settled(page)
     page.screenshot(path=pictures / "workbench.png")
     first, overlap = outlined(page, workbench)

@@ -158,7 +158,7 @@ def test_training_says_whether_the_candidate_is_served(page: Page, released: Rel
         asked.append(json.loads(route.request.post_data or ""))
         route.continue_(post_data=json.dumps({**asked[-1], "iterations": 2}))
 
-    page.route("**/monai/train/tumour_segmentation", shortened)
+    page.route("**/monai/train/tumor_segmentation", shortened)
     page.locator("#acuity-train").click()
     train = page.locator("#acuity-train")
     expect(train).to_have_text("Training ...", timeout=_TRAINING_MS)

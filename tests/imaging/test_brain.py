@@ -27,12 +27,12 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("sequence", list(Sequence))
-def test_a_stripped_brain_is_recognised(sequence: Sequence) -> None:
+def test_a_stripped_brain_is_recognized(sequence: Sequence) -> None:
     assert is_skull_stripped(make_phantom(spacing_mm=4.0).volumes[sequence])
 
 
 @pytest.mark.parametrize("sequence", list(Sequence))
-def test_a_slab_of_a_stripped_brain_is_recognised(sequence: Sequence) -> None:
+def test_a_slab_of_a_stripped_brain_is_recognized(sequence: Sequence) -> None:
     volume = make_phantom(spacing_mm=4.0).volumes[sequence]
     assert is_skull_stripped(replace(volume, array=volume.array[:, :, 14:22]))
 
@@ -60,7 +60,7 @@ def test_an_image_without_background_or_without_anything_is_not_stripped() -> No
     assert not is_skull_stripped(Volume(np.zeros((20, 20, 10), dtype=np.float32), np.eye(4)))
 
 
-def test_real_stripped_cases_are_recognised(shared_data: Path) -> None:
+def test_real_stripped_cases_are_recognized(shared_data: Path) -> None:
     case = shared_data / "brats" / "Brats18_CBICA_AOP_1"
     image = nib.load(case / f"{case.name}_t1ce.nii.gz")
     assert is_skull_stripped(Volume(np.asarray(image.dataobj, dtype=np.float32), LPS_TO_RAS @ image.affine))

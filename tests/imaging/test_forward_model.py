@@ -23,7 +23,7 @@ def image():
 
 @pytest.mark.parametrize("size", [(12, 18), (8, 9), (48, 72)])
 def test_agrees_with_pillow_inside(image, size):
-    """Pillow's bicubic is antialiased with a = -0.5 too; at the ends it renormalises where we replicate."""
+    """Pillow's bicubic is antialiased with a = -0.5 too; at the ends it renormalizes where we replicate."""
     ours = resize_cubic(torch.from_numpy(image), size, tuple(n / m for n, m in zip(image.shape, size, strict=True)))
     theirs = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
     inside = (slice(4, -4) if size[0] > 24 else slice(2, -2),) * 2
@@ -38,7 +38,7 @@ def test_an_odd_size_is_rounded_up_and_comes_back():
 
 
 def test_a_ramp_stays_where_it_is():
-    """Half-pixel centres: sample n of the half-size ramp lies at 2n + 0.5 of the original."""
+    """Half-pixel centers: sample n of the half-size ramp lies at 2n + 0.5 of the original."""
     low = downsample_cubic(np.arange(32, dtype=np.float32)[:, None] * np.ones((1, 4), np.float32), (2, 1))
     np.testing.assert_allclose(low[3:-3, 0], np.arange(16)[3:-3] * 2 + 0.5, atol=1e-4)
 

@@ -44,7 +44,7 @@ def test_bright_vessels_are_clipped(image: Volume, mask: Volume) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 1e6, np.nan])
 def test_a_constant_image_is_refused(image: Volume, mask: Volume, value: float) -> None:
-    with pytest.raises(PreparationError, match="no contrast to normalise"):
+    with pytest.raises(PreparationError, match="no contrast to normalize"):
         zscore(image.with_array(np.full(image.shape, value, dtype=np.float32)), mask)
 
 

@@ -17,9 +17,9 @@ def measured(array: np.ndarray, affine: np.ndarray) -> dict[Region, RegionMeasur
     return {m.region: m for m in measure_regions(Volume(array.astype(np.uint8), affine))}
 
 
-def ball(affine: np.ndarray, shape: tuple[int, int, int], centre: tuple[float, ...], radius: float) -> np.ndarray:
+def ball(affine: np.ndarray, shape: tuple[int, int, int], center: tuple[float, ...], radius: float) -> np.ndarray:
     index = np.moveaxis(np.indices(shape), 0, -1)
-    middle = np.asarray(centre) @ affine[:3, :3].T
+    middle = np.asarray(center) @ affine[:3, :3].T
     return np.linalg.norm(index @ affine[:3, :3].T - middle, axis=-1) <= radius
 
 
@@ -58,7 +58,7 @@ def test_the_3d_diameter_bounds_simpleitks_by_less_than_a_voxel() -> None:
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.ComputeFeretDiameterOn()
     statistics.Execute(volume.to_sitk())
-    feret = statistics.GetFeretDiameter(4)  # between voxel centres
+    feret = statistics.GetFeretDiameter(4)  # between voxel centers
     et = measure_regions(volume)[0]
     assert et.longest_diameter_mm is not None
     assert feret < et.longest_diameter_mm < feret + 2.5

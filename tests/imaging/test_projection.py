@@ -63,7 +63,7 @@ def test_what_was_measured_comes_back_and_unseen_detail_stays(size, shape, ratio
     assert largest(degrade(estimate) - degrade(truth)) > 20 * CONSISTENT
     assert 1 <= steps < 20
     assert largest(degrade(projected) - degrade(truth)) < CONSISTENT
-    # Each step is towards every consistent image, the truth among them.
+    # Each step is toward every consistent image, the truth among them.
     assert (projected - truth).norm() < (estimate - truth).norm()
 
 
@@ -74,7 +74,7 @@ def test_pillow_finds_the_measured_slice_again():
     again = [
         np.asarray(Image.fromarray(x.numpy()).resize((20, 24), Image.Resampling.BICUBIC)) for x in (projected, truth)
     ]
-    inner = (slice(2, -2),) * 2  # it renormalises at the border, where ours repeats the image
+    inner = (slice(2, -2),) * 2  # it renormalizes at the border, where ours repeats the image
     assert np.abs(again[0] - again[1])[inner].max() < 1.5 * CONSISTENT
 
 

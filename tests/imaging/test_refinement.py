@@ -12,9 +12,9 @@ SHAPE = (40, 36, 32)
 SPACING = (1.0, 1.0, 1.0)
 
 
-def ball(centre: tuple[float, float, float], radius: float) -> NDArray[np.bool_]:
+def ball(center: tuple[float, float, float], radius: float) -> NDArray[np.bool_]:
     grid = np.moveaxis(np.indices(SHAPE), 0, -1)
-    return np.linalg.norm(grid - np.array(centre), axis=-1) < radius
+    return np.linalg.norm(grid - np.array(center), axis=-1) < radius
 
 
 FOUND, MISSED = ball((12, 12, 12), 6), ball((26, 24, 18), 6)
@@ -46,7 +46,7 @@ def test_clicks_are_always_obeyed_and_leave_no_trace_once_taken_back() -> None:
 
 
 def test_nothing_changes_out_of_reach() -> None:
-    """In millimetres: on thick slices the same number of voxels is further."""
+    """In millimeters: on thick slices the same number of voxels is further."""
     flat = np.zeros((1, 80, 8, 8), np.float32)
     labels = np.zeros(flat.shape[1:], np.uint8)
     for spacing in (1.0, 2.0):

@@ -114,7 +114,7 @@ def test_a_gap_in_the_ring_encloses_nothing():
     np.testing.assert_array_equal(with_enclosed_core(regions), regions)
 
 
-def test_the_core_stays_inside_the_whole_tumour():
+def test_the_core_stays_inside_the_whole_tumor():
     regions = ring()
     regions[2, 8:12, 8:12, 10] = False
     after = tidied(regions)

@@ -1,4 +1,4 @@
-"""Resampling: a voxel's place in millimetres is what counts."""
+"""Resampling: a voxel's place in millimeters is what counts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_outside_the_field_of_view_is_zero() -> None:
 
 
 def test_a_coarser_grid_does_not_alias() -> None:
-    # Stripes at the finest frequency are grey on a grid four times as coarse, not stripes.
+    # Stripes at the finest frequency are gray on a grid four times as coarse, not stripes.
     stripes = np.tile(np.array([0.0, 1.0], dtype=np.float32), 24)[:, None, None] * np.ones((48, 8, 8), dtype=np.float32)
     volume = Volume(stripes, np.eye(4))
     result = resample(volume, volume.grid.with_spacing((4.0, 1.0, 1.0))).array

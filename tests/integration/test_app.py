@@ -153,7 +153,7 @@ def test_outputs_belong_to_the_study(done: tuple[Path, str, int]) -> None:
     assert fine_seg.ReferencedSeriesSequence[0].SeriesInstanceUID == fine.SeriesInstanceUID
 
 
-def test_the_tumour_lies_where_it_is(done: tuple[Path, str, int]) -> None:
+def test_the_tumor_lies_where_it_is(done: tuple[Path, str, int]) -> None:
     for name, voxel in (("segmentation_sr", 2.5), ("segmentation_source", 5.0)):
         labels = read_segmentation(done[0] / "seg" / f"{name}.dcm")
         found = (labels.affine @ [*np.argwhere(labels.array).mean(axis=0), 1])[:3]

@@ -1,4 +1,4 @@
-"""The released application on a real tumour: one of the six test cases as a DICOM study at 2 mm."""
+"""The released application on a real tumor: one of the six test cases as a DICOM study at 2 mm."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def result(case: Path, repository: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["segmentation_sr", "segmentation_source"])
-def test_the_whole_tumour_is_found(name: str, case: Path, result: Path) -> None:
+def test_the_whole_tumor_is_found(name: str, case: Path, result: Path) -> None:
     truth = read_labels(case)
     found = resample(read_segmentation(result / "seg" / f"{name}.dcm"), truth.grid, interpolation="nearest")
     whole = list(Region).index(Region.WT)

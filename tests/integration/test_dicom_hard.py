@@ -58,7 +58,7 @@ def test_each_series_reads_or_is_refused_with_the_right_reason(shared_data: Path
 
 
 @pytest.mark.parametrize("folder", READ)
-def test_voxels_and_millimetres_agree_with_the_ground_truth(shared_data: Path, folder: str) -> None:
+def test_voxels_and_millimeters_agree_with_the_ground_truth(shared_data: Path, folder: str) -> None:
     """Every voxel of the NIfTI, at its place in patient space, has the value that was read there."""
     path = shared_data / "dicom_hard" / folder
     volume = load_stack(only_series(path).stacks[0])

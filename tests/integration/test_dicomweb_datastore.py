@@ -236,7 +236,7 @@ def test_a_missing_slice_leaves_no_case(place: Place) -> None:
     gone = dcmread(sorted((place.study / "T2").glob("*.dcm"))[4], stop_before_pixels=True)
     place.orthanc.delete("Instance", SOPInstanceUID=str(gone.SOPInstanceUID))
     assert place.datastore.list_images() == []
-    with pytest.raises(Exception, match="missing slices|Neighbouring slices") as refusal:
+    with pytest.raises(Exception, match="missing slices|Neighboring slices") as refusal:
         place.datastore.get_image_uri(T1C)
     assert getattr(refusal.value, "code", "") == "missing-slice"
 

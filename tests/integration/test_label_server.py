@@ -98,15 +98,15 @@ def test_it_says_what_it_can(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
     assert client.auth_enabled() is False
     info = client.info()
-    assert set(info["models"]) == {"tumour_segmentation", "super_resolve_and_segment", "super_resolution", "refinement"}
-    assert info["models"]["tumour_segmentation"]["labels"] == NAMES
+    assert set(info["models"]) == {"tumor_segmentation", "super_resolve_and_segment", "super_resolution", "refinement"}
+    assert info["models"]["tumor_segmentation"]["labels"] == NAMES
     assert set(info["strategies"]) == {"uncertainty", "random", "oldest"}
-    assert info["train_stats"]["tumour_segmentation"]["served"] == 0
+    assert info["train_stats"]["tumor_segmentation"]["served"] == 0
     assert info["datastore"]["total"] == (2 if place.other else 1)
 
 
 @pytest.mark.parametrize("sequence", [Sequence.T1C, Sequence.FLAIR])
-@pytest.mark.parametrize("task", ["tumour_segmentation", "super_resolve_and_segment"])
+@pytest.mark.parametrize("task", ["tumor_segmentation", "super_resolve_and_segment"])
 def test_a_mask_lies_on_the_series_that_is_open(place: Place, tmp_path: Path, task: str, sequence: Sequence) -> None:
     file, said = place.client(tmp_path).infer(task, place.ids[sequence], {})
     mask, grid = mask_of(file)
@@ -121,7 +121,7 @@ def test_a_mask_lies_on_the_series_that_is_open(place: Place, tmp_path: Path, ta
 
 def test_segments_have_their_names_in_slicer_s_own_format(place: Place, tmp_path: Path) -> None:
     file, _ = place.client(tmp_path).infer(
-        "tumour_segmentation", place.ids[Sequence.T1C], {"result_extension": ".seg.nrrd"}
+        "tumor_segmentation", place.ids[Sequence.T1C], {"result_extension": ".seg.nrrd"}
     )
     picture = sitk.ReadImage(file)
     named = {
@@ -130,7 +130,7 @@ def test_segments_have_their_names_in_slicer_s_own_format(place: Place, tmp_path
     assert named == NAMES
 
 
-def test_a_correction_comes_back_voxel_by_voxel_and_is_learnt_from(place: Place, tmp_path: Path) -> None:
+def test_a_correction_comes_back_voxel_by_voxel_and_is_learned_from(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
     drawn = truth()
     drawn[3:6, 4:9, 5:7] = np.random.default_rng(0).choice(np.array([0, 1, 2, 4], np.uint8), (3, 5, 2))
@@ -165,7 +165,7 @@ def test_the_next_sample_is_one_that_waits(place: Place, tmp_path: Path) -> None
 def test_clicks_correct_the_mask(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
     ids = place.ids[Sequence.T1C]
-    start, _ = mask_of(client.infer("tumour_segmentation", ids, {})[0])
+    start, _ = mask_of(client.infer("tumor_segmentation", ids, {})[0])
     healthy = [int(n) for n in np.argwhere((truth() == 0) & (start == 0))[1000]]
     sent = write_mask(tmp_path / "mask.nii.gz", start, GRID)
     file, _ = client.infer("refinement", ids, {"Enhancing tumor": [healthy], "background": []}, label_in=sent)
@@ -186,7 +186,7 @@ def test_derived_series_are_stored(place: Place) -> None:
 
 
 def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
-    def post(task: str = "tumour_segmentation", params: Any = None, **query: str) -> requests.Response:
+    def post(task: str = "tumor_segmentation", params: Any = None, **query: str) -> requests.Response:
         return requests.post(
             f"{place.server.url}/infer/{task}",
             params=query,
@@ -207,7 +207,7 @@ def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
         assert half.status_code == 422
         assert half.json()["found"] == "The case lacks T1, T2, FLAIR."
     assert requests.post(f"{place.server.url}/activelearning/none", json={}, timeout=60).status_code == 400
-    unknown = requests.put(f"{place.server.url}/model/tumour_segmentation", files={"file": b"junk"}, timeout=60)
+    unknown = requests.put(f"{place.server.url}/model/tumor_segmentation", files={"file": b"junk"}, timeout=60)
     assert unknown.status_code == 500  # no file of weights is taken
 
 
@@ -222,7 +222,7 @@ def test_sessions_come_and_go(place: Place, tmp_path: Path) -> None:
     session = client.create_session(image)["session_id"]
     assert client.get_session(session)["name"] == session
     with pytest.raises(Exception, match="needs T1, T1c, T2 and FLAIR"):
-        client.infer("tumour_segmentation", "any", {}, session_id=session)
+        client.infer("tumor_segmentation", "any", {}, session_id=session)
     client.remove_session(session)
     with pytest.raises(Exception, match="Not Found"):
         client.get_session(session)
@@ -241,15 +241,15 @@ def test_an_image_is_uploaded_where_there_are_files(place: Place, tmp_path: Path
 def test_training_is_started_watched_and_stopped(place: Place, tmp_path: Path) -> None:
     """One patient is corrected: a training says that it needs another."""
     client = place.client(tmp_path)
-    client.train_start("tumour_segmentation", {"iterations": 5})
+    client.train_start("tumor_segmentation", {"iterations": 5})
     wait_for_training(client, "SUBMITTED")
     assert client.train_status(check_if_running=True)
     with pytest.raises(Exception, match="Already Running"):
-        client.train_start("tumour_segmentation", {})
+        client.train_start("tumor_segmentation", {})
     task = wait_for_training(client)
     assert task["status"] == "ERROR"
     assert "corrected cases are there to train on" in " ".join(task["details"])
-    client.train_start("tumour_segmentation", {"iterations": 100_000})
+    client.train_start("tumor_segmentation", {"iterations": 100_000})
     wait_for_training(client, "SUBMITTED")
     assert client.train_stop()["status"] == "STOPPED"
 
@@ -269,28 +269,28 @@ def test_two_corrected_patients_make_a_candidate(place: Place, tmp_path: Path) -
     client = place.client(tmp_path)
     for image in (place.ids[Sequence.T1C], place.other):
         client.save_label(image, write_mask(tmp_path / "truth.nii.gz", truth(), GRID))
-    client.train_start("tumour_segmentation", {"iterations": 60, "learning_rate": 0.01, "patch": [16, 16, 16]})
+    client.train_start("tumor_segmentation", {"iterations": 60, "learning_rate": 0.01, "patch": [16, 16, 16]})
     task = wait_for_training(client)
     assert task["status"] == "DONE", task["details"]
-    stats = client.info()["train_stats"]["tumour_segmentation"]
+    stats = client.info()["train_stats"]["tumor_segmentation"]
     (made,) = stats["candidates"]
     assert made["served"] is (made["figures"]["candidate"]["dice"] >= made["figures"]["served"]["dice"])
     assert stats["served"] == (1 if made["served"] else 0)
-    _, said = client.infer("tumour_segmentation", place.ids[Sequence.T1C], {})
+    _, said = client.infer("tumor_segmentation", place.ids[Sequence.T1C], {})
     assert said["version"] == ("0.0.1+1" if made["served"] else "0.0.1")
     if made["served"]:
         assert said["weights_sha256"] == made["weights_sha256"]
         requests.post(
-            f"{place.server.url}/train/tumour_segmentation",
+            f"{place.server.url}/train/tumor_segmentation",
             params={"run_sync": "true"},
             json={"rollback": "previous"},
             timeout=60,
         ).raise_for_status()
-        assert client.info()["train_stats"]["tumour_segmentation"]["served"] == 0
+        assert client.info()["train_stats"]["tumor_segmentation"]["served"] == 0
 
 
 def test_the_log_names_no_case(place: Place) -> None:
     log = place.server.log.read_text()
-    assert "tumour_segmentation" in log  # progress is there
+    assert "tumor_segmentation" in log  # progress is there
     for name in place.ids.values():
         assert f"/{name}" not in log

@@ -33,7 +33,7 @@ GRIDS = dict.fromkeys(Sequence, oblique_grid((8.0, 8.0, 8.0))) | {
     Sequence.FLAIR: oblique_grid((6.0, 7.0, 9.0), (4.0, 12.0, -7.0))
 }
 SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
-MODEL = {"model": "tumour_segmentation", "params": {"version": "0.3.0", "weights_sha256": "c" * 64}}
+MODEL = {"model": "tumor_segmentation", "params": {"version": "0.3.0", "weights_sha256": "c" * 64}}
 
 
 @dataclass
@@ -176,7 +176,7 @@ class TestContract:
             np.testing.assert_allclose(volume.array, image(found, GRIDS[found]), atol=0.51)
 
     def test_viewers_open_the_image_where_it_lies(self, store: Store) -> None:
-        """ITK, which 3D Slicer reads with, finds each voxel at its millimetres."""
+        """ITK, which 3D Slicer reads with, finds each voxel at its millimeters."""
         grid = GRIDS[Sequence.FLAIR]
         picture = sitk.ReadImage(store.datastore.get_image_uri(store.ids[Sequence.FLAIR]))
         assert picture.GetSize() == grid.shape
@@ -316,7 +316,7 @@ class TestContract:
         status = store.datastore.status()
         assert (status["total"], status["completed"]) == (1, 1)
 
-    def test_the_dataset_is_a_zip_of_labelled_cases(self, store: Store, tmp_path: Path) -> None:
+    def test_the_dataset_is_a_zip_of_labeled_cases(self, store: Store, tmp_path: Path) -> None:
         grid = GRIDS[Sequence.T1C]
         store.datastore.save_label(store.case, drawn(tmp_path, speckle(grid), grid), "final", {})
         with zipfile.ZipFile(store.datastore.get_dataset_archive(None)) as archive:

@@ -20,8 +20,8 @@ def labels() -> Volume:
     return Volume(array, AFFINE)
 
 
-def at_millimetres(volume: Volume) -> dict[tuple[float, ...], int]:
-    """Each labelled voxel by where it lies."""
+def at_millimeters(volume: Volume) -> dict[tuple[float, ...], int]:
+    """Each labeled voxel by where it lies."""
     places = np.argwhere(volume.array) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     return dict(zip(map(tuple, np.round(places, 3) + 0.0), volume.array[volume.array > 0].tolist(), strict=True))
 
@@ -57,7 +57,7 @@ def test_a_shared_lattice_keeps_every_voxel(grid: Grid) -> None:
     assert exact is not None
     assert exact.shape == grid.shape
     if not np.allclose(grid.affine, shifted(AFFINE, (0.003, -0.002, 0.004))):
-        assert at_millimetres(exact) == at_millimetres(labels())
+        assert at_millimeters(exact) == at_millimeters(labels())
     else:
         np.testing.assert_array_equal(exact.array, labels().array)
     np.testing.assert_array_equal(placed_labels(labels(), grid).array, exact.array)
@@ -104,7 +104,7 @@ def test_no_label_fits_everywhere() -> None:
 
 
 def test_labels_that_end_with_their_grid_keep_volume_and_place() -> None:
-    """A segmentation is cut to its labelled slices; beyond them lies nothing, not more of the same."""
+    """A segmentation is cut to its labeled slices; beyond them lies nothing, not more of the same."""
     cut = Volume(np.full((6, 6, 3), 2, np.uint8), AFFINE)
     grid = Grid((24, 30, 20), shifted(AFFINE @ np.diag([0.7, 0.7, 0.7, 1.0]), (-8.3, -9.1, -7.4)))
     placed = placed_labels(cut, grid)

@@ -78,7 +78,7 @@ def centroid(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
 def test_the_mask_lies_on_the_opened_series(
     tasks: dict[str, CaseTask], root: Path, doubts: Doubts, image: str, grid: Grid
 ) -> None:
-    mask, found = read((answer := ask(tasks, "tumour_segmentation", root, image))[0])
+    mask, found = read((answer := ask(tasks, "tumor_segmentation", root, image))[0])
     assert mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1, 2, 4}
     assert found.same_as(grid)
     assert np.linalg.norm(centroid(mask, found) - lesion_centroid()) < 3.0
@@ -162,12 +162,12 @@ def test_an_incomplete_case_is_refused(tasks: dict[str, CaseTask], root: Path, t
     folder = write_case(tmp_path, "half")
     (folder / "half_t2.nii.gz").unlink()
     with pytest.raises(MissingSequenceError, match="The case lacks T2"):
-        tasks["tumour_segmentation"]({"image": str(folder / "half_t1ce.nii.gz")})
+        tasks["tumor_segmentation"]({"image": str(folder / "half_t1ce.nii.gz")})
 
 
 def test_a_result_is_written_as_what_viewers_read(tasks: dict[str, CaseTask], root: Path) -> None:
     with pytest.raises(DataError, match=r"asked for as '\.exe'"):
-        ask(tasks, "tumour_segmentation", root, "plain", result_extension=".exe")
+        ask(tasks, "tumor_segmentation", root, "plain", result_extension=".exe")
 
 
 def test_a_task_can_be_watched_and_stopped(tasks: dict[str, CaseTask], root: Path, workplace: Workplace) -> None:

@@ -88,7 +88,7 @@ def test_the_network_sees_patient_axes():
     assert set(seen) == {(24, 36, 30)}
 
 
-def test_other_spacings_are_brought_to_one_millimetre_and_back():
+def test_other_spacings_are_brought_to_one_millimeter_and_back():
     affine = np.diag([0.5, 0.5, 2.0, 1.0])
     volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
     result = segment(volumes, brain, threshold_bundle())
@@ -104,7 +104,7 @@ def test_the_fine_network_sees_the_suspicious_box_alone():
     assert set(bundle.network.fine_sizes) == {(14 + 12, 7 + 12 + 12, 10 + 12)}
 
 
-def test_nothing_suspicious_is_no_tumour():
+def test_nothing_suspicious_is_no_tumor():
     volumes, brain, _ = images(np.eye(4), lesion=(slice(0, 0),) * 3)
     bundle = threshold_bundle()
     assert segment(volumes, brain, bundle).labels.array.max() == 0

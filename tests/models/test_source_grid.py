@@ -10,7 +10,7 @@ from tests.dicom_builder import oblique_affine
 
 
 def lesion(grid: Grid, radius: float = 9.0) -> Volume:
-    """An ellipsoid off the centre of ``grid``: necrosis, a thin enhancing rim, edema."""
+    """An ellipsoid off the center of ``grid``: necrosis, a thin enhancing rim, edema."""
     indices = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     points = indices @ grid.affine[:3, :3].T + grid.origin
     center = (grid.affine @ [*(0.45 * np.asarray(grid.shape)), 1])[:3]
@@ -55,7 +55,7 @@ def test_the_same_grid_changes_nothing() -> None:
     assert labels_on_grid(labels, labels.grid) is labels
 
 
-def test_no_tumour_stays_none() -> None:
+def test_no_tumor_stays_none() -> None:
     source = Grid((10, 10, 10), oblique_affine((2.0, 2.0, 2.0)))
     fine = source.with_spacing((1.0, 1.0, 1.0))
     assert not labels_on_grid(Volume(np.zeros(fine.shape, np.uint8), fine.affine), source).array.any()

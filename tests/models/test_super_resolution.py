@@ -55,14 +55,14 @@ def bundle(gain=1.0):
     return Bundle("test", "0", Brighten(gain).eval().requires_grad_(False), "", {})
 
 
-def blob(shape, centre, affine, width=2.0):
+def blob(shape, center, affine, width=2.0):
     array = np.zeros(shape, dtype=np.float32)
-    array[centre] = 1000
+    array[center] = 1000
     return Volume(gaussian_filter(array, width), affine)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 2.0), (2.0, 2.0, 0.7)])
-def test_a_blob_stays_where_it_is_in_millimetres(spacing):
+def test_a_blob_stays_where_it_is_in_millimeters(spacing):
     volume = blob((20, 24, 18), (7, 14, 10), OBLIQUE)
     result = super_resolve(volume, bundle(), spacing=spacing).volume
     assert result.grid.spacing == pytest.approx(spacing)

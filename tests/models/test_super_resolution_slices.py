@@ -1,6 +1,6 @@
 """Networks of any scale in volumes: with networks that only interpolate, everything must lie where it lay in mm.
 
-The judges are a function of the millimetres that only the affines lead to, and SimpleITK.
+The judges are a function of the millimeters that only the affines lead to, and SimpleITK.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def grid_affine(spacing, shape):
 
 
 def slope(affine, shape):
-    """A linear function of the millimetres, unlike along the three axes: interpolation of any kind keeps it."""
+    """A linear function of the millimeters, unlike along the three axes: interpolation of any kind keeps it."""
     x, y, z = np.einsum("ab,bijk->aijk", affine[:3, :3], np.indices(shape)) + affine[:3, 3, None, None, None]
     return 1000 + 7.0 * x - 3.0 * y + 4.0 * z
 
@@ -81,7 +81,7 @@ BROKEN = [((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)), ((14, 14, 14), (3.0,
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
 @pytest.mark.parametrize(("shape", "spacing", "wanted"), IN_PLANE + ISOTROPIC + THICK + BROKEN)
-def test_all_stays_where_it_is_in_millimetres(shape, spacing, wanted, scale, monkeypatch):
+def test_all_stays_where_it_is_in_millimeters(shape, spacing, wanted, scale, monkeypatch):
     """As the network leaves it: the projection would move a part of what is in a wrong place back."""
     monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
     affine = grid_affine(spacing, shape)
@@ -108,7 +108,7 @@ def test_simpleitk_interpolates_to_the_same(cls):
     target = volume.on_grid(found.numpy(), volume.grid.with_spacing((2.0, 2.0, 3.0)))
     judge = sitk.Resample(volume.to_sitk(), target.to_sitk(), sitk.Transform(), sitk.sitkLinear)
     expected = sitk.GetArrayFromImage(judge).transpose(2, 1, 0)
-    inner = (slice(2, -2), slice(2, -2), slice(None))  # SimpleITK gives 0 outside the outermost centres
+    inner = (slice(2, -2), slice(2, -2), slice(None))  # SimpleITK gives 0 outside the outermost centers
     np.testing.assert_allclose(target.array[inner], expected[inner], atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from acuity.models.transforms import RegionsToLabelsd
 
 @pytest.mark.parametrize(("spacing", "labels"), [(1.0, {0}), (1.2, {0, Label.NECROSIS})])
 def test_logits_become_labels_by_the_bundle_s_postprocessing_and_the_voxels_volume(spacing, labels):
-    """64 voxels of enhancing tumour, too few to be so, and at 1 mm too few to be a tumour: 0.064 and 0.111 ml."""
+    """64 voxels of enhancing tumor, too few to be so, and at 1 mm too few to be a tumor: 0.064 and 0.111 ml."""
     logits = torch.full((3, 12, 10, 8), -4.0)
     logits[:, 2:6, 2:6, 2:6] = 4
     image = MetaTensor(logits, affine=torch.diag(torch.tensor([-spacing, spacing, spacing, 1])))

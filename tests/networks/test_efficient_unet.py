@@ -35,7 +35,7 @@ def test_the_encoder_has_the_published_size() -> None:
 
 
 def conv_bn(x: Tensor, state: dict[str, Tensor], conv: str, norm: str, *, stride: int = 1, groups: int = 1) -> Tensor:
-    """A convolution with TensorFlow's padding, which is more at the far end, and its normalisation."""
+    """A convolution with TensorFlow's padding, which is more at the far end, and its normalization."""
     weight = state[f"{conv}.weight"]
     total = max(weight.shape[-1] - stride, 0)
     x = F.conv2d(F.pad(x, (total // 2, total - total // 2) * 2), weight, stride=stride, groups=groups)
@@ -67,13 +67,13 @@ def test_it_sees_what_the_published_network_sees() -> None:
 
 
 @torch.inference_mode()
-def test_more_channels_together_count_as_much_as_three_colours() -> None:
-    """Four sequences of three slices: of equal ones each colour's kernel comes as often as another's."""
+def test_more_channels_together_count_as_much_as_three_colors() -> None:
+    """Four sequences of three slices: of equal ones each color's kernel comes as often as another's."""
     torch.manual_seed(0)
-    grey = torch.randn(1, 1, 64, 64)
+    gray = torch.randn(1, 1, 64, 64)
     three, twelve = EfficientUNet(3, imagenet=True).eval(), EfficientUNet(12, imagenet=True).eval()
-    expected = three.stem(grey.expand(-1, 3, -1, -1))
-    torch.testing.assert_close(twelve.stem(grey.expand(-1, 12, -1, -1)), expected, atol=1e-4, rtol=1e-4)
+    expected = three.stem(gray.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(twelve.stem(gray.expand(-1, 12, -1, -1)), expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()

@@ -46,7 +46,7 @@ def test_learned_upsampling_begins_as_bilinear_interpolation():
 @torch.inference_mode()
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_a_spot_answers_where_it_is(stride):
-    """Features are not shifted on the way down and up: with even kernels, the response to a spot is centred on it."""
+    """Features are not shifted on the way down and up: with even kernels, the response to a spot is centered on it."""
     network = FCN(stride, width=4, hidden=8).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):

@@ -65,8 +65,8 @@ def test_the_published_checkpoint_loads_and_folds(shared_data):
     file = shared_data / "weights" / "SRResCGAN_srrescgan_model.pth"
     state = torch.load(file, weights_only=True)
     gray, _ = load_published(file)
-    colour = SRResCycGAN(in_channels=3).eval()
-    colour.load_state_dict(
+    color = SRResCycGAN(in_channels=3).eval()
+    color.load_state_dict(
         {
             k.removeprefix("model.")
             .replace("weight_g", "parametrizations.weight.original0")
@@ -76,5 +76,5 @@ def test_the_published_checkpoint_loads_and_folds(shared_data):
     )
     ramp = torch.linspace(0.2, 0.8, 32)
     image = (ramp[:, None] * ramp[None])[None, None]
-    expected = colour(image.expand(-1, 3, -1, -1)).mean(dim=1, keepdim=True)
+    expected = color(image.expand(-1, 3, -1, -1)).mean(dim=1, keepdim=True)
     torch.testing.assert_close(gray(image), expected, atol=7e-6, rtol=0)

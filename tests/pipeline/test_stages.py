@@ -66,7 +66,7 @@ def flair_above_650(
 
 
 def points_of(path: Path) -> tuple[NDArray[np.float64], float]:
-    """Centres in mm of all voxels of a SEG that are set, from its own attributes (PS3.3 C.7.6.16), and its voxel."""
+    """Centers in mm of all voxels of a SEG that are set, from its own attributes (PS3.3 C.7.6.16), and its voxel."""
     seg = dcmread(path)
     shared = seg.SharedFunctionalGroupsSequence[0]
     row, column = np.reshape([float(x) for x in shared.PlaneOrientationSequence[0].ImageOrientationPatient], (2, 3))

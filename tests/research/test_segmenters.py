@@ -42,8 +42,8 @@ def test_the_lesion_keeps_its_place_on_an_oblique_anisotropic_grid():
     affine[:3, 3] = [12, -40, 7]
     volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
     found = network_segmenter(Threshold())(volumes, brain).labels.array > 0
-    centre, wanted = ((affine @ [*center_of_mass(mask), 1])[:3] for mask in (found, truth))
-    np.testing.assert_allclose(centre, wanted, atol=0.6)
+    center, wanted = ((affine @ [*center_of_mass(mask), 1])[:3] for mask in (found, truth))
+    np.testing.assert_allclose(center, wanted, atol=0.6)
 
 
 def test_a_bundle_is_segmented_as_before():

@@ -1,4 +1,4 @@
-"""The script that writes a BraTS case as DICOM: its millimetres are the NIfTI's, by SimpleITK."""
+"""The script that writes a BraTS case as DICOM: its millimeters are the NIfTI's, by SimpleITK."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def center(image: sitk.Image, low: float, high: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("options", "spacing"), [([], (2, 2, 2)), (["--spacing", "1", "1", "3"], (1, 1, 3))])
-def test_millimetres_agree_with_the_nifti(
+def test_millimeters_agree_with_the_nifti(
     main: Callable[[list[str]], int], case: Path, tmp_path: Path, options: list[str], spacing: tuple[int, int, int]
 ) -> None:
     assert main([str(case), str(tmp_path / "out"), *options]) == 0

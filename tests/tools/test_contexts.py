@@ -17,7 +17,7 @@ import pytest
 
 from acuity.errors import DataError
 from acuity.models.bundle import load_bundle
-from tools.package_content import BUNDLES, LEFT_OUT, Revision, normalise, read_revision, sizes
+from tools.package_content import BUNDLES, LEFT_OUT, Revision, normalize, read_revision, sizes
 from tools.package_contexts import pins, with_arguments, write_cpu_context, write_sdk_context
 
 FLAVOURS = ("cpu", "sdk")
@@ -52,7 +52,7 @@ def imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def normalised(name: str) -> str:
+def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -129,10 +129,10 @@ def test_every_import_that_the_application_reaches_is_installed(cpu: Path) -> No
                 todo += [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
                 outside.add(parts[0])
     assert {"acuity.networks.srrescycgan", "acuity.pipeline.run", "operators.loader"} <= reached
-    pinned = {normalised(line.split("==")[0]) for line in pins((cpu / "requirements.txt").read_text()).splitlines()}
+    pinned = {normalized(line.split("==")[0]) for line in pins((cpu / "requirements.txt").read_text()).splitlines()}
     providers = packages_distributions()
     for package in sorted(outside - {"acuity", "operators", "app"} - set(sys.stdlib_module_names)):
-        assert {normalised(provider) for provider in providers[package]} & pinned, f"{package} is not installed"
+        assert {normalized(provider) for provider in providers[package]} & pinned, f"{package} is not installed"
 
 
 def test_bundles_load_from_it(context: Path, repository: Path) -> None:
@@ -178,7 +178,7 @@ def test_scripts_stay_executable(tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     (tmp_path / "text").write_text("#")
     (tmp_path / "text").chmod(0o777)
-    normalise(tmp_path, 5)
+    normalize(tmp_path, 5)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("tool", "text")] == [0o755, 0o644]
     assert tmp_path.stat().st_mtime == 5
 

@@ -71,7 +71,7 @@ def test_our_reader_reads_all_sequences(written):
 
 def test_dicom_becomes_fastmri(script, shared_data, tmp_path):
     (tmp_path / "study").mkdir()
-    for n in (1, 9, 17):  # the first echo of three neighbouring slices
+    for n in (1, 9, 17):  # the first echo of three neighboring slices
         file = shared_data / "knee_mese" / f"E3655S8I{n:03}.MR.dcm"
         if not file.is_file():
             pytest.skip(f"{file.name} of knee_mese is not on this machine")

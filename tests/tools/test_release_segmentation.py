@@ -44,7 +44,7 @@ def write_bundle(folder: Path, stage: dict, fine: dict | None = None) -> Path:
 
 
 def block(value: float) -> PreparedCase:
-    """A tumour of one intensity."""
+    """A tumor of one intensity."""
     image = torch.zeros(4, 32, 32, 32)
     image[:, 8:24, 8:24, 8:24] = value
     return PreparedCase("block", image.half(), torch.zeros(3, 32, 32, 32, dtype=torch.uint8))
@@ -65,7 +65,7 @@ def test_parts_of_trainings_become_the_network_that_the_bundle_defines(tmp_path:
 
 
 def test_counters_stay_whole_numbers_and_what_half_precision_cannot_hold_is_kept(tmp_path: Path) -> None:
-    """Batch normalisation counts its batches; a variance of 70,000 would be infinite."""
+    """Batch normalization counts its batches; a variance of 70,000 would be infinite."""
     stage = {
         "_target_": "monai.networks.blocks.Convolution",
         "spatial_dims": 3,

@@ -210,7 +210,7 @@ def test_a_metric_that_was_not_to_be_had_is_not_stated(make: Callable[..., Path]
 @pytest.mark.parametrize(
     ("format_name", "owner"), [("SRGAN with tanh", "Hao Ren"), ("SRResCGAN or SRResCycGAN", "Rao Muhammad Umer")]
 )
-def test_published_weights_bring_their_licence(
+def test_published_weights_bring_their_license(
     make: Callable[..., Path], runs: Path, format_name: str, owner: str
 ) -> None:
     file = runs / "pixel_srresnet_bsrgan_mri" / "settings.json"
@@ -219,7 +219,7 @@ def test_published_weights_bring_their_licence(
     (text,) = (path.read_text() for path in folder.glob("LICENSE-*"))
     assert owner in text and "MIT License" in text
     card = (folder / "docs" / "README.md").read_text()
-    assert "`net.pth`" in card and "under the MIT licence: see `LICENSE-" in card
+    assert "`net.pth`" in card and "under the MIT license: see `LICENSE-" in card
     assert read_json(folder, "train")["initial_weights"] == "$os.path.join(@weights_dir, 'net.pth')"
     change(file, initial_weights=None)
     make()

@@ -21,12 +21,12 @@ def requirement_lines(file: Path) -> list[str]:
 
 
 def requirements(file: Path) -> dict[str, Requirement]:
-    """Normalised name -> requirement."""
+    """Normalized name -> requirement."""
     found = [Requirement(line.split("  #")[0]) for line in requirement_lines(file)]
-    return {normalised(requirement.name): requirement for requirement in found}
+    return {normalized(requirement.name): requirement for requirement in found}
 
 
-def normalised(name: str) -> str:
+def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -75,7 +75,7 @@ def test_every_imported_package_is_required(repository: Path) -> None:
         name for file in ("requirements.txt", "requirements-nodeps.txt") for name in requirements(repository / file)
     }
     for name in sorted(imported - set(sys.stdlib_module_names) - own):
-        providers = {normalised(provider) for provider in distributions.get(name, [])}
+        providers = {normalized(provider) for provider in distributions.get(name, [])}
         assert providers & required, f"{name} is imported, but none of {providers or 'no package'} is required"
 
 

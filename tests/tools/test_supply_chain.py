@@ -1,4 +1,4 @@
-"""What goes into the image: locked with hashes, of known licences, listed in a valid bill, audited."""
+"""What goes into the image: locked with hashes, of known licenses, listed in a valid bill, audited."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from acuity.errors import DataError
-from tools.supply_chain import audit, licences
-from tools.supply_chain.licences import Policy, Reference, licence_of, read_policy, violations
+from tools.supply_chain import audit, licenses
+from tools.supply_chain.licenses import Policy, Reference, license_of, read_policy, violations
 from tools.supply_chain.lock import lock_text, locked_before, packages_of, resolve
 from tools.supply_chain.packages import LOCK, RECORD, Package, read_packages, read_pins, record_text, wanted
 from tools.supply_chain.sbom import bill_of_materials, text_of
@@ -156,7 +156,7 @@ def test_extras_and_markers_decide_who_needs_whom() -> None:
     ]
     base, middle, quick, root = packages_of(report, [Requirement("root")])
     assert (root.name, root.requires, middle.requires) == ("root", ("middle",), ("base", "quick"))
-    assert (quick.licence, quick.classifiers, base.requires) == ("MIT", ("MIT License",), ("middle",))
+    assert (quick.license, quick.classifiers, base.requires) == ("MIT", ("MIT License",), ("middle",))
     assert quick.file == "quick-1.0+cpu-py3-none-any.whl"
 
 
@@ -166,17 +166,17 @@ def test_another_platform_is_refused(repository: Path, monkeypatch: pytest.Monke
         resolve(repository, date(2026, 1, 2), "nowhere")
 
 
-def test_the_page_of_licences_is_current(repository: Path, packages: list[Package]) -> None:
-    text = licences.page(packages, read_weights(repository), read_policy(repository))
-    assert (repository / licences.PAGE).read_text() == text, "run `python tools/supply_chain/licences.py --write`"
+def test_the_page_of_licenses_is_current(repository: Path, packages: list[Package]) -> None:
+    text = licenses.page(packages, read_weights(repository), read_policy(repository))
+    assert (repository / licenses.PAGE).read_text() == text, "run `python tools/supply_chain/licenses.py --write`"
 
 
-def test_an_unknown_licence_is_a_failure(repository: Path) -> None:
+def test_an_unknown_license_is_a_failure(repository: Path) -> None:
     policy = read_policy(repository)
-    assert licence_of(PACKAGE, policy) == "MIT"
+    assert license_of(PACKAGE, policy) == "MIT"
     for stated in ("", "BSD", "see the web page"):
-        with pytest.raises(DataError, match="licence of example 1.0 is not known.*Read the licence texts"):
-            licence_of(replace(PACKAGE, licence=stated), policy)
+        with pytest.raises(DataError, match="license of example 1.0 is not known.*Read the license texts"):
+            license_of(replace(PACKAGE, license=stated), policy)
 
 
 def test_the_policy_finds_each_fault() -> None:

@@ -67,10 +67,10 @@ def test_a_session_changes_nothing_for_another_site(stranger: Client, servers: S
     """Another port of the same host is another origin but the same site: the cookie comes along."""
     log_in(stranger)
     headers = {} if origin is None else {"origin": origin}
-    answer = stranger.post("/monai/train/tumour_segmentation", json={}, headers=headers)
+    answer = stranger.post("/monai/train/tumor_segmentation", json={}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "other-origin")
     assert servers.reached == []
-    assert stranger.post("/monai/train/tumour_segmentation", json={}, headers={"origin": URL}).status_code == 200
+    assert stranger.post("/monai/train/tumor_segmentation", json={}, headers={"origin": URL}).status_code == 200
 
 
 def test_another_site_cannot_log_a_browser_in(stranger: Client) -> None:
@@ -103,7 +103,7 @@ def test_no_other_origin_may_read(client: Client, servers: Servers) -> None:
 def test_the_log_names_no_study_and_who_changed_what(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "workbench")
     client.get("/dicom-web/studies/1.2.3/series?PatientName=DOE")
-    client.post("/monai/train/tumour_segmentation", json={})
+    client.post("/monai/train/tumor_segmentation", json={})
     client.get("/dicom-web/studies/1.2.3", headers={"authorization": "Bearer wrong"})
     client.post("/monai/infer/x?image=1.2.3", data={"params": "{}"})
     assert caplog.messages == [
@@ -127,7 +127,7 @@ def test_headers_of_every_answer(client: Client) -> None:
 def test_a_large_body_is_refused(client: Client, servers: Servers, announced: bool) -> None:
     body = b"x" * (65 * 1024)
     content = body if announced else (body[i : i + 1024] for i in range(0, len(body), 1024))
-    answer = client.post("/monai/train/tumour_segmentation", content=content)
+    answer = client.post("/monai/train/tumor_segmentation", content=content)
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     assert servers.reached == []
 

@@ -47,7 +47,7 @@ def test_what_viewers_call_passes(client: Client, servers: Servers, method: str,
 
 def test_a_strategy_and_a_training_take_their_json(client: Client, servers: Servers) -> None:
     assert client.post("/monai/activelearning/uncertainty", json={"client_id": "user-xyz"}).status_code == 200
-    assert client.post("/monai/train/tumour_segmentation", json={"max_epochs": 2}).status_code == 200
+    assert client.post("/monai/train/tumor_segmentation", json={"max_epochs": 2}).status_code == 200
     assert [json.loads(r.body) for r in servers.reached] == [{"client_id": "user-xyz"}, {"max_epochs": 2}]
     assert client.post("/monai/activelearning/random").status_code == 200  # a body may be absent
 
@@ -102,12 +102,12 @@ def test_an_image_names_no_path(client: Client, servers: Servers, method: str, p
 
 
 def test_inference_reads_no_file_of_the_server(client: Client, servers: Servers) -> None:
-    refused(client, servers, "POST", "infer/tumour_segmentation?image=/etc/passwd", data={"params": "{}"})
+    refused(client, servers, "POST", "infer/tumor_segmentation?image=/etc/passwd", data={"params": "{}"})
 
 
 @pytest.mark.parametrize("key", ["image", "images", "model", "session", "session_id", "method", "strategy", "user"])
 @pytest.mark.parametrize(
-    "path", [f"infer/tumour_segmentation?image={UID}", "train/tumour_segmentation", "activelearning/random"]
+    "path", [f"infer/tumor_segmentation?image={UID}", "train/tumor_segmentation", "activelearning/random"]
 )
 def test_parameters_do_not_override_the_address(client: Client, servers: Servers, path: str, key: str) -> None:
     """MONAI Label merges a client's JSON over what the address said: {"image": "/etc/passwd"} would be read."""
@@ -122,7 +122,7 @@ def test_parameters_do_not_override_the_address(client: Client, servers: Servers
 def test_no_text_of_the_parameters_names_a_file(client: Client, servers: Servers, value: Any) -> None:
     text = json.dumps({"label": value})
     refused(client, servers, "POST", f"infer/refine?image={UID}", data={"params": text})
-    refused(client, servers, "POST", "train/tumour_segmentation", content=text)
+    refused(client, servers, "POST", "train/tumor_segmentation", content=text)
 
 
 @pytest.mark.parametrize("text", ["[1]", '"x"', "{", "\u00e4", "[" * 100_000])
@@ -133,8 +133,8 @@ def test_parameters_are_an_object(client: Client, servers: Servers, text: str) -
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("PUT", "model/tumour_segmentation"),
-        ("GET", "model/tumour_segmentation"),
+        ("PUT", "model/tumor_segmentation"),
+        ("GET", "model/tumor_segmentation"),
         ("DELETE", "model/x"),
         ("GET", "model/info/x"),
         ("GET", "proxy/dicom/studies"),

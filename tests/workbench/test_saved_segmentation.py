@@ -35,7 +35,7 @@ def as_bytes(ds: Dataset) -> bytes:
 
 @pytest.fixture
 def as_ohif_saves_it(tmp_path: Path) -> Dataset:
-    """A segmentation of an oblique series, with what OHIF's export loses lost: codes, colours, creator, algorithm."""
+    """A segmentation of an oblique series, with what OHIF's export loses lost: codes, colors, creator, algorithm."""
     shape, affine = (20, 18, 6), oblique_affine()
     images = [dcmread(path) for path in write_mr_series(tmp_path / "series", np.zeros(shape, np.uint16), affine)]
     labels = np.zeros(shape, np.uint8)

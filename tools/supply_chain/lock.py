@@ -2,7 +2,7 @@
 
 `packaging/requirements-cpu.in` says what is wanted, `requirements.txt` within which bounds. pip resolves it among what
 was uploaded before a date, which stands in the lock: the same date gives the same lock. Besides the lock it writes
-`packaging/supply_chain/packages.json`, what the wheels' metadata say: bill of materials and licences are made of it
+`packaging/supply_chain/packages.json`, what the wheels' metadata say: bill of materials and licenses are made of it
 without a network.
 """
 
@@ -113,7 +113,7 @@ def packages_of(installs: Sequence[dict[str, Any]], roots: Sequence[Requirement]
                 summary=" ".join(str(meta.get("summary") or "").split()),
                 file=install["download_info"]["url"].rpartition("/")[2].replace("%2B", "+"),
                 sha256=install["download_info"]["archive_info"]["hashes"]["sha256"],
-                licence=stated if "\n" not in stated else "",
+                license=stated if "\n" not in stated else "",
                 classifiers=tuple(
                     c.rpartition(" :: ")[2] for c in meta.get("classifier", ()) if c.startswith("License")
                 ),

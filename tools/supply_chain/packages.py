@@ -29,14 +29,14 @@ class Package:
 
     Parameters
     ----------
-    name : normalised (PyPA's name normalisation)
+    name : normalized (PyPA's name normalization)
     version : with its local part, such as 2.13.0+cpu
     summary : one line, by its authors
     file : name of the wheel
     sha256 : of the wheel, hexadecimal
-    licence : License-Expression of its metadata, else License where that is one line, else ""
-    classifiers : its trove classifiers on licences, without their common beginning
-    requires : normalised names of the locked packages that it needs on this platform, sorted
+    license : License-Expression of its metadata, else License where that is one line, else ""
+    classifiers : its trove classifiers on licenses, without their common beginning
+    requires : normalized names of the locked packages that it needs on this platform, sorted
     """
 
     name: str
@@ -44,7 +44,7 @@ class Package:
     summary: str
     file: str
     sha256: str
-    licence: str
+    license: str
     classifiers: tuple[str, ...]
     requires: tuple[str, ...]
 
@@ -61,7 +61,7 @@ def wanted(repository: Path) -> list[Requirement]:
 
 
 def wanted_names(repository: Path) -> list[str]:
-    """Normalised and sorted."""
+    """Normalized and sorted."""
     return sorted(canonicalize_name(requirement.name) for requirement in wanted(repository))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from acuity import __version__
 from acuity.errors import AcuityError
 from tools.package_content import read_revision
-from tools.supply_chain.licences import checked_licences, read_policy
+from tools.supply_chain.licenses import checked_licenses, read_policy
 from tools.supply_chain.packages import REPOSITORY, Package, read_packages, wanted_names
 from tools.supply_chain.weights import IN_THE_IMAGE, Weights, read_weights
 
@@ -37,13 +37,13 @@ def bill_of_materials(repository: Path, commit: str, time: int) -> dict[str, Any
     Raises
     ------
     DataError
-        When a licence is unknown or not allowed, or the lock and its record differ.
+        When a license is unknown or not allowed, or the lock and its record differ.
     """
     packages = read_packages(repository)
     weights = [item for item in read_weights(repository) if item.package or item.name in IN_THE_IMAGE]
-    licences = checked_licences(packages, weights, read_policy(repository))
-    components = [_package(package, licences[package.name]) for package in packages]
-    components += [_model(item, licences[item.name]) for item in weights]
+    licenses = checked_licenses(packages, weights, read_policy(repository))
+    components = [_package(package, licenses[package.name]) for package in packages]
+    components += [_model(item, licenses[item.name]) for item in weights]
     body = {
         "components": components,
         "dependencies": _dependencies(packages, weights, wanted_names(repository)),
@@ -75,7 +75,7 @@ def bill_of_materials(repository: Path, commit: str, time: int) -> dict[str, Any
     }
 
 
-def _package(package: Package, licence: str) -> dict[str, Any]:
+def _package(package: Package, license: str) -> dict[str, Any]:
     return {
         "type": "library",
         "bom-ref": package.purl,
@@ -84,13 +84,13 @@ def _package(package: Package, licence: str) -> dict[str, Any]:
         "description": package.summary,
         "scope": "required",
         "hashes": [{"alg": "SHA-256", "content": package.sha256}],
-        "licenses": [{"expression": licence}],
+        "licenses": [{"expression": license}],
         "purl": package.purl,
         "properties": [{"name": "acuity:wheel", "value": package.file}],
     }
 
 
-def _model(item: Weights, licence: str) -> dict[str, Any]:
+def _model(item: Weights, license: str) -> dict[str, Any]:
     return {
         "type": "machine-learning-model",
         "bom-ref": _model_reference(item),
@@ -99,7 +99,7 @@ def _model(item: Weights, licence: str) -> dict[str, Any]:
         "description": item.task,
         "scope": "required",
         "hashes": [{"alg": "SHA-256", "content": item.sha256}],
-        "licenses": [{"expression": licence}],
+        "licenses": [{"expression": license}],
         "modelCard": {
             "modelParameters": {
                 "approach": {"type": "supervised"},

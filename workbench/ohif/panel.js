@@ -2,7 +2,7 @@
 import { sequenceOf } from "/acuity/sequences.js";
 import * as server from "/acuity/server.js";
 
-const SEGMENT = "tumour_segmentation";
+const SEGMENT = "tumor_segmentation";
 const SHARPEN_AND_SEGMENT = "super_resolve_and_segment";
 const SHARPEN = "super_resolution";
 const [LOOK_MS, SELDOM_MS] = [3000, 30000]; // between two looks at a training, and where there is none

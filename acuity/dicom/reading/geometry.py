@@ -179,7 +179,7 @@ def _check_places(slices: list[Slice], normal: NDArray[np.float64]) -> float:
     if uneven.any() or along.max() > PLACE_TOLERANCE_MM:
         worst = int(np.argmax(np.abs(gaps - median)))
         raise MissingSliceError(
-            f"Neighbouring slices are {median:.4g} mm apart, but {gaps[worst]:.4g} mm between "
+            f"Neighboring slices are {median:.4g} mm apart, but {gaps[worst]:.4g} mm between "
             f"{slices[worst].number} and {slices[worst + 1].number}.",
             rule="The distances within a volume must be equal (1 %); a larger one means missing slices.",
             remedy="Send the series again from the archive.",

@@ -194,7 +194,7 @@ def _origin(series: Series) -> tuple[str, str, str]:
 
 
 def _check_class(datasets: list[Dataset]) -> None:
-    """Refuse what is no greyscale MR image, of a class that Acuity reads."""
+    """Refuse what is no grayscale MR image, of a class that Acuity reads."""
     for ds in datasets:
         if ds.SOPClassUID not in MR_CLASSES or _label(ds, "Modality") not in ("MR", ""):
             refusal = UnsupportedSeriesError(
@@ -203,7 +203,7 @@ def _check_class(datasets: list[Dataset]) -> None:
             )
             raise _fault_of_ct(datasets) or refusal
         if number(ds, "SamplesPerPixel") not in (None, 1) or _label(ds, "PhotometricInterpretation") == "PALETTE COLOR":
-            raise UnsupportedSeriesError("A colour image.", rule="Acuity reads greyscale images.")
+            raise UnsupportedSeriesError("A color image.", rule="Acuity reads grayscale images.")
         if "ModalityLUTSequence" in ds:
             raise UnsupportedSeriesError(
                 "Values are rescaled by a table.", rule="Acuity reads images with a linear rescale."

@@ -1,4 +1,4 @@
-"""Tumour labels read back from a DICOM Segmentation that Acuity wrote, or that a viewer saved."""
+"""Tumor labels read back from a DICOM Segmentation that Acuity wrote, or that a viewer saved."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ class Slice:
     ----------
     dataset : the header it comes from
     frame : 0-based number in a multi-frame object, None for a classic one
-    position : (3,) centre of the first pixel, LPS mm
+    position : (3,) center of the first pixel, LPS mm
     row, column : (3,) unit vectors along a row and down a column, LPS
-    spacing : mm between neighbours along a row, and down a column (PixelSpacing has them the other way round)
+    spacing : mm between neighbors along a row, and down a column (PixelSpacing has them the other way round)
     size : pixels in a row (Columns), rows
     traits : what may tell volumes at the same positions apart, by DICOM keyword; absent ones are left out
     """

@@ -33,7 +33,7 @@ _ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 1
 def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
     """``ds``, or where it lacks what derived objects take from it, another dataset that has it.
 
-    Anonymised exports miss attributes that the standard wants at least empty, or hold dates, times, an
+    Anonymized exports miss attributes that the standard wants at least empty, or hold dates, times, an
     age or a sex that it does not allow; these become empty. A missing frame of reference becomes the
     given one. highdicom looks for an enhanced image's pixel measures and orientation among the shared
     functional groups only; scanners may repeat them for each frame instead. ``ds`` itself is not changed.
@@ -152,7 +152,7 @@ class SourceSlice:
     ----------
     dataset : the image that holds it
     frame : its frame number, from 1, in a multi-frame image; None in a single-frame image
-    corner : centre of its first voxel in mm, LPS
+    corner : center of its first voxel in mm, LPS
     normal : unit vector along the row direction x the column direction
     """
 
@@ -198,13 +198,13 @@ def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) 
 
     Parameters
     ----------
-    corners : (4, 3) centres of the corner voxels of the derived slice in mm, LPS
+    corners : (4, 3) centers of the corner voxels of the derived slice in mm, LPS
     slices : the measured slices of one volume
 
     Returns
     -------
     The slices that cut the derived slice or lie nearer to it than the distance between measured slices
-    (so both neighbours of a slice that falls between two); the nearest one where there is none such.
+    (so both neighbors of a slice that falls between two); the nearest one where there is none such.
     """
     normal = slices[0].normal
     heights = corners @ normal

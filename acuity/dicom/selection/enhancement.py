@@ -3,7 +3,7 @@
 Gain, offset and noise of two acquisitions differ, so intensities cannot be compared as they are.  Most
 tissue behind an intact blood-brain barrier takes up next to no agent: a straight line through the joint
 histogram, fitted so that outliers do not count, brings one volume to the intensities of the other.  What
-enhances (vessels, mucosa, choroid plexus, tumour) is then far above the line.  Motion, noise and
+enhances (vessels, mucosa, choroid plexus, tumor) is then far above the line.  Motion, noise and
 differences of the sequences put voxels above *and* below it: only the imbalance counts.
 """
 
@@ -34,7 +34,7 @@ _FRACTION = 3e-3
 _RATIO = 3.0
 _ENOUGH = 100  # voxels that a fraction can be taken of
 
-_NEIGHBOURS = generate_binary_structure(3, 1)  # how far motion may carry tissue: one coarse voxel
+_NEIGHBORS = generate_binary_structure(3, 1)  # how far motion may carry tissue: one coarse voxel
 _MAD_TO_SIGMA = 1.4826
 _FWHM_TO_SIGMA = 2.355
 _SAMPLES = 50_000
@@ -132,8 +132,8 @@ def _tails(x: NDArray[np.float64], y: NDArray[np.float64], head: NDArray[np.bool
     sigma = _MAD_TO_SIGMA * float(np.median(np.abs(residual - np.median(residual))))
     low, middle, high = np.percentile(y[head], [5, 50, 95])
     threshold = max(_NOISE * sigma, _RANGE * max(high - low, 1e-6 * abs(middle)))
-    above = y[head] - (slope * maximum_filter(filled, footprint=_NEIGHBOURS)[head] + offset)
-    below = y[head] - (slope * minimum_filter(filled, footprint=_NEIGHBOURS)[head] + offset)
+    above = y[head] - (slope * maximum_filter(filled, footprint=_NEIGHBORS)[head] + offset)
+    below = y[head] - (slope * minimum_filter(filled, footprint=_NEIGHBORS)[head] + offset)
     return float(np.mean(above > threshold)), float(np.mean(below < -threshold))
 
 
@@ -141,10 +141,10 @@ def _fit_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, fl
     """Slope and offset of the line from ``x`` to ``y`` with a Cauchy loss, which outliers cannot pull."""
     step = max(1, x.size // _SAMPLES)
     u, v = x[::step], y[::step]
-    centre, spread = np.median(u), max(float(np.subtract(*np.percentile(u, [90, 10]))), 1e-6)
+    center, spread = np.median(u), max(float(np.subtract(*np.percentile(u, [90, 10]))), 1e-6)
     start = np.array([np.subtract(*np.percentile(v, [90, 10])), np.median(v)])
-    deviation = float(np.median(np.abs(v - start[1] - start[0] * (u - centre) / spread)))
+    deviation = float(np.median(np.abs(v - start[1] - start[0] * (u - center) / spread)))
     scale = max(deviation, 1e-6 * abs(start).max(), 1e-9)
-    fit = least_squares(lambda p: p[0] * (u - centre) / spread + p[1] - v, start, loss="cauchy", f_scale=scale)
+    fit = least_squares(lambda p: p[0] * (u - center) / spread + p[1] - v, start, loss="cauchy", f_scale=scale)
     slope = float(fit.x[0] / spread)
-    return slope, float(fit.x[1] - slope * centre)
+    return slope, float(fit.x[1] - slope * center)

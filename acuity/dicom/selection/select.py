@@ -45,7 +45,7 @@ class Selection:
 def select_sequences(
     study: Study, rules: Rules | None = None, overrides: dict[Sequence, str] | None = None, load: Load = load_stack
 ) -> Selection:
-    """Choose the four sequences of a brain tumour study.
+    """Choose the four sequences of a brain tumor study.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The overview picture: original and super-resolved images side by side, outlines of the tumour, volumes."""
+"""The overview picture: original and super-resolved images side by side, outlines of the tumor, volumes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def draw_overview(
     All volumes are turned to the nearest patient axes by their affines, never resampled off the
     super-resolved grid, and shown in radiological convention: the patient's right at the left. The
     original is sampled at the nearest voxel, so that its voxels are seen as they are. The views go
-    through the largest section of the tumour core, else of the whole tumour, else the middle.
+    through the largest section of the tumor core, else of the whole tumor, else the middle.
 
     Parameters
     ----------
@@ -132,14 +132,14 @@ class _Views:
         self.coarse, self.fine, self.labels = (array[box] for array in arrays)
 
     def largest_section(self, axis: int) -> int:
-        """Where the tumour core's section is largest, or else the whole tumour's; the middle if there is none."""
+        """Where the tumor core's section is largest, or else the whole tumor's; the middle if there is none."""
         others = tuple(a for a in range(3) if a != axis)
         _, core, whole = labels_to_regions(self.labels)
         areas = (core if core.any() else whole).sum(axis=others)
         return int(areas.argmax()) if areas.any() else self.labels.shape[axis] // 2
 
     def spread(self, count: int) -> list[int]:
-        """Axial slices from the foot end of the tumour (or of the middle half) to its head end."""
+        """Axial slices from the foot end of the tumor (or of the middle half) to its head end."""
         found = np.flatnonzero((self.labels > 0).any(axis=(0, 1)))
         size = self.labels.shape[2]
         first, last = (found[0], found[-1]) if found.size else (size // 4, 3 * size // 4)
@@ -180,7 +180,7 @@ def _draw_outlines(
     for spec in SEGMENTS:
         mask = np.pad(labels == spec.label, 1).astype(np.float64)  # so that outlines close at the border
         for contour in find_contours(mask, 0.5):
-            points = (contour[:, ::-1] - 1 + 0.5) * scale + corner  # from voxel centres to pixel edges
+            points = (contour[:, ::-1] - 1 + 0.5) * scale + corner  # from voxel centers to pixel edges
             draw.line([(float(x), float(y)) for x, y in points], fill=spec.color, width=width)
 
 

@@ -45,7 +45,7 @@ def write_overview(
     sequence : what the images show
     series_uid, series_number : of the new series
     description : Series Description, 64 characters at most
-    model : what found the tumour
+    model : what found the tumor
     further_models : others that had a part in it, such as the super-resolution
     """
     models = (model, *further_models)

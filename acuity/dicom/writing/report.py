@@ -1,4 +1,4 @@
-"""Measurements of the tumour regions written as a TID 1500 Measurement Report."""
+"""Measurements of the tumor regions written as a TID 1500 Measurement Report."""
 
 from __future__ import annotations
 

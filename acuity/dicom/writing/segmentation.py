@@ -1,4 +1,4 @@
-"""Tumour labels written as DICOM Segmentation objects."""
+"""Tumor labels written as DICOM Segmentation objects."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def write_segmentation(
     description: str,
     model: ModelInfo,
 ) -> hd.seg.Segmentation:
-    """Write tumour labels as a BINARY Segmentation (PS3.3 A.51), Explicit VR Little Endian.
+    """Write tumor labels as a BINARY Segmentation (PS3.3 A.51), Explicit VR Little Endian.
 
     Segments 1..3 are those of ``acuity.anatomy.SEGMENTS``: they exclude one another, so that viewers
     show them without overlap and an annotator corrects each voxel once. All three are described also
-    when one of them is empty. Frames without a voxel of their segment are left out; where no tumour was
+    when one of them is empty. Frames without a voxel of their segment are left out; where no tumor was
     found at all, one empty frame a segment remains (the middle slice), because an image has at least
     one frame.
 

@@ -47,7 +47,7 @@ def write_mr_series(
 
     The images are MR Image Storage (PS3.3 A.4), Explicit VR Little Endian, with new SOP Instance UIDs.
     Patient and study come from the volume's first source image, with its character set; private
-    elements are dropped. Pixels are stored as ``quantise`` says. Position, orientation and spacing are
+    elements are dropped. Pixels are stored as ``quantize`` says. Position, orientation and spacing are
     exact to 1e-6 mm or better.
 
     Parameters
@@ -74,7 +74,7 @@ def write_mr_series(
         raise ValueError("volume.frame_of_reference_uid is None; outputs need one: generate it for the study")
     if not volume.source_images:
         raise ValueError("volume.source_images is empty; patient and study cannot be known")
-    stored, slope, intercept = quantise(volume.array)
+    stored, slope, intercept = quantize(volume.array)
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
     template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
@@ -109,7 +109,7 @@ class _DerivedImage(hd.base.SOPClass):
         self.update(template)
 
 
-def quantise(array: NDArray) -> tuple[NDArray, float, float]:
+def quantize(array: NDArray) -> tuple[NDArray, float, float]:
     """Values of an image as 16 bit integers.
 
     MR Image Storage has no rescale (PS3.3 A.4.3) and not every viewer applies one, so values that
@@ -215,7 +215,7 @@ def _set_plane(ds: Dataset, volume: Volume, k: int) -> None:
 
 
 def _corners(volume: Volume, k: int) -> NDArray[np.float64]:
-    """(4, 3): centres of the corner voxels of slice k in mm."""
+    """(4, 3): centers of the corner voxels of slice k in mm."""
     last_i, last_j = volume.shape[0] - 1, volume.shape[1] - 1
     indices = np.array([[0, 0, k, 1], [last_i, 0, k, 1], [0, last_j, k, 1], [last_i, last_j, k, 1]])
     return (indices @ volume.affine.T)[:, :3]

@@ -43,7 +43,7 @@ def data_folder(folder: str | Path | None = None) -> Path:
 def read_split() -> dict[str, list[str]]:
     """Case names under "train" (39), "validation" (4) and "test" (6); "coarse" and "low_grade" mark some of them.
 
-    "coarse" cases have 64 grey levels or blurred channels: they train the segmentation only.
+    "coarse" cases have 64 gray levels or blurred channels: they train the segmentation only.
     """
     split = json.loads(resources.files("acuity.research.datasets").joinpath("brats_split.json").read_text())
     split.pop("comment")
@@ -69,7 +69,7 @@ def without_fold(number: int) -> tuple[list[str], list[str]]:
 
 
 def fine_cases(names: Seq[str]) -> list[str]:
-    """Those of ``names`` with fine grey levels; the others are no target for super-resolution."""
+    """Those of ``names`` with fine gray levels; the others are no target for super-resolution."""
     coarse = set(read_split()["coarse"])
     return [name for name in names if name not in coarse]
 

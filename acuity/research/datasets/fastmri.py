@@ -38,12 +38,12 @@ class FastMRIScan:
 
 
 def inverse_fourier(kspace: NDArray) -> NDArray:
-    """Centred, orthonormal inverse Fourier transform over the last two axes: zero frequency and origin at n // 2."""
+    """Centered, orthonormal inverse Fourier transform over the last two axes: zero frequency and origin at n // 2."""
     shifted = np.fft.ifftshift(kspace, axes=(-2, -1))
     return np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes=(-2, -1))
 
 
-def centre_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
+def center_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
     """The middle of the last two axes, of ``size`` or, where there is less, all there is."""
     rows, columns = ((n - min(n, m)) // 2 for n, m in zip(image.shape[-2:], size, strict=True))
     return image[..., rows : rows + size[0], columns : columns + size[1]]
@@ -55,10 +55,10 @@ def reconstruct(kspace: NDArray, size: tuple[int, int]) -> NDArray[np.float32]:
     Parameters
     ----------
     kspace : complex (H, W), or (C, H, W) of several coils, which are combined by root-sum-of-squares
-    size : rows and columns of the result, cropped from the centre, which takes the readout's oversampling away
+    size : rows and columns of the result, cropped from the center, which takes the readout's oversampling away
         (320 x 320 in the published files)
     """
-    magnitude = np.abs(centre_crop(inverse_fourier(kspace), size))
+    magnitude = np.abs(center_crop(inverse_fourier(kspace), size))
     if magnitude.ndim == 3:
         magnitude = np.sqrt((magnitude**2).sum(axis=0))
     return magnitude.astype(np.float32)

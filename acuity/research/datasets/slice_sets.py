@@ -90,7 +90,7 @@ def comparison_slices(
     """The slices on which methods are compared: always the same ones, so nothing is drawn.
 
     Of each volume the middle slices of ``levels`` equal parts (``spread``) of those that ``read_slices`` gives;
-    None takes all. In BraTS cases the one nearest to the slice with most tumour moves there.
+    None takes all. In BraTS cases the one nearest to the slice with most tumor moves there.
 
     Raises
     ------
@@ -225,5 +225,5 @@ def _has_signal(item: ImageSlice) -> bool:
 
 
 def _tumor_areas(case: Path) -> NDArray[np.int64]:
-    """Voxels of tumour in each axial slice."""
+    """Voxels of tumor in each axial slice."""
     return (brats.read_labels(case).array > 0).sum(axis=(0, 1))

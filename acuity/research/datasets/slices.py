@@ -65,7 +65,7 @@ def draw_patches(
 ) -> Tensor:
     """Axial, coronal or sagittal patches of one brain: float32 (count, 1, size + 2 MARGIN, size + 2 MARGIN).
 
-    Half of the time two neighbouring slices are averaged, as the slices of a low-resolution stack are.
+    Half of the time two neighboring slices are averaged, as the slices of a low-resolution stack are.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from scipy.special import j1
 from torch import Tensor
 from torch.nn import functional as F
 
-Shape = Literal["gaussian", "generalised", "plateau"]
+Shape = Literal["gaussian", "generalized", "plateau"]
 _SMALLEST_SIGMA = 0.01  # below it a kernel is one pixel; 0 cannot be divided by
 
 
@@ -35,9 +35,9 @@ def gaussian_kernel(
     ----------
     size : odd
     sigmas : standard deviations in pixels along the first and the second axis of the ellipse
-    angle : of the first axis from W towards H, in radians
-    shape : "gaussian" is exp(-q / 2), "generalised" exp(-q^beta / 2), "plateau" 1 / (1 + q^beta)
-    shift : of the centre along H and W, in pixels
+    angle : of the first axis from W toward H, in radians
+    shape : "gaussian" is exp(-q / 2), "generalized" exp(-q^beta / 2), "plateau" 1 / (1 + q^beta)
+    shift : of the center along H and W, in pixels
     """
     x, y = _grid(size, shift)
     along, across = (max(sigma, _SMALLEST_SIGMA) for sigma in sigmas)
@@ -45,8 +45,8 @@ def gaussian_kernel(
     second = (-np.sin(angle) * x + np.cos(angle) * y) / across
     q = first**2 + second**2
     if shape == "plateau":
-        return _normalised(1 / (1 + q**beta))
-    return _normalised(np.exp(-0.5 * (q if shape == "gaussian" else q**beta)))
+        return _normalized(1 / (1 + q**beta))
+    return _normalized(np.exp(-0.5 * (q if shape == "gaussian" else q**beta)))
 
 
 def sinc_kernel(size: int, cutoff: float) -> Tensor:
@@ -59,11 +59,11 @@ def sinc_kernel(size: int, cutoff: float) -> Tensor:
     """
     x, y = _grid(size, 0.0)
     r = np.hypot(x, y)
-    centre = size // 2
-    r[centre, centre] = 1.0
+    center = size // 2
+    r[center, center] = 1.0
     kernel = cutoff * j1(cutoff * r) / (2 * np.pi * r)
-    kernel[centre, centre] = cutoff**2 / (4 * np.pi)
-    return _normalised(kernel)
+    kernel[center, center] = cutoff**2 / (4 * np.pi)
+    return _normalized(kernel)
 
 
 def blur(image: Tensor, kernel: Tensor) -> Tensor:
@@ -87,5 +87,5 @@ def _grid(size: int, shift: float) -> tuple[NDArray[np.float64], NDArray[np.floa
     return x, y
 
 
-def _normalised(kernel: NDArray[np.float64]) -> Tensor:
+def _normalized(kernel: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy((kernel / kernel.sum()).astype(np.float32))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def truncate_kspace(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Keep the centre of k-space: the low resolution that a shorter scan would have measured.
+    """Keep the center of k-space: the low resolution that a shorter scan would have measured.
 
     The paper's own low resolution of fastMRI data is made like this. The outer faces of the first pixels coincide, as
     in ``resize_cubic``: a scanner that lowers its matrix keeps the field of view, and so its edges.
@@ -73,7 +73,7 @@ def partial_fourier(image: Tensor, fraction: float, axis: int = -2) -> Tensor:
 
 
 def thick_slices(stack: Tensor, thickness: int, spacing: int) -> Tensor:
-    """Average neighbouring thin slices into thick ones: a box profile.
+    """Average neighboring thin slices into thick ones: a box profile.
 
     Parameters
     ----------

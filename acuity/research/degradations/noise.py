@@ -1,6 +1,6 @@
 """Noise of cameras and of scanners, and JPEG: each of an image (N, 1, H, W), from one seed.
 
-Standard deviations are parts of the range 0 to 1: a published level of 25 grey levels is 25 / 255.
+Standard deviations are parts of the range 0 to 1: a published level of 25 gray levels is 25 / 255.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def gaussian_noise(image: Tensor, sigma: float, seed: int) -> Tensor:
 def poisson_noise(image: Tensor, scale: float, seed: int) -> Tensor:
     """Add ``scale`` times the noise of a photon count and clip to 0..1, as Real-ESRGAN.
 
-    The count at intensity 1 is the power of 2 at or above the number of grey levels (8 bits) in that image.
+    The count at intensity 1 is the power of 2 at or above the number of gray levels (8 bits) in that image.
     """
     levels = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     counts = [2.0 ** np.ceil(np.log2(np.count_nonzero(np.bincount(item.ravel())))) for item in levels]

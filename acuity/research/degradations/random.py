@@ -35,17 +35,17 @@ from acuity.research.degradations.steps import (
 Rng = np.random.Generator
 Draw = Callable[[Rng, int], Steps]
 
-GREY_LEVELS = 255.0
+GRAY_LEVELS = 255.0
 # Real-ESRGAN's kernels: shape, whether one sigma serves both axes, probability.
 _KERNELS: tuple[tuple[Shape, bool, float], ...] = (
     ("gaussian", True, 0.45),
     ("gaussian", False, 0.25),
-    ("generalised", True, 0.12),
-    ("generalised", False, 0.03),
+    ("generalized", True, 0.12),
+    ("generalized", False, 0.03),
     ("plateau", True, 0.12),
     ("plateau", False, 0.03),
 )
-_BETA_RANGE: dict[Shape, tuple[float, float]] = {"gaussian": (1, 1), "generalised": (0.5, 4), "plateau": (1, 2)}
+_BETA_RANGE: dict[Shape, tuple[float, float]] = {"gaussian": (1, 1), "generalized": (0.5, 4), "plateau": (1, 2)}
 # Ours, the papers being on photographs: from light truncation to what a fast scan leaves out.
 _KEPT_KSPACE = (0.6, 1.0)
 _PARTIAL_FOURIER = (5 / 8, 7 / 8)
@@ -67,7 +67,7 @@ def draw_bsrgan(rng: Rng, scale: int) -> Steps:
     """BSRGAN's shuffled degradation (Zhang et al., ICCV 2021, arXiv:2103.14006) on one channel.
 
     Two blurs, a downsampling, the resizing to the final size, Gaussian noise and JPEG in random order, the
-    downsampling before the resizing; then JPEG. The camera's pipeline, which works on colour, is left out.
+    downsampling before the resizing; then JPEG. The camera's pipeline, which works on color, is left out.
     """
     return _bsrgan(rng, scale, _bsrgan_noise, _jpeg)
 
@@ -147,7 +147,7 @@ def _bsrgan_noise(rng: Rng) -> Step:
 
 
 def _bsrgan_level(rng: Rng) -> float:
-    return int(rng.integers(2, 26)) / GREY_LEVELS
+    return int(rng.integers(2, 26)) / GRAY_LEVELS
 
 
 def _real_esrgan(rng: Rng, scale: int, noise: Callable[[Rng, int], Step], loss: Callable[[Rng], Step]) -> Steps:
@@ -197,7 +197,7 @@ def _scanner_noise(rng: Rng, stage: int) -> Step:
 
 
 def _real_esrgan_level(rng: Rng, stage: int) -> float:
-    return float(rng.uniform(1, 30 if stage == 1 else 25)) / GREY_LEVELS
+    return float(rng.uniform(1, 30 if stage == 1 else 25)) / GRAY_LEVELS
 
 
 def _jpeg(rng: Rng) -> Step:

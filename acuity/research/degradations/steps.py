@@ -110,7 +110,7 @@ class PartialFourier:
 
 @dataclass(frozen=True)
 class RoundTo8Bits:
-    """Clip to 0..1 and round to 256 grey levels."""
+    """Clip to 0..1 and round to 256 gray levels."""
 
 
 @dataclass(frozen=True)

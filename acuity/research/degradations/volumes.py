@@ -33,7 +33,7 @@ def interpolated(volume: Volume, low: Volume) -> NDArray[np.float32]:
 
 
 def averaged_slices(volume: Volume, count: int, axis: int) -> Volume:
-    """Each ``count`` neighbours along ``axis`` averaged: a boxcar slice profile as wide as the slices, without gap.
+    """Each ``count`` neighbors along ``axis`` averaged: a boxcar slice profile as wide as the slices, without gap.
 
     Raises
     ------

@@ -140,9 +140,9 @@ def with_blur(case: Case, rng: Rng) -> Images:
 
 
 def overstripped(case: Case, rng: Rng) -> Images:
-    """RIM_MM of the brain's surface taken with the skull, all round: 0 there, whatever of the tumour reaches so far.
+    """RIM_MM of the brain's surface taken with the skull, all round: 0 there, whatever of the tumor reaches so far.
 
-    Brain extraction errs at the surface first, most on images unlike those it was made for and near tumours (Isensee et
+    Brain extraction errs at the surface first, most on images unlike those it was made for and near tumors (Isensee et
     al., Human Brain Mapping 40, 2019). All round is more than any does: a bound of what is lost.
     """
     brain = case.brain
@@ -153,7 +153,7 @@ def overstripped(case: Case, rng: Rng) -> Images:
 def understripped(case: Case, rng: Rng) -> Images:
     """RIM_MM of what lies round the brain left on it, all round: fluid, and dura with fat, in patches.
 
-    As ``overstripped``, the other way. Dura takes up contrast agent: in T1c it is as bright as enhancing tumour.
+    As ``overstripped``, the other way. Dura takes up contrast agent: in T1c it is as bright as enhancing tumor.
     """
     images, brain, white, smooth = case.images, case.brain, white_matter(case), _smooth(case, rng)
     near = ndimage.distance_transform_edt(~brain, sampling=tuple(images[Sequence.T1].spacing)) <= RIM_MM + _SLACK_MM

@@ -160,7 +160,7 @@ class BroughtBack:
 def shrunk_labels(labels: NDArray[np.uint8], factors: tuple[float, float, float]) -> NDArray[np.uint8]:
     """Labels in voxels ``factors`` times as long: a voxel belongs to a region that fills half of it or more.
 
-    Regions, not labels, are what fills it: a voxel of half edema and half core is tumour. Where the grid ends beyond
+    Regions, not labels, are what fills it: a voxel of half edema and half core is tumor. Where the grid ends beyond
     the labels', the last voxels go on (edge replication), as those of images do.
 
     Parameters

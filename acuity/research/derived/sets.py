@@ -92,12 +92,12 @@ class Original:
     Parameters
     ----------
     name : of the case, and of its folder in the data set
-    labelled : whether it has labels
+    labeled : whether it has labels
     identity : tells one content from another
     """
 
     name: str
-    labelled: bool
+    labeled: bool
     identity: Callable[[], str]
     read: Callable[[], Case]
 
@@ -113,7 +113,7 @@ def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, comma
     Returns
     -------
     ``dataset.json`` in ``output``: how the set is made, by what version of Acuity, and of each case that is complete
-    how much of its tumour it holds.
+    how much of its tumor it holds.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def complete_set(
     for original in tqdm(originals, desc=str(recipe["kind"])):
         name = original.name
         mark = volume_files.fingerprint(recipe, original.identity())
-        suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labelled else [])]
+        suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labeled else [])]
         targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
         if name not in done or any(volume_files.volume_mark(target) != mark for target in targets):
             case = original.read()
@@ -216,16 +216,16 @@ def central_crop(volume: Volume, size: int) -> Volume:
 
 
 def _brats_original(folder: Path) -> Original:
-    labelled = (folder / f"{folder.name}_seg.nii.gz").is_file()
+    labeled = (folder / f"{folder.name}_seg.nii.gz").is_file()
 
     def identity() -> str:
-        files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labelled else [])]
+        files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labeled else [])]
         return volume_files.files_sha256(files)
 
     def read() -> Case:
-        return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labelled else None)
+        return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labeled else None)
 
-    return Original(folder.name, labelled, identity, read)
+    return Original(folder.name, labeled, identity, read)
 
 
 def _volumes(case: Case) -> list[Volume]:
@@ -234,7 +234,7 @@ def _volumes(case: Case) -> list[Volume]:
 
 
 def _tumor(labels: Volume | None) -> float | None:
-    """Volume of the whole tumour in ml."""
+    """Volume of the whole tumor in ml."""
     if labels is None:
         return None
     return round(float((labels.array != Label.BACKGROUND).sum()) * labels.grid.voxel_volume, 3)

@@ -1,4 +1,4 @@
-"""Cases without a tumour, laid out as BraTS's: healthy halves of BraTS cases, mirrored, and phantoms."""
+"""Cases without a tumor, laid out as BraTS's: healthy halves of BraTS cases, mirrored, and phantoms."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mirrored:
-    """The half without the tumour and its mirror image; a case whose tumour is in both halves is left out."""
+    """The half without the tumor and its mirror image; a case whose tumor is in both halves is left out."""
 
     @property
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
         return {
             "kind": "mirrored",
-            "images": "the half that the tumour leaves free and its mirror image, on the case's own grid; without "
-            f"cases whose tumour comes within {CLEARANCE:g} mm of the plane between the halves",
+            "images": "the half that the tumor leaves free and its mirror image, on the case's own grid; without "
+            f"cases whose tumor comes within {CLEARANCE:g} mm of the plane between the halves",
             "labels": "0",
         }
 
@@ -42,12 +42,12 @@ class Mirrored:
         if case.labels is None:
             raise DataError(
                 f"{case.name} has no labels.",
-                rule="The half without the tumour is known from the labels.",
+                rule="The half without the tumor is known from the labels.",
                 remedy="Leave the case out.",
             )
         images = mirrored_volumes(case.images, case.labels)
         if images is None:
-            logger.warning("%s is left out: its tumour reaches into both halves, or near to the other", case.name)
+            logger.warning("%s is left out: its tumor reaches into both halves, or near to the other", case.name)
             return None
         return Case(case.name, images, case.labels.with_array(np.zeros_like(case.labels.array)))
 
@@ -65,7 +65,7 @@ class _Phantoms:
             "kind": "phantoms",
             "tumor": self.tumor,
             "images": "stripped ICBM152 brains painted as the four sequences, 1 mm; the case's number is the seed",
-            "labels": "of the tumour that was grown" if self.tumor else "0",
+            "labels": "of the tumor that was grown" if self.tumor else "0",
         }
 
     def __call__(self, case: Case) -> Case:

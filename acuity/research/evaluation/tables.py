@@ -1,4 +1,4 @@
-"""Tidy results: one row a measurement, written as CSV, and summarised as Markdown."""
+"""Tidy results: one row a measurement, written as CSV, and summarized as Markdown."""
 
 from __future__ import annotations
 

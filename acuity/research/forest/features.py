@@ -40,7 +40,7 @@ deviation_Xmm          standard deviation over the window: texture
 gradient_Xmm           magnitude of the smoothed image's gradient, per mm
 laplacian_Xmm          of the smoothed image, per mm^2
 hessian1..3_Xmm        eigenvalues of its Hessian, per mm^2, the smallest first: sheets, tubes, blobs
-asymmetry_4mm          smoothed image less itself mirrored at the brain's mid-plane: tumours grow on one side
+asymmetry_4mm          smoothed image less itself mirrored at the brain's mid-plane: tumors grow on one side
 =====================  =============================================================================
 
 and of the place: ``lateral`` from the mid-plane, 0, to the outermost voxel of either side, 1; ``posterior`` and

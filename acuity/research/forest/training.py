@@ -79,7 +79,7 @@ class CaseVoxels:
 
 
 def draw_balanced(labels: NDArray[np.uint8], brain: NDArray[np.bool_], count: int, rng: np.random.Generator) -> Voxels:
-    """Indices (n, 3), at most ``count``: half healthy, half tumour, its labels alike; of a rare one, all there is."""
+    """Indices (n, 3), at most ``count``: half healthy, half tumor, its labels alike; of a rare one, all there is."""
     tumor = [np.argwhere(brain & (labels == label)) for label in Label if label != Label.BACKGROUND]
     present = [voxels for voxels in tumor if len(voxels)]
     share = count // 2 // max(1, len(present))

@@ -31,7 +31,7 @@ def best_buddy_loss(sr: Tensor, hr: Tensor) -> Tensor:
 
 @torch.no_grad()
 def best_buddies(sr: Tensor, hr: Tensor) -> Tensor:
-    """(N, C * 9, P): for each patch i of sr the candidate g that minimises |g - hr_i|^2 + |g - sr_i|^2.
+    """(N, C * 9, P): for each patch i of sr the candidate g that minimizes |g - hr_i|^2 + |g - sr_i|^2.
 
     Candidates are all 3x3 patches (stride 3) of the same hr at full, half and quarter size, shrunk by antialiased
     cubic interpolation.

@@ -1,4 +1,4 @@
-"""VGG networks trained on ImageNet as frozen feature extractors for grey images."""
+"""VGG networks trained on ImageNet as frozen feature extractors for gray images."""
 
 from __future__ import annotations
 

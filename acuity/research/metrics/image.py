@@ -21,14 +21,14 @@ from skimage import metrics
 from acuity.errors import DataError
 from acuity.imaging.forward_model import downsample_cubic
 
-GREY_LEVELS = 255.0
+GRAY_LEVELS = 255.0
 
 Array = NDArray[np.floating]
 
 
 def mean_squared_error(preds: Array, target: Array, *, data_range: float) -> float:
-    """Mean of the squared differences in grey levels of 0 to 255, whatever ``data_range`` is: the paper's unit."""
-    return float(metrics.mean_squared_error(target, preds)) * (GREY_LEVELS / data_range) ** 2
+    """Mean of the squared differences in gray levels of 0 to 255, whatever ``data_range`` is: the paper's unit."""
+    return float(metrics.mean_squared_error(target, preds)) * (GRAY_LEVELS / data_range) ** 2
 
 
 def peak_signal_noise_ratio(preds: Array, target: Array, *, data_range: float) -> float:
@@ -90,7 +90,7 @@ class NiqeModel:
 _SHARPNESS_PART = 0.75
 _SHAPES = np.arange(0.2, 10.001, 0.001)
 _SHAPE_RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
-_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
+_NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _FEATURES = 36
 
 
@@ -153,7 +153,7 @@ def niqe(image: Array, model: NiqeModel, *, data_range: float) -> float:
     return math.sqrt(max(0.0, float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)))
 
 
-def asymmetric_generalised_gaussian(samples: Array) -> tuple[NDArray, NDArray, NDArray]:
+def asymmetric_generalized_gaussian(samples: Array) -> tuple[NDArray, NDArray, NDArray]:
     """Shape and left and right scale of the distribution of each row of (R, S), by matching moments.
 
     Lasmar, Stitou, Berthoumieu, ICIP 2009; the density is proportional to exp(-(|x| / scale)^shape) on each side.
@@ -176,34 +176,34 @@ def _niqe_features(image: Array, data_range: float, patch_size: int) -> tuple[ND
     height, width = (n - n % patch_size for n in image.shape)
     if not height or not width:
         return np.empty((0, _FEATURES)), np.empty(0)
-    grey = np.asarray(image[:height, :width], dtype=np.float64) * (GREY_LEVELS / data_range)
-    foreground = (_tiles(grey, patch_size) != 0).mean(axis=(1, 2)) >= 0.5
+    gray = np.asarray(image[:height, :width], dtype=np.float64) * (GRAY_LEVELS / data_range)
+    foreground = (_tiles(gray, patch_size) != 0).mean(axis=(1, 2)) >= 0.5
     if not foreground.any():
         return np.empty((0, _FEATURES)), np.empty(0)
     features, sharpness = [], np.empty(0)
     for size in (patch_size, patch_size // 2):
-        normalised, deviation = _normalise(grey)
+        normalized, deviation = _normalize(gray)
         if size == patch_size:
             sharpness = _tiles(deviation, size).mean(axis=(1, 2))[foreground]
-        features.append(_patch_features(_tiles(normalised, size)[foreground]))
-        grey = downsample_cubic(grey, (2.0, 2.0)).astype(np.float64)
+        features.append(_patch_features(_tiles(normalized, size)[foreground]))
+        gray = downsample_cubic(gray, (2.0, 2.0)).astype(np.float64)
     rows = np.concatenate(features, axis=1)
     # A patch of one value has no distribution.
     usable = np.isfinite(rows).all(axis=1)
     return rows[usable], sharpness[usable]
 
 
-def _normalise(grey: NDArray) -> tuple[NDArray, NDArray]:
-    """Mean-subtracted contrast-normalised coefficients and local deviation, in a 7x7 Gaussian window of sigma 7/6."""
+def _normalize(gray: NDArray) -> tuple[NDArray, NDArray]:
+    """Mean-subtracted contrast-normalized coefficients and local deviation, in a 7x7 Gaussian window of sigma 7/6."""
     window = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
     window /= window.sum()
 
     def smooth(x: NDArray) -> NDArray:
         return correlate1d(correlate1d(x, window, axis=0, mode="nearest"), window, axis=1, mode="nearest")
 
-    mean = smooth(grey)
-    deviation = np.sqrt(np.abs(smooth(grey**2) - mean**2))
-    return (grey - mean) / (deviation + 1), deviation
+    mean = smooth(gray)
+    deviation = np.sqrt(np.abs(smooth(gray**2) - mean**2))
+    return (gray - mean) / (deviation + 1), deviation
 
 
 def _tiles(image: NDArray, size: int) -> NDArray:
@@ -212,14 +212,14 @@ def _tiles(image: NDArray, size: int) -> NDArray:
 
 
 def _patch_features(tiles: NDArray) -> NDArray:
-    """(P, 18): shape and scale of the coefficients; shape, mean, left and right scale of four neighbours' products."""
+    """(P, 18): shape and scale of the coefficients; shape, mean, left and right scale of four neighbors' products."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        shape, left, right = asymmetric_generalised_gaussian(tiles.reshape(len(tiles), -1))
+        shape, left, right = asymmetric_generalized_gaussian(tiles.reshape(len(tiles), -1))
         columns = [shape, (left + right) / 2]
         size = tiles.shape[1]
-        for down, aside in _NEIGHBOURS:
+        for down, aside in _NEIGHBORS:
             here = tiles[:, : size - down, max(0, -aside) : size - max(0, aside)]
             there = tiles[:, down:, max(0, aside) : size - max(0, -aside)]
-            shape, left, right = asymmetric_generalised_gaussian((here * there).reshape(len(tiles), -1))
+            shape, left, right = asymmetric_generalized_gaussian((here * there).reshape(len(tiles), -1))
             columns += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
     return np.stack(columns, axis=1)

@@ -43,7 +43,7 @@ class Augmentation:
     missing : one sequence is unknown, all 0
     two_missing : two are
     rim : a brain mask that takes or leaves up to 4 mm too much
-    unenhanced : the tumour takes up no contrast agent, see ``without_enhancement``
+    unenhanced : the tumor takes up no contrast agent, see ``without_enhancement``
     """
 
     soften: float = 0.3
@@ -85,12 +85,12 @@ HOSPITAL = Augmentation(
 _T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
 _SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
 _LEAST_TISSUE = 500  # voxels
-_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumour is hard to see
+_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumor is hard to see
 NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
 def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:
-    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumour's enhancement.
+    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumor's enhancement.
 
     Parameters
     ----------
@@ -157,10 +157,10 @@ def _draw_rim(image: Tensor, brain: Tensor, rng: Rng, spacing: float) -> Tensor:
 
 
 def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A crop whose tumour takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
+    """A crop whose tumor takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
 
-    Cases of low grade are few. Where the tumour enhances, T1c becomes what T1 is there, in T1c's intensities: as the
-    two are related in the tissue round the tumour (least squares).
+    Cases of low grade are few. Where the tumor enhances, T1c becomes what T1 is there, in T1c's intensities: as the
+    two are related in the tissue round the tumor (least squares).
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
 
     Returns
     -------
-    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumour
+    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumor
     """
     t1, t1c = image[_T1], image[_T1C]
     brain = (image != 0).any(dim=0)
@@ -231,7 +231,7 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 def change_contrast(channel: Tensor, gamma: float) -> Tensor:
     """Gamma correction of z-scored values over their own range; their mean and deviation stay as they are.
 
-    Scanners differ in how far grey and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
+    Scanners differ in how far gray and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
     (Isensee et al., Nature Methods 18, 2021).
     """
     low, high = channel.min(), channel.max()

@@ -32,14 +32,14 @@ class PreparedCase:
 
 @dataclass(frozen=True)
 class Crop:
-    """Where and how a crop is taken: a centre in voxels and a (3, 3) matrix from crop to volume offsets."""
+    """Where and how a crop is taken: a center in voxels and a (3, 3) matrix from crop to volume offsets."""
 
-    centre: NDArray[np.float64]
+    center: NDArray[np.float64]
     matrix: NDArray[np.float64]
 
 
-def draw_centre(case: PreparedCase, tumor_share: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A voxel of the tumour with probability ``tumor_share`` (of its enhancing part or core half of the time)."""
+def draw_center(case: PreparedCase, tumor_share: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A voxel of the tumor with probability ``tumor_share`` (of its enhancing part or core half of the time)."""
     shape = case.regions.shape[1:]
     if rng.random() < tumor_share:
         region = case.regions[int(rng.choice([0, 1, 2, 2]))]
@@ -75,7 +75,7 @@ def take(volume: Tensor, crop: Crop, size: tuple[int, int, int]) -> Tensor:
     shape = np.array(part.shape[1:], dtype=np.float64)
     # grid_sample's coordinates run from -1 to 1 over the outer faces, last axis first.
     matrix = crop.matrix * np.array(size)[None] / shape[:, None]
-    offset = (2 * (crop.centre - [s.start for s in box]) + 1) / shape - 1
+    offset = (2 * (crop.center - [s.start for s in box]) + 1) / shape - 1
     theta = np.concatenate([matrix[::-1, ::-1], offset[::-1, None]], axis=1)
     grid = F.affine_grid(torch.from_numpy(theta[None].astype(np.float32)), [1, 1, *size], align_corners=False)
     return F.grid_sample(part[None], grid, align_corners=False)[0]
@@ -84,7 +84,7 @@ def take(volume: Tensor, crop: Crop, size: tuple[int, int, int]) -> Tensor:
 def _needed(shape: Seq[int], crop: Crop, size: tuple[int, int, int]) -> list[slice]:
     """The box of the volume that the crop's samples lie in: to make floats of all takes longer than to sample."""
     reach = np.abs(crop.matrix) @ (np.array(size) / 2)
-    first, last = np.floor(crop.centre - reach).astype(int), np.ceil(crop.centre + reach).astype(int)
+    first, last = np.floor(crop.center - reach).astype(int), np.ceil(crop.center + reach).astype(int)
     return [slice(max(0, a), max(0, min(n, b + 1))) for a, b, n in zip(first, last, shape, strict=True)]
 
 
@@ -116,9 +116,9 @@ class Patches:
     ----------
     cases : whole brains
     size : voxels of a patch along i, j, k
-    variants : degraded versions of the tumour and what is round it, by the name of their case
+    variants : degraded versions of the tumor and what is round it, by the name of their case
     variant_share : how often one stands in for its case
-    tumor_share : how many patches are centred on the tumour
+    tumor_share : how many patches are centered on the tumor
     augmentation : what each patch is perturbed by
     spacing : of the voxels in mm
     twins : each patch of a variant is joined by the same place in its case, perturbed alike
@@ -146,7 +146,7 @@ class Patches:
         brain: PreparedCase | None = None
         for _ in range(count):
             if self.other is not None and rng.random() < self.other_share:
-                # One for all patches of a batch: to set a tumour into a whole brain takes longer than a 2D step.
+                # One for all patches of a batch: to set a tumor into a whole brain takes longer than a 2D step.
                 brain = brain or self.other(rng)
                 whole = case = brain
             else:
@@ -154,7 +154,7 @@ class Patches:
             if case.name in self.variants and rng.random() < self.variant_share:
                 variants = self.variants[case.name]
                 case = variants[int(rng.integers(len(variants)))]
-            crop = Crop(draw_centre(case, self.tumor_share, rng), draw_matrix(rng, turned=self.turned))
+            crop = Crop(draw_center(case, self.tumor_share, rng), draw_matrix(rng, turned=self.turned))
             seed = int(rng.integers(2**31))
             regions = (take(case.regions, crop, self.size) >= 0.5).float()
             unenhanced = rng.random() < self.augmentation.unenhanced
@@ -162,7 +162,7 @@ class Patches:
             images.append(image)
             targets.append(target)
             if self.twins and case is not whole:
-                same = Crop(crop.centre + shift_to(whole, case), crop.matrix)
+                same = Crop(crop.center + shift_to(whole, case), crop.matrix)
                 # A variant ends where its file does: its twin sees no further.
                 seen = take(torch.ones_like(case.regions[:1]), crop, self.size) >= 0.5
                 twins.append((len(images) - 1, len(images)))
@@ -178,19 +178,19 @@ class Patches:
 
 
 def shift_to(whole: PreparedCase, part: PreparedCase) -> NDArray[np.float64]:
-    """Voxels to add to a place in ``part`` to get the same place in ``whole``: both hold the whole tumour.
+    """Voxels to add to a place in ``part`` to get the same place in ``whole``: both hold the whole tumor.
 
     Raises
     ------
-    ValueError : where they do not hold the same tumour
+    ValueError : where they do not hold the same tumor
     """
     corners = []
     for case in (whole, part):
         tumor = torch.nonzero(case.regions[2])
         if not len(tumor):
-            raise ValueError(f"{case.name} holds no tumour by which to align its versions")
+            raise ValueError(f"{case.name} holds no tumor by which to align its versions")
         corners.append((tumor.amin(dim=0), tumor.amax(dim=0)))
     (first, last), (other_first, other_last) = corners
     if not torch.equal(last - first, other_last - other_first):
-        raise ValueError(f"a version of {whole.name} holds a tumour of another size")
+        raise ValueError(f"a version of {whole.name} holds a tumor of another size")
     return (first - other_first).numpy().astype(np.float64)

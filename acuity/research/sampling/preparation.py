@@ -30,7 +30,7 @@ def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> Prepar
 def rescaled(image: Tensor, reference: Tensor) -> Tensor:
     """A brain put together of others' parts, each channel with the mean and the deviation of ``reference``'s.
 
-    Z-scores depend on all of a brain: without its tumour, the rest is brighter and of more contrast.
+    Z-scores depend on all of a brain: without its tumor, the rest is brighter and of more contrast.
 
     Parameters
     ----------

@@ -11,13 +11,13 @@ class SmoothNoise:
 
     Random values lie on a lattice fixed to the box; a Gaussian interpolates them. The same seed gives
     the same field (to sampling) on a fine grid and on a coarse one, so that a coarse phantom in a test
-    shows the same tumour as the fine one.
+    shows the same tumor as the fine one.
 
     Parameters
     ----------
     rng : every call advances it
     extent_mm : (3,) size of the box
-    positions_mm : for each axis the positions of the voxels' centres within the box
+    positions_mm : for each axis the positions of the voxels' centers within the box
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A brain with a glioma, for the demo and the tests: real anatomy, a tumour grown by rule, four contrasts.
+"""A brain with a glioma, for the demo and the tests: real anatomy, a tumor grown by rule, four contrasts.
 
 The anatomy is the ICBM152 2009 symmetric template (Fonov et al., NeuroImage 47, 2009), whose tissue maps
 nilearn carries; the intensities follow the medians of real BraTS cases.  No patient's data is in it.
@@ -46,7 +46,7 @@ class _Contrast:
     """Signals of pure tissues in standard deviations of the brain's, and the scanner's scale for them."""
 
     white: float
-    grey: float
+    gray: float
     fluid: float
     necrosis: float
     edema: float
@@ -83,10 +83,10 @@ def make_phantom(
 
     Parameters
     ----------
-    seed : of the tumour's place and shape, of texture, bias field and noise
-    spacing_mm : isotropic; 8 gives a tiny one for tests with the same tumour
+    seed : of the tumor's place and shape, of texture, bias field and noise
+    spacing_mm : isotropic; 8 gives a tiny one for tests with the same tumor
     tumor : without it all labels are 0
-    core_ml, edema_ml : size of the tumour
+    core_ml, edema_ml : size of the tumor
     noise : standard deviation of the Rician noise as a part of white matter's signal
     bias : standard deviation of the bias field's logarithm
     variation : standard deviation by which each tissue's signal differs from the usual one, in those of the brain's
@@ -126,7 +126,7 @@ def make_phantom(
 
 @lru_cache(maxsize=1)
 def _templates() -> tuple[Volume, Volume, Volume]:
-    """The brain (0 or 1), white and grey matter (0..1) of the template: 1 mm, axes along +L, +P, +H."""
+    """The brain (0 or 1), white and gray matter (0..1) of the template: 1 mm, axes along +L, +P, +H."""
     loaders = (datasets.load_mni152_template, datasets.load_mni152_wm_template, datasets.load_mni152_gm_template)
     images = [load(resolution=1) for load in loaders]
     arrays = [np.asarray(image.dataobj, dtype=np.float32)[::-1, ::-1] for image in images]
@@ -135,8 +135,8 @@ def _templates() -> tuple[Volume, Volume, Volume]:
         [[-1, 0, 0, arrays[0].shape[0] - 1], [0, -1, 0, arrays[0].shape[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]]
     )
     arrays[0] = (arrays[0] > 0).astype(np.float32)
-    brain, white, grey = (Volume(np.ascontiguousarray(a), affine) for a in arrays)
-    return brain, white, grey
+    brain, white, gray = (Volume(np.ascontiguousarray(a), affine) for a in arrays)
+    return brain, white, gray
 
 
 @lru_cache(maxsize=2)
@@ -154,10 +154,10 @@ def _anatomy(spacing_mm: float, margin_mm: float) -> tuple[Grid, Tissues, NDArra
     affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = first + spacing_mm / 2.0
     grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
-    brain, white, grey = (resample(volume, grid).array for volume in _templates())
+    brain, white, gray = (resample(volume, grid).array for volume in _templates())
     inside = brain > 0.5
     # The maps are means over 152 people. Sharpened they look like one person's, gyri and all.
-    parts = np.stack([white, grey, np.clip(brain - white - grey, 0.0, 1.0)]) ** 1.8
+    parts = np.stack([white, gray, np.clip(brain - white - gray, 0.0, 1.0)]) ** 1.8
     parts *= inside / np.maximum(parts.sum(axis=0), 1e-6)
     return grid, Tissues(*parts.astype(np.float32)), inside
 
@@ -197,7 +197,7 @@ def _paint(
 ) -> Array:
     """Scores (standard deviations of the brain's intensity) of one contrast, with texture and soft edges."""
     texture = 0.10 * smooth(2.5) + 0.12 * smooth(7.0)
-    scores = contrast.white * tissues.white + contrast.grey * tissues.grey + contrast.fluid * tissues.fluid + texture
+    scores = contrast.white * tissues.white + contrast.gray * tissues.gray + contrast.fluid * tissues.fluid + texture
     scores += vessels * (contrast.vessel - scores)
     # From the outside in, each layer over the whole of what it encloses: no seam of healthy tissue between
     # them. Edema lets the tissue beneath shine through; the core does not.

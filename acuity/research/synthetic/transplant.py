@@ -1,7 +1,7 @@
-"""Tumours carved out of one brain and set into another that has none: more brains than there are cases.
+"""Tumors carved out of one brain and set into another that has none: more brains than there are cases.
 
 After Zhang et al., "CarveMix: A Simple Data Augmentation Method for Brain Lesion Segmentation", MICCAI 2021
-(arXiv:2108.06883), but that the border is blended and the host is free of tumours, so that labels are certain.
+(arXiv:2108.06883), but that the border is blended and the host is free of tumors, so that labels are certain.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch.nn import functional as F
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import rescaled
 
-MARGIN = 6.0  # mm over which a tumour's surroundings fade into the host's
-LEAST_SCALE = 0.4  # to which a tumour is shrunk at most: the cases have few small ones
-LEAST_INSIDE = 0.9  # of the tumour's voxels; one that lies less inside the host's brain is not set in
+MARGIN = 6.0  # mm over which a tumor's surroundings fade into the host's
+LEAST_SCALE = 0.4  # to which a tumor is shrunk at most: the cases have few small ones
+LEAST_INSIDE = 0.9  # of the tumor's voxels; one that lies less inside the host's brain is not set in
 
 
 @dataclass(frozen=True)
 class Graft:
-    """A tumour with what is round it, cut from a case.
+    """A tumor with what is round it, cut from a case.
 
     Parameters
     ----------
     image, regions : as ``PreparedCase`` has them, within a box
-    opacity : float16 (I, J, K), 1 on the tumour, falling to 0 round it
+    opacity : float16 (I, J, K), 1 on the tumor, falling to 0 round it
     offset : voxels from the middle of the donor's box to the first corner of the graft's
     """
 
@@ -43,12 +43,12 @@ class Graft:
 
 @dataclass(frozen=True)
 class OtherBrains:
-    """A source of brains that are no cases: without a tumour, or with the tumour of another.
+    """A source of brains that are no cases: without a tumor, or with the tumor of another.
 
     Parameters
     ----------
     tumor_free : at least one
-    grafts : none for brains without tumours alone
+    grafts : none for brains without tumors alone
     graft_share : how many of the brains get one or more
     shrunk_share : of the grafts
     further_share : of the brains with a graft that get another one, and so on
@@ -75,12 +75,12 @@ class OtherBrains:
 
 
 def grafts_of(cases: Seq[PreparedCase], spacing: float) -> list[Graft]:
-    """The tumours of ``cases``; ``spacing`` is that of their voxels in mm."""
+    """The tumors of ``cases``; ``spacing`` is that of their voxels in mm."""
     return [graft for case in cases if (graft := carve(case, round(MARGIN / spacing))) is not None]
 
 
 def carve(case: PreparedCase, margin: int) -> Graft | None:
-    """The tumour of a case; None where it has none.
+    """The tumor of a case; None where it has none.
 
     margin : voxels over which it fades into the host
     """
@@ -99,7 +99,7 @@ def carve(case: PreparedCase, margin: int) -> Graft | None:
 
 
 def shrunk(graft: Graft, scale: float) -> Graft:
-    """A smaller tumour of the same appearance round the same middle; 0 < ``scale`` <= 1."""
+    """A smaller tumor of the same appearance round the same middle; 0 < ``scale`` <= 1."""
     old = np.array(graft.opacity.shape)
     new = np.maximum(np.round(old * scale), 1).astype(int)
     size = (int(new[0]), int(new[1]), int(new[2]))
@@ -129,6 +129,6 @@ def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
         return None
     opacity = graft.opacity[x, y, z] * inside
     image[:, i, j, k] = torch.lerp(image[:, i, j, k], graft.image[:, x, y, z], opacity.expand(len(image), -1, -1, -1))
-    # Where the host has a tumour already, it stays beyond the middle of the border.
+    # Where the host has a tumor already, it stays beyond the middle of the border.
     regions[:, i, j, k] = torch.where(opacity >= 0.5, placed, regions[:, i, j, k])
     return PreparedCase(f"{graft.name} in {host.name}", rescaled(image, host.image), regions)

@@ -14,16 +14,16 @@ from acuity.research.synthetic.noise import SmoothNoise
 
 Array = NDArray[np.float32]
 
-# Fast marching needs a speed above 0 everywhere: this one is never crossed within a tumour's growth.
+# Fast marching needs a speed above 0 everywhere: this one is never crossed within a tumor's growth.
 _STILL = 1e-4
 
 
 @dataclass(frozen=True)
 class Tissues:
-    """Parts of white matter, grey matter and fluid in each voxel: float32 (I, J, K), 0..1, 0 outside the brain."""
+    """Parts of white matter, gray matter and fluid in each voxel: float32 (I, J, K), 0..1, 0 outside the brain."""
 
     white: Array
-    grey: Array
+    gray: Array
     fluid: Array
 
     def warped(self, coordinates: Array) -> Tissues:
@@ -31,7 +31,7 @@ class Tissues:
         return Tissues(
             *(
                 ndimage.map_coordinates(m, coordinates, order=1, mode="nearest")
-                for m in (self.white, self.grey, self.fluid)
+                for m in (self.white, self.gray, self.fluid)
             )
         )
 
@@ -46,7 +46,7 @@ def grow_tumor(
     core_ml: float,
     edema_ml: float,
 ) -> tuple[Tissues, NDArray[np.uint8]]:
-    """A tumour round the white matter next to ``seed``.
+    """A tumor round the white matter next to ``seed``.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def _deep_white_matter(tissues: Tissues, depth: NDArray[np.float64], seed: NDArr
 
 def _core_speed(tissues: Tissues, brain: NDArray[np.bool_], noise: SmoothNoise) -> Array:
     """The core grows through all tissue alike, lobulated by noise; fluid holds it up."""
-    speed = (tissues.white + 0.8 * tissues.grey + 0.15 * tissues.fluid) * np.exp(0.45 * noise(14.0))
+    speed = (tissues.white + 0.8 * tissues.gray + 0.15 * tissues.fluid) * np.exp(0.45 * noise(14.0))
     return np.where(brain, np.maximum(speed, _STILL), _STILL).astype(np.float32)
 
 
 def _edema_speed(tissues: Tissues, brain: NDArray[np.bool_], core: NDArray[np.bool_], noise: SmoothNoise) -> Array:
     """Fluid spreads along white matter and spares the cortex: the fingers seen in FLAIR."""
-    speed = (tissues.white**2 + 0.10 * tissues.grey) * np.exp(0.5 * noise(12.0))
+    speed = (tissues.white**2 + 0.10 * tissues.gray) * np.exp(0.5 * noise(12.0))
     speed = np.where(brain, np.maximum(speed, _STILL), _STILL)
     # Through the core itself in no time: the front starts at its surface.
     return np.where(core, 100.0, speed).astype(np.float32)

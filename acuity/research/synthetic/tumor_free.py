@@ -1,6 +1,6 @@
-"""Brains without a tumour, which no BraTS case is: healthy halves mirrored, and the phantom without one.
+"""Brains without a tumor, which no BraTS case is: healthy halves mirrored, and the phantom without one.
 
-A network that was never shown any finds a tumour in every brain: it learned that there always is one.
+A network that was never shown any finds a tumor in every brain: it learned that there always is one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from acuity.research.synthetic.phantom import make_phantom
 from acuity.volume import Volume
 
 REACH = 8.0  # mm by which the plane between the hemispheres may lie off the middle of the brain's box
-CLEARANCE = 4.0  # mm of the plane that the tumour must leave free: what it displaces reaches further than itself
+CLEARANCE = 4.0  # mm of the plane that the tumor must leave free: what it displaces reaches further than itself
 PHANTOMS = 16  # in training; the mirrored halves of the cases are about twice as many
 VARIATION = 0.35  # of the phantoms' contrasts in training, see ``make_phantom``
 FIRST_SEED = 1000  # of phantoms to train on; the demo, the tests and the evaluation use lower ones
@@ -31,7 +31,7 @@ FIRST_SEED = 1000  # of phantoms to train on; the demo, the tests and the evalua
 
 @dataclass(frozen=True)
 class FreeHalf:
-    """The half of a brain that its tumour leaves free.
+    """The half of a brain that its tumor leaves free.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class FreeHalf:
 
 
 def mirrored_half(case: PreparedCase) -> PreparedCase | None:
-    """The hemisphere without the tumour, completed by its mirror image; None where the tumour is in both.
+    """The hemisphere without the tumor, completed by its mirror image; None where the tumor is in both.
 
     case : i to the left or to the right, at 1 mm
     """
@@ -71,7 +71,7 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
     Parameters
     ----------
     images : of a stripped brain, 0 outside it; any axis may be the one nearest to the patient's left and right
-    labels : 0 where there is no tumour, on the same grid
+    labels : 0 where there is no tumor, on the same grid
     """
     axis = int(np.abs(labels.grid.direction[0]).argmax())
     brain = brain_mask(images)
@@ -92,7 +92,7 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
 
 
 def tumor_free_phantom(seed: int, *, variation: float = 0.0) -> PreparedCase:
-    """The phantom without a tumour, stripped, at 1 mm; see ``make_phantom`` for what ``seed`` and ``variation`` are."""
+    """The phantom without a tumor, stripped, at 1 mm; see ``make_phantom`` for what ``seed`` and ``variation`` are."""
     phantom = make_phantom(seed=seed, tumor=False, variation=variation)
     return prepare(f"phantom {seed}", phantom.volumes, phantom.labels)
 
@@ -107,12 +107,12 @@ def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int = PHANTOMS) -> lis
 
 
 def free_half(t1: Tensor, tumor: Tensor, *, spacing: float = 1.0) -> FreeHalf | None:
-    """Which half of a brain holds no tumour; None where it is in both, or too near to the plane between them.
+    """Which half of a brain holds no tumor; None where it is in both, or too near to the plane between them.
 
     Parameters
     ----------
     t1 : (I, J, K) in the box of the brain, i to the left or to the right, z-scored over the brain, 0 outside
-    tumor : (I, J, K) bool; of one without any tumour the half of low i is given
+    tumor : (I, J, K) bool; of one without any tumor the half of low i is given
     spacing : along i in mm
     """
     total = midplane(t1, spacing=spacing)

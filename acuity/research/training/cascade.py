@@ -77,7 +77,7 @@ def train(
     initial_weights : a state_dict of ``network`` to start from
     degraded, degraded_share : files of ``acuity.research.training.degraded``, and how often their cases stand in
     other_share : patches of brains that are no cases: the healthy halves of cases, mirrored, and ``phantoms`` phantoms,
-        each with the tumour of some case or without any
+        each with the tumor of some case or without any
     train_cases, validation_cases : prepared already (tests); else they are read from ``data``
 
     The others, and what is raised, are as in ``acuity.research.training.segmentation.train``.

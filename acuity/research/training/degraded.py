@@ -39,7 +39,7 @@ def make(
     bundle: str = "brain_mri_super_resolution",
     margin: int = 20,
 ) -> None:
-    """Write ``output``: super-resolved and interpolated crops about the tumours of ``cases``.
+    """Write ``output``: super-resolved and interpolated crops about the tumors of ``cases``.
 
     Each is a dict of the fields of ``PreparedCase``; images are z-scored with the statistics of the whole brain.
     Cases already in the file are kept, so a cut run goes on where it stopped.

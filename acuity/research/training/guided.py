@@ -180,7 +180,7 @@ def train(
     """Train a network of the clinical chain on, resuming where it was cut; under torchrun in several processes.
 
     Each step sees one patch of one case, in all four sequences. Kept are the averaged weights of the lowest
-    segmentation loss on patches of the validation cases' tumours. Precision is full on a GPU too: bfloat16 would
+    segmentation loss on patches of the validation cases' tumors. Precision is full on a GPU too: bfloat16 would
     round what is interpolated to 8 bits.
 
     Parameters
@@ -190,7 +190,7 @@ def train(
     guidance : without any weight the network is trained by L1 alone, on the same patches
     folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (the network's state_dict)
     patch : voxels along i, j, k, without the margin
-    tumor_share : how many patches are centred on the tumour
+    tumor_share : how many patches are centered on the tumor
     initial_weights : a file to start from, ours or as published, see ``acuity.research.weights.checkpoints``
     ema : decay of the averaged weights
 

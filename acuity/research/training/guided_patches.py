@@ -15,7 +15,7 @@ from tqdm import tqdm
 from acuity.anatomy import Sequence, labels_to_regions
 from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes, resize_cubic, resize_matrix
 from acuity.research.datasets import brats
-from acuity.research.sampling.patches import PreparedCase, draw_centre
+from acuity.research.sampling.patches import PreparedCase, draw_center
 from acuity.volume import Volume
 
 MARGIN = 4  # voxels at each side of a patch that count in no loss: as far as its edge reaches in halved resolution
@@ -136,7 +136,7 @@ def draw_degradation(rng: np.random.Generator) -> VolumeDegradation:
 def draw_patch(
     case: ScaledCase, size: Size, tumor_share: float, degradation: VolumeDegradation, rng: np.random.Generator
 ) -> GuidedPatch:
-    """A patch on the tumour with probability ``tumor_share``, else anywhere but at the brain's ends, degraded.
+    """A patch on the tumor with probability ``tumor_share``, else anywhere but at the brain's ends, degraded.
 
     Parameters
     ----------
@@ -144,8 +144,8 @@ def draw_patch(
     """
     shape = np.array(case.image.shape[1:])
     full = np.minimum(np.array(size) + 2 * MARGIN, shape)
-    centre = draw_centre(PreparedCase(case.name, case.image, case.regions), tumor_share, rng)
-    corner = np.clip(np.round(centre).astype(int) - full // 2, 0, shape - full)
+    center = draw_center(PreparedCase(case.name, case.image, case.regions), tumor_share, rng)
+    corner = np.clip(np.round(center).astype(int) - full // 2, 0, shape - full)
     i, j, k = (slice(int(c), int(c + n)) for c, n in zip(corner, full, strict=True))
     hr = case.image[:, i, j, k].float()
     return GuidedPatch(hr, degradation(hr), case.regions[:, i, j, k].float(), case.mean, case.deviation)

@@ -115,7 +115,7 @@ class VolumePairs:
     ----------
     volumes : (I, J, K), 0 to about 1
     size : of the patches in pixels, without a margin round them
-    tumors : (I, J, K), the tumour in each volume, in their order
+    tumors : (I, J, K), the tumor in each volume, in their order
     tumor_share : how many batches are of patches that show it
     """
 
@@ -127,8 +127,8 @@ class VolumePairs:
     def __post_init__(self) -> None:
         if self.tumor_share and len(self.tumors) != len(self.volumes):
             raise ValueError(
-                f"a share of patches is to show a tumour: {len(self.volumes)} volumes need as many "
-                f"tumours, not {len(self.tumors)}"
+                f"a share of patches is to show a tumor: {len(self.volumes)} volumes need as many "
+                f"tumors, not {len(self.tumors)}"
             )
 
     def draw(self, count: int, rng: Rng) -> Batch:

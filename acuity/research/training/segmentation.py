@@ -115,12 +115,12 @@ def train(
     consistency : weight of the squared difference between the probabilities on a variant and on the same place of its
         case, which then is trained on too; 0 leaves both out
     augmentation : what patches are perturbed by
-    tumor_share : how many patches are centred on the tumour
+    tumor_share : how many patches are centered on the tumor
     other, other_share : brains beside the cases, and how many patches are theirs
     spacing : of the training cases' voxels in mm
     ema : decay of the averaged weights
     keep_last : whatever the validation says, which then tells what it would of cases never seen
-    frozen_statistics : batch normalisation keeps the means and deviations that it has: those of a few cases are not
+    frozen_statistics : batch normalization keeps the means and deviations that it has: those of a few cases are not
         those of all
     release : from the averaged network to the module that is validated and kept
     logits_of : how that module sees a whole brain of ``validation_cases``, which are at 1 mm
@@ -219,7 +219,7 @@ def train(
 
 
 class _Steps:
-    """The optimisation steps; holds the optimizer."""
+    """The optimization steps; holds the optimizer."""
 
     def __init__(
         self, recipe: SegmentationRecipe, run: runtime.Runtime, consistency: float, frozen_statistics: bool
@@ -272,14 +272,14 @@ def dice_by_region(preds: Seq[NDArray[np.bool_]], cases: Seq[PreparedCase]) -> d
 
 
 def overview(case: PreparedCase, preds: NDArray[np.bool_]) -> Tensor:
-    """(3, J, 4 I), 0 to 1: T1c, FLAIR, truth and ``preds`` (3, I, J, K) in the axial slice of the largest tumour.
+    """(3, J, 4 I), 0 to 1: T1c, FLAIR, truth and ``preds`` (3, I, J, K) in the axial slice of the largest tumor.
 
     Of regions, ET, TC and WT are the red, the green and the blue channel.
     """
     k = int(case.regions[2].sum(dim=(0, 1)).argmax())
     channels = [list(Sequence).index(sequence) for sequence in (Sequence.T1C, Sequence.FLAIR)]
-    greys = [case.image[channel, :, :, k].float().expand(3, -1, -1) for channel in channels]
-    scaled = [((grey + 2) / 6).clamp(0, 1) * (grey != 0) for grey in greys]
+    grays = [case.image[channel, :, :, k].float().expand(3, -1, -1) for channel in channels]
+    scaled = [((gray + 2) / 6).clamp(0, 1) * (gray != 0) for gray in grays]
     masks = [case.regions[..., k].float(), torch.from_numpy(preds[..., k]).float()]
     return torch.cat([*scaled, *masks], dim=1).transpose(1, 2)
 

@@ -58,7 +58,7 @@ class SegmentationRecipe:
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer by its name."""
         if self.optimizer == "ranger":
-            # Rectified Adam, Lookahead and gradient centralisation. Its first steps, whose variance cannot be rectified
+            # Rectified Adam, Lookahead and gradient centralization. Its first steps, whose variance cannot be rectified
             # yet, are those of the momentum alone, as in the code that Open BraTS used.
             return Ranger(
                 parameters,

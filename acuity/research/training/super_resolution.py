@@ -56,7 +56,7 @@ def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16
 
 
 def read_tumors(folder: str | Path, names: Seq[str]) -> list[NDArray[np.bool_]]:
-    """The tumour in each volume that ``read_volumes`` gives for the same cases; a case's four share an array."""
+    """The tumor in each volume that ``read_volumes`` gives for the same cases; a case's four share an array."""
     folder = brats.data_folder(folder)
     tumors: list[NDArray[np.bool_]] = []
     for name in tqdm(names, desc="reading labels", mininterval=10):
@@ -82,7 +82,7 @@ def train(
 ) -> Path:
     """Train one stage of a recipe, resuming where it was cut; under torchrun in several processes.
 
-    "pixel" minimises L1 alone; "adversarial", which starts from its result, all losses of the recipe. The pixel
+    "pixel" minimizes L1 alone; "adversarial", which starts from its result, all losses of the recipe. The pixel
     stage keeps the weights of the highest PSNR on validation pairs, the adversarial one its last, averaged over
     iterations both: PSNR alone would always choose the weights that the adversarial loss has changed least. Of these
     and those that it started from ADVERSARIAL_SHARE is taken (network interpolation; Wang et al., ESRGAN, section
@@ -211,7 +211,7 @@ def start_from(generator: nn.Module, path: Path) -> dict[str, str]:
 
 
 class _Steps:
-    """The optimisation steps of one stage; holds the networks and their optimizers."""
+    """The optimization steps of one stage; holds the networks and their optimizers."""
 
     def __init__(self, recipe: Recipe, run: Runtime, *, adversarial: bool) -> None:
         self.recipe, self.runtime, self.adversarial = recipe, run, adversarial

@@ -85,7 +85,7 @@ def test_geometry_agrees_with_simpleitk(tmp_path: Path, affine: np.ndarray) -> N
     np.testing.assert_allclose(sitk_affine(image), volume.affine, atol=1e-3)
 
 
-def test_a_lesion_lies_at_its_millimetres(tmp_path: Path) -> None:
+def test_a_lesion_lies_at_its_millimeters(tmp_path: Path) -> None:
     affine = oblique_affine((0.8, 1.3, 2.5))
     array = np.zeros((24, 20, 12), dtype=np.uint16)
     array[17:20, 4:6, 8] = 100
@@ -286,15 +286,15 @@ def test_other_objects_are_refused_and_do_not_stop_the_study(tmp_path: Path) -> 
     assert verdicts == dict.fromkeys(["SR", "PR", "CT", "OT"], ("refused", "unsupported-series"))
 
 
-def test_colour_is_refused(tmp_path: Path) -> None:
-    def colour(ds: Dataset, k: int) -> None:
+def test_color_is_refused(tmp_path: Path) -> None:
+    def color(ds: Dataset, k: int) -> None:
         ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
         ds.BitsAllocated = ds.BitsStored = 8
         ds.HighBit, ds.Columns = 7, ds.Columns * 2 // 3
 
-    write_mr_series(tmp_path, phantom(), axial_affine(), edit=colour)
+    write_mr_series(tmp_path, phantom(), axial_affine(), edit=color)
     series = only_series(tmp_path)
-    assert (series.code, series.reason.startswith("A colour image.")) == ("unsupported-series", True)
+    assert (series.code, series.reason.startswith("A color image.")) == ("unsupported-series", True)
 
 
 def test_no_path(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from workbench.repair_seg import repair_segmentation
 
 
 def on_source(read: Volume, source: Volume) -> NDArray[np.uint8]:
-    """The read labels on the source's grid, each voxel put where its millimetres are."""
+    """The read labels on the source's grid, each voxel put where its millimeters are."""
     array = np.zeros(source.shape, np.uint8)
     places = np.argwhere(read.array) @ read.affine[:3, :3].T + read.affine[:3, 3] - source.affine[:3, 3]
     indices = places @ np.linalg.inv(source.affine[:3, :3]).T
@@ -37,7 +37,7 @@ def seg_of(derived: Derived) -> Dataset:
 
 
 def as_viewer(ds: Dataset) -> Dataset:
-    """As OHIF saves it: segments renumbered and renamed by case, codes replaced, colours and identities lost."""
+    """As OHIF saves it: segments renumbered and renamed by case, codes replaced, colors and identities lost."""
     renumbered = {1: 3, 2: 1, 3: 2}
     for item in ds.SegmentSequence:
         item.SegmentNumber = renumbered[item.SegmentNumber]

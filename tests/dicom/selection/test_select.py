@@ -187,7 +187,7 @@ def test_physics_wins_and_the_warning_is_in_the_reason(tmp_path: Path) -> None:
     assert "Warning: Its name says T2, but its timing says FLAIR" in selection.choices[Sequence.FLAIR].reason
 
 
-def test_anonymised_timing_falls_back_to_names(tmp_path: Path) -> None:
+def test_anonymized_timing_falls_back_to_names(tmp_path: Path) -> None:
     bare = dict.fromkeys(
         (
             "ScanningSequence",
@@ -236,7 +236,7 @@ def test_a_refused_series_that_alone_can_be_the_sequence_refuses_the_study(tmp_p
     assert f"can only be series {number} '{bad.name}', which is refused: " in caught.value.found
 
 
-def test_a_refused_unlabelled_t1_may_be_the_missing_t1c(tmp_path: Path) -> None:
+def test_a_refused_unlabeled_t1_may_be_the_missing_t1c(tmp_path: Path) -> None:
     specs = hospital_series()
     specs[8].options = {"skip": (5,)}
     with pytest.raises(MissingSliceError, match="T1c can only be series 9"):

@@ -1,4 +1,4 @@
-"""Segmentations: voxel-exact and in place for highdicom and dcmqi, with codes, colours and model."""
+"""Segmentations: voxel-exact and in place for highdicom and dcmqi, with codes, colors and model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_highdicom_reads_every_voxel_back(derived: Derived, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sr", "source"])
-def test_dcmqi_reads_every_voxel_back_at_its_millimetres(derived: Derived, tmp_path: Path, name: str) -> None:
+def test_dcmqi_reads_every_voxel_back_at_its_millimeters(derived: Derived, tmp_path: Path, name: str) -> None:
     labels = derived.labels if name == "sr" else derived.source_labels
     read = read_with_dcmqi(derived.folder / "seg" / f"{name}.dcm", tmp_path / "itk", labels)
     for spec, mask in zip(SEGMENTS, read, strict=True):
@@ -79,7 +79,7 @@ def test_regions_overlap_and_come_back_exactly(derived: Derived, tmp_path: Path)
     assert [s.SegmentLabel for s in hd.seg.segread(path).SegmentSequence] == [REGION_NAMES[r] for r in Region]
 
 
-def test_segments_carry_codes_colours_and_the_model(oblique: Derived) -> None:
+def test_segments_carry_codes_colors_and_the_model(oblique: Derived) -> None:
     seg = hd.seg.segread(oblique.folder / "seg" / "sr.dcm")
     assert seg.segmentation_type == hd.seg.SegmentationTypeValues.BINARY
     for spec in SEGMENTS:
@@ -148,7 +148,7 @@ def test_labels_without_a_frame_of_reference_are_refused(oblique: Derived, tmp_p
 
 
 def test_source_images_without_a_frame_of_reference_are_not_changed(derive_once: Callable[[str], Derived]) -> None:
-    derived = derive_once("anonymised")
+    derived = derive_once("anonymized")
     assert all("FrameOfReferenceUID" not in ds for ds in derived.source.source_images)
     seg = hd.seg.segread(derived.folder / "seg" / "source.dcm")
     assert seg.FrameOfReferenceUID == derived.source.frame_of_reference_uid

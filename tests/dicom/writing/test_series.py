@@ -1,4 +1,4 @@
-"""The derived MR series: the same voxels at the same millimetres, and what it says of its origin."""
+"""The derived MR series: the same voxels at the same millimeters, and what it says of its origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.source import nearest_slices, source_slices
-from acuity.dicom.writing.series import quantise, write_mr_series
+from acuity.dicom.writing.series import quantize, write_mr_series
 from acuity.volume import Volume
 from tests import dicom_builder
 from tests.derived import SR_MODEL, source_volume
@@ -48,7 +48,7 @@ def read_with_simpleitk(folder: Path) -> sitk.Image:
     ("low", "high", "step"),
     [(0, 1800, 1.0), (-40, 1800, 1.0), (0, 1, 1 / 65535), (-3, 5, 8 / 65535), (0, 90000, 90000 / 65535)],
 )
-def test_simpleitk_reads_the_same_voxels_at_the_same_millimetres(
+def test_simpleitk_reads_the_same_voxels_at_the_same_millimeters(
     tmp_path: Path, source: Volume, low: float, high: float, step: float
 ) -> None:
     volume = fine(source)
@@ -62,23 +62,23 @@ def test_simpleitk_reads_the_same_voxels_at_the_same_millimetres(
 
 
 def test_values_that_integers_represent_are_stored_without_a_rescale() -> None:
-    stored, slope, intercept = quantise(np.linspace(0, 1800, 50))
+    stored, slope, intercept = quantize(np.linspace(0, 1800, 50))
     assert (stored.dtype.name, slope, intercept) == ("uint16", 1.0, 0.0)
-    stored, slope, intercept = quantise(np.linspace(-20, 1800, 50))
+    stored, slope, intercept = quantize(np.linspace(-20, 1800, 50))
     assert (stored.dtype.name, int(stored.min()), slope, intercept) == ("int16", -20, 1.0, 0.0)
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.5, 1.0], [-1e-4, 1e-6, 3e-4], [0.0, 1e6, 3e7], [5.0, 5.0, 5.0]])
 def test_other_values_keep_half_a_step_of_a_sixteenth_bit(values: list[float]) -> None:
     array = np.array(values)
-    stored, slope, intercept = quantise(array)
+    stored, slope, intercept = quantize(array)
     assert stored.dtype == np.uint16
     assert np.abs(stored * slope + intercept - array).max() <= slope / 2 * (1 + 1e-3)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        quantise(np.array([0.0, np.nan]))
+        quantize(np.array([0.0, np.nan]))
 
 
 def test_it_belongs_to_the_patient_study_and_frame_of_the_source(tmp_path: Path, source: Volume) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from acuity.errors import DataError
-from acuity.research.datasets.fastmri import centre_crop, inverse_fourier, read_scan, reconstruct
+from acuity.research.datasets.fastmri import center_crop, inverse_fourier, read_scan, reconstruct
 
 HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
@@ -20,7 +20,7 @@ HEADER = """<?xml version="1.0" encoding="utf-8"?>
 </encoding></ismrmrdHeader>"""
 
 
-def centred_fft(image: np.ndarray) -> np.ndarray:
+def centered_fft(image: np.ndarray) -> np.ndarray:
     """By the definition, a sum over pixels: no fftshift whose direction could be wrong on both sides."""
     matrices = [
         np.exp(-2j * np.pi * np.outer(np.arange(n) - n // 2, np.arange(n) - n // 2) / n) / np.sqrt(n)
@@ -36,9 +36,9 @@ def scan() -> dict[str, np.ndarray]:
     coils = rng.normal(size=(3, 2, 32, 14)) + 1j * rng.normal(size=(3, 2, 32, 14))
     rss = np.sqrt((np.abs(coils) ** 2).sum(axis=1))[:, 10:22, 2:12]
     return {
-        "multi": centred_fft(coils).astype(np.complex64),
+        "multi": centered_fft(coils).astype(np.complex64),
         "rss": rss.astype(np.float32),
-        "single": centred_fft(coils[:, 0]).astype(np.complex64),
+        "single": centered_fft(coils[:, 0]).astype(np.complex64),
         "esc": np.abs(coils[:, 0])[:, 10:22, 2:12].astype(np.float32),
     }
 
@@ -86,22 +86,22 @@ def test_each_kspace_has_its_own_reconstruction(tmp_path, scan):
 def test_a_published_sized_slice_is_cropped_to_320():
     image = np.zeros((1, 640, 368))
     image[0, 320, 184] = 2.0  # the origin
-    result = reconstruct(centred_fft(image), (320, 320))
+    result = reconstruct(centered_fft(image), (320, 320))
     assert result.shape == (320, 320)
     assert result.argmax() == 160 * 320 + 160
     assert result.max() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (7, 9)])
-def test_the_transform_is_centred_and_orthonormal_for_odd_sizes_too(shape):
+def test_the_transform_is_centered_and_orthonormal_for_odd_sizes_too(shape):
     image = np.random.default_rng(1).random(shape)
-    kspace = centred_fft(image)
+    kspace = centered_fft(image)
     np.testing.assert_allclose(inverse_fourier(kspace), image, atol=1e-12)
     assert np.linalg.norm(kspace) == pytest.approx(np.linalg.norm(image))
 
 
 def test_a_crop_takes_no_more_than_there_is():
-    assert centre_crop(np.zeros((2, 9, 4)), (6, 6)).shape == (2, 6, 4)
+    assert center_crop(np.zeros((2, 9, 4)), (6, 6)).shape == (2, 6, 4)
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ def degrade(hr):
 NETWORKS = {
     "smooth": lambda lr: F.interpolate(lr, scale_factor=4, mode="bilinear"),
     "blocky": lambda lr: F.interpolate(lr, scale_factor=4, mode="nearest"),
-    "grey": lambda lr: torch.full((1, 1, 4 * lr.shape[-2], 4 * lr.shape[-1]), 0.5),
+    "gray": lambda lr: torch.full((1, 1, 4 * lr.shape[-2], 4 * lr.shape[-1]), 0.5),
 }
 
 
 def flatness(image):
-    """Higher is worse: a grey image scores 0, and the steps of a blocky one less than the slopes of a smooth one."""
+    """Higher is worse: a gray image scores 0, and the steps of a blocky one less than the slopes of a smooth one."""
     return -float((np.diff(image) != 0).mean())
 
 
@@ -44,9 +44,9 @@ def made(slices, tmp_path):
 
 def test_the_order_is_the_scores(made):
     ranking = read_ranking_set(made)
-    assert ranking.names == ["smooth", "blocky", "grey"]
+    assert ranking.names == ["smooth", "blocky", "gray"]
     assert ranking.images.shape == (5, 3, 1, 16, 16) and ranking.scores.shape == (5, 3)
-    assert (ranking.scores.diff(dim=1) > 0).all()  # smooth, then blocky, then grey
+    assert (ranking.scores.diff(dim=1) > 0).all()  # smooth, then blocky, then gray
     assert len(ranking) == 5 * 3
     for first, second, worse in (ranking[n] for n in range(len(ranking))):
         assert first.shape == second.shape == (1, 16, 16) and first.dtype == torch.float32
@@ -101,7 +101,7 @@ def test_a_patch_that_the_score_refuses_is_left_out(slices, tmp_path):
 def test_what_cannot_be_ranked_is_refused(slices, tmp_path):
     make = partial(make_ranking_set, path=tmp_path / "r.pt", degrade=degrade, count=1, size=16)
     with pytest.raises(ValueError, match="a ranking needs two or more"):
-        make({"one": NETWORKS["grey"]}, slices, flatness)
+        make({"one": NETWORKS["gray"]}, slices, flatness)
     with pytest.raises(ValueError, match=r"same gives \(1, 1, 4, 4\)"):
         make({**NETWORKS, "same": lambda lr: lr}, slices, flatness)
     with pytest.raises(DataError, match="None of 1 patches has finite scores"):

@@ -31,7 +31,7 @@ FIRST, LAST = 4, 15  # axial slices of the made-up brain
 
 
 def add_case(folder: Path, name: str = "CASE_1", tumor_at: int | None = 13) -> None:
-    """A brain whose value tells voxel (i, j, k), in FIRST..LAST; most tumour lies in one slice near the top."""
+    """A brain whose value tells voxel (i, j, k), in FIRST..LAST; most tumor lies in one slice near the top."""
     i, j, k = np.indices((24, 30, 20))
     brain = (abs(i - 12) < 7) & (abs(j - 15) < 11) & (k >= FIRST) & (k <= LAST)
     array = np.where(brain, 1000 + 100 * k + i + 30.0 * j, 0).astype(np.float32)
@@ -136,7 +136,7 @@ def test_comparison_slices_are_even_and_hold_the_largest_tumor(tmp_path):
     add_case(tmp_path, tumor_at=13)
     chosen = comparison_slices(tmp_path, levels=4)
     for sequence in Sequence:
-        # The middles of four parts of 4..15 are 5, 8, 11, 14; 14 moves to the tumour's slice.
+        # The middles of four parts of 4..15 are 5, 8, 11, 14; 14 moves to the tumor's slice.
         assert [s.index for s in chosen if s.sequence == sequence] == [5, 8, 11, 13]
     again = comparison_slices(tmp_path, levels=4)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(chosen, again, strict=True))

@@ -49,7 +49,7 @@ def test_patches_come_from_the_brain_and_repeat():
 
 
 @pytest.mark.parametrize("corner", [(20, 25, 15), (0, 0, 0), (39, 49, 29)])
-def test_patches_show_the_tumour_where_it_is_given(corner):
+def test_patches_show_the_tumor_where_it_is_given(corner):
     volume = np.full((40, 50, 30), 0.5, dtype=np.float16)
     tumor = np.zeros(volume.shape, dtype=bool)
     tumor[corner] = True
@@ -63,7 +63,7 @@ def test_patches_show_the_tumour_where_it_is_given(corner):
             assert (inner.amax(dim=(1, 2, 3)) >= 0.75).all()
 
 
-def test_a_case_without_a_tumour_gives_patches_from_anywhere():
+def test_a_case_without_a_tumor_gives_patches_from_anywhere():
     volume = np.random.default_rng(0).uniform(0.1, 1, (40, 50, 30)).astype(np.float16)
     none = np.zeros(volume.shape, dtype=bool)
     first, again = (draw_patches(volume, 6, 16, np.random.default_rng(3), tumor) for tumor in (None, none))

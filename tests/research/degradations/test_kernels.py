@@ -11,7 +11,7 @@ from acuity.research.degradations.kernels import blur, gaussian_kernel, sinc_ker
 
 KERNELS = [
     gaussian_kernel(21, (2.0, 1.0), 0.7),
-    gaussian_kernel(13, (1.5, 1.5), shape="generalised", beta=0.6),
+    gaussian_kernel(13, (1.5, 1.5), shape="generalized", beta=0.6),
     gaussian_kernel(7, (2.0, 0.3), -1.0, shape="plateau", beta=1.7),
     gaussian_kernel(25, (1.2, 1.2), shift=-1.5),
     gaussian_kernel(9, (0.0, 0.0)),
@@ -20,12 +20,12 @@ KERNELS = [
 
 
 def moments(kernel):
-    """Centre (row, column) from the middle and covariance of a kernel read as a distribution."""
+    """Center (row, column) from the middle and covariance of a kernel read as a distribution."""
     steps = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
     weights, points = kernel.double().numpy().ravel(), np.stack(np.meshgrid(steps, steps, indexing="ij"), -1)
     points = points.reshape(-1, 2).astype(float)
-    centre = weights @ points
-    return centre, np.einsum("n,ni,nj->ij", weights, points - centre, points - centre)
+    center = weights @ points
+    return center, np.einsum("n,ni,nj->ij", weights, points - center, points - center)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -35,8 +35,8 @@ def test_a_kernel_keeps_the_mean(kernel):
 
 def test_an_anisotropic_gaussian_has_the_drawn_widths_and_direction():
     angle = math.radians(30)
-    centre, covariance = moments(gaussian_kernel(25, (3.0, 1.2), angle))
-    np.testing.assert_allclose(centre, 0, atol=1e-6)
+    center, covariance = moments(gaussian_kernel(25, (3.0, 1.2), angle))
+    np.testing.assert_allclose(center, 0, atol=1e-6)
     widths, axes = np.linalg.eigh(covariance)
     np.testing.assert_allclose(np.sqrt(widths), [1.2, 3.0], rtol=0.01)
     direction = axes[:, 1] * np.sign(axes[1, 1])
@@ -51,20 +51,20 @@ def test_an_isotropic_gaussian_is_scipys():
     )
 
 
-def test_a_shift_moves_the_centre():
-    centre, _ = moments(gaussian_kernel(25, (1.5, 1.5), shift=-1.5))
-    np.testing.assert_allclose(centre, -1.5, atol=1e-3)
+def test_a_shift_moves_the_center():
+    center, _ = moments(gaussian_kernel(25, (1.5, 1.5), shift=-1.5))
+    np.testing.assert_allclose(center, -1.5, atol=1e-3)
 
 
-def test_beta_makes_generalised_kernels_peaked_or_flat():
-    """Excess kurtosis of a generalised normal: above a normal's for beta < 1, below it for beta > 1."""
+def test_beta_makes_generalized_kernels_peaked_or_flat():
+    """Excess kurtosis of a generalized normal: above a normal's for beta < 1, below it for beta > 1."""
     fourth = []
     for beta in (0.6, 1.0, 3.0):
-        line = gaussian_kernel(41, (2.0, 2.0), shape="generalised", beta=beta).double().sum(0).numpy()
+        line = gaussian_kernel(41, (2.0, 2.0), shape="generalized", beta=beta).double().sum(0).numpy()
         steps = np.arange(-20, 21)
         fourth.append((line @ steps**4) / (line @ steps**2) ** 2)
     assert fourth[0] > fourth[1] > fourth[2]
-    torch.testing.assert_close(gaussian_kernel(9, (2.0, 1.0), shape="generalised"), gaussian_kernel(9, (2.0, 1.0)))
+    torch.testing.assert_close(gaussian_kernel(9, (2.0, 1.0), shape="generalized"), gaussian_kernel(9, (2.0, 1.0)))
 
 
 def test_a_plateau_falls_to_half_at_one_sigma():

@@ -24,11 +24,11 @@ def rows(values, width=8):
 def test_truncation_keeps_a_wave_below_the_cut_and_removes_one_above(length, size):
     """The kept wave is sampled in the middles of the larger pixels."""
     ratio = length / size
-    centres = (np.arange(size) + 0.5) * ratio - 0.5
+    centers = (np.arange(size) + 0.5) * ratio - 0.5
     for cycles, amplitude in ((size // 2 - 1, 0.3), (size // 2 + 1, 0.0), (length // 2 - 1, 0.0)):
         low = truncate_kspace(rows(wave(np.arange(length), cycles, length)), (size, 4))
         assert low.shape == (1, 1, size, 4)
-        np.testing.assert_allclose(low[0, 0, :, 1], wave(centres, cycles, length, amplitude), atol=1e-5)
+        np.testing.assert_allclose(low[0, 0, :, 1], wave(centers, cycles, length, amplitude), atol=1e-5)
 
 
 def test_truncation_keeps_mean_and_place():

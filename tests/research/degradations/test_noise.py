@@ -47,14 +47,14 @@ def test_rician_noise_follows_the_distribution_of_its_name(signal):
 
 
 def test_poisson_noise_grows_with_the_signal():
-    """Two grey levels give two counts at intensity 1, so that the variance is intensity / 2."""
+    """Two gray levels give two counts at intensity 1, so that the variance is intensity / 2."""
     image = torch.tensor([0.2, 0.6]).repeat(2, 1, 128, 64)
     noise = poisson_noise(image, 0.05, seed=0) - image
     for column, intensity in ((0, 0.2), (1, 0.6)):
         assert noise[..., column::2].std().item() == pytest.approx(0.05 * math.sqrt(intensity / 2), rel=0.05)
 
 
-def test_poisson_noise_counts_the_grey_levels_of_each_image_by_itself():
+def test_poisson_noise_counts_the_gray_levels_of_each_image_by_itself():
     """An image of 256 levels is a brighter exposure than one of two: less noise."""
     ramp = torch.linspace(0, 1, 256).repeat(64, 1)[None, None]
     both = torch.cat([ramp, (ramp > 0.5).float() * 0.5])

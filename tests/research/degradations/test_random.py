@@ -176,17 +176,17 @@ def test_real_esrgans_kernels():
     published = {
         ("gaussian", True): 0.45,
         ("gaussian", False): 0.25,
-        ("generalised", True): 0.12,
-        ("generalised", False): 0.03,
+        ("generalized", True): 0.12,
+        ("generalized", False): 0.03,
         ("plateau", True): 0.12,
         ("plateau", False): 0.03,
     }
     shapes: Counter[tuple[str, bool]] = Counter((b.shape, b.sigmas[0] == b.sigmas[1]) for b in blurs)
     for kind, probability in published.items():
         assert near(shapes[kind] / len(blurs), probability, len(blurs)), kind
-    generalised = [b.beta for b in blurs if b.shape == "generalised"]
-    assert 0.5 <= min(generalised) < 0.6 and 3.5 < max(generalised) <= 4
-    assert near(np.mean([beta < 1 for beta in generalised]), 0.5, len(generalised))
+    generalized = [b.beta for b in blurs if b.shape == "generalized"]
+    assert 0.5 <= min(generalized) < 0.6 and 3.5 < max(generalized) <= 4
+    assert near(np.mean([beta < 1 for beta in generalized]), 0.5, len(generalized))
     assert all(1 <= b.beta <= 2 for b in blurs if b.shape == "plateau")
     assert all(b.beta == 1 for b in blurs if b.shape == "gaussian")
 

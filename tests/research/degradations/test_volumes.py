@@ -63,7 +63,7 @@ def test_thick_slices_are_the_mean_of_thin_ones(count, axis):
     """SciPy's moving average, read at every count-th place, is the judge; so is a point's place in mm."""
     volume = smooth()
     thick = averaged_slices(volume, count, axis)
-    # origin 0 centres an odd window; of an even one it puts the centre right of the middle.
+    # origin 0 centers an odd window; of an even one it puts the center right of the middle.
     moving = ndimage.uniform_filter1d(volume.array.astype(np.float64), count, axis=axis)
     expected = np.take(moving, range(count // 2, volume.shape[axis], count), axis=axis)
     np.testing.assert_allclose(thick.array, expected, rtol=1e-5)

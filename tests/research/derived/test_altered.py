@@ -131,7 +131,7 @@ def test_noise_is_rician_and_of_white_matters_signal(coarse):
     assert array[brain & (faint[Sequence.T1].array < 1)].mean() == pytest.approx(5 * np.sqrt(np.pi / 2), rel=0.1)
 
 
-def test_blur_is_a_gaussian_of_one_millimetre(fine):
+def test_blur_is_a_gaussian_of_one_millimeter(fine):
     """It leaves exp(-(2 pi sigma / wavelength)^2 / 2) of a wave, along each axis whatever its spacing."""
     inner = nearest_mm(fine.brain, ~fine.brain) > 5
     place = np.indices(SHAPE) * np.reshape(SPACING, (3, 1, 1, 1))
@@ -147,7 +147,7 @@ def test_blur_is_a_gaussian_of_one_millimetre(fine):
     np.testing.assert_allclose(altered("blur", Case("even", even, None))[Sequence.T2][fine.brain], 7, rtol=1e-4)
 
 
-def test_overstripping_takes_three_millimetres_of_the_brain(fine):
+def test_overstripping_takes_three_millimeters_of_the_brain(fine):
     depth = nearest_mm(fine.brain, ~fine.brain)
     for sequence, array in altered("overstripped", fine).items():
         before, after = fine.images[sequence].array[fine.brain], array[fine.brain]
@@ -156,7 +156,7 @@ def test_overstripping_takes_three_millimetres_of_the_brain(fine):
         assert 0.2 < (after > 0).mean() < 0.7
 
 
-def test_understripping_leaves_three_millimetres_of_what_lies_round_it(fine):
+def test_understripping_leaves_three_millimeters_of_what_lies_round_it(fine):
     outside = ~fine.brain
     near = np.zeros(SHAPE, bool)
     near[outside] = nearest_mm(outside, fine.brain) <= 3

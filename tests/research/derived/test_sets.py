@@ -36,8 +36,8 @@ OBLIQUE[:3, 3] = [31.0, -12.0, 7.0]
 LANDMARK = (16, 10, 12)  # voxels; off the middle on all axes
 
 
-def add_case(folder: Path, name: str, *, affine: np.ndarray = OBLIQUE, labelled: bool = True) -> None:
-    """A smooth brain with a bright spot at LANDMARK, and a tumour about it."""
+def add_case(folder: Path, name: str, *, affine: np.ndarray = OBLIQUE, labeled: bool = True) -> None:
+    """A smooth brain with a bright spot at LANDMARK, and a tumor about it."""
     index = np.indices(SHAPE)
     middle = [(n - 1) / 2 for n in SHAPE]
     brain = sum(((g - c) / (0.42 * n)) ** 2 for g, c, n in zip(index, middle, SHAPE, strict=True)) < 1
@@ -47,7 +47,7 @@ def add_case(folder: Path, name: str, *, affine: np.ndarray = OBLIQUE, labelled:
     (folder / name).mkdir(parents=True)
     for n, suffix in enumerate(FILE_SUFFIX.values(), 1):
         nib.save(nib.Nifti1Image(image * n, affine), folder / name / f"{name}_{suffix}.nii.gz")
-    if labelled:
+    if labeled:
         nib.save(nib.Nifti1Image(labels, affine), folder / name / f"{name}_seg.nii.gz")
 
 
@@ -202,7 +202,7 @@ def test_a_crop_is_the_middle_and_keeps_every_place(data, tmp_path):
         middle = before.slicer[7:19, 9:21, 4:16]  # nibabel's own cut: affine and all
         np.testing.assert_allclose(after.affine, middle.affine, atol=1e-5)
         np.testing.assert_array_equal(after.dataobj, middle.dataobj)
-    # What is cut off of the tumour is said, and what the crop is of.
+    # What is cut off of the tumor is said, and what the crop is of.
     assert make("lr", tmp_path / "out", tmp_path / "lr") == 0
     made = json.loads((tmp_path / "lr" / "dataset.json").read_text())["made"]
     assert made["kind"] == "lr" and made["source"]["kind"] == "crop" and made["source"]["source"] is None
@@ -280,7 +280,7 @@ def test_a_cut_leaves_no_half_file(data, tmp_path, monkeypatch):
 
 
 def test_a_case_without_truth_gives_one_without(tmp_path):
-    add_case(tmp_path / "data", "blind", labelled=False)
+    add_case(tmp_path / "data", "blind", labeled=False)
     assert make("lr", tmp_path / "data", tmp_path / "lr") == 0
     assert sorted(path.name for path in (tmp_path / "lr" / "blind").iterdir()) == [
         f"blind_{suffix}.nii.gz" for suffix in ("flair", "t1", "t1ce", "t2")

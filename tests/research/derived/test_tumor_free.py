@@ -1,4 +1,4 @@
-"""Cases without a tumour, as BraTS's: mirrored halves, and phantoms."""
+"""Cases without a tumor, as BraTS's: mirrored halves, and phantoms."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SHAPE = (60, 20, 16)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS
 
 
-def add_case(folder: Path, name: str, *, last: int, labelled: bool = True) -> None:
-    """A brain symmetric about i = 26 but for a gradient, with tumour in the columns 8 to ``last``."""
+def add_case(folder: Path, name: str, *, last: int, labeled: bool = True) -> None:
+    """A brain symmetric about i = 26 but for a gradient, with tumor in the columns 8 to ``last``."""
     i, j, k = np.indices(SHAPE)
     brain = ((i - 26) / 22) ** 2 + ((j - 9.5) / 9) ** 2 + ((k - 7.5) / 7) ** 2 < 1
     image = np.where(brain, 300 + 80 * np.cos(np.abs(i - 26) / 2) * np.sin(j / 3) + i, 0).astype(np.float32)
@@ -31,7 +31,7 @@ def add_case(folder: Path, name: str, *, last: int, labelled: bool = True) -> No
     (folder / name).mkdir(parents=True)
     for n, suffix in enumerate(FILE_SUFFIX.values(), 1):
         nib.save(nib.Nifti1Image(image * n, AFFINE), folder / name / f"{name}_{suffix}.nii.gz")
-    if labelled:
+    if labeled:
         nib.save(nib.Nifti1Image(labels, AFFINE), folder / name / f"{name}_seg.nii.gz")
 
 
@@ -41,7 +41,7 @@ def test_the_free_half_is_mirrored_and_other_cases_are_left_out(tmp_path, capsys
     add_case(data, "both", last=40)
     command = ["dataset", "mirrored", "--data", str(data), "--output", str(out)]
     assert main(command) == 0
-    assert "both is left out: its tumour reaches into both halves" in capsys.readouterr().err
+    assert "both is left out: its tumor reaches into both halves" in capsys.readouterr().err
     described = json.loads((out / "dataset.json").read_text())
     voxels = 9 * 5 * 4
     assert described["cases"] == {"one": {"tumor_ml": voxels / 1000, "tumor_ml_here": 0.0}}
@@ -60,7 +60,7 @@ def test_the_free_half_is_mirrored_and_other_cases_are_left_out(tmp_path, capsys
 
 
 def test_without_labels_no_half_is_known_to_be_free(tmp_path, capsys):
-    add_case(tmp_path / "data", "blind", last=16, labelled=False)
+    add_case(tmp_path / "data", "blind", last=16, labeled=False)
     assert main(["dataset", "mirrored", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]) == 70
     assert "blind has no labels" in capsys.readouterr().err
 

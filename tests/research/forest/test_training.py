@@ -32,7 +32,7 @@ from acuity.volume import RAS_LPS
 NAMES = brats.fine_cases(brats.read_split()["train"])[:3]
 
 
-def test_half_of_the_voxels_are_healthy_and_tumour_labels_alike():
+def test_half_of_the_voxels_are_healthy_and_tumor_labels_alike():
     labels = np.zeros((30, 30, 10), np.uint8)
     labels[:10, :10] = 2
     labels[:5, :5] = 4
@@ -121,7 +121,7 @@ def test_the_command_says_what_it_made(trained):
     assert np.mean(whole_tumor) > 0.5
 
 
-def test_it_finds_a_tumour_that_it_has_not_seen(trained):
+def test_it_finds_a_tumor_that_it_has_not_seen(trained):
     phantom = make_phantom(seed=11, spacing_mm=8.0)
     result = load_forest(trained / "forest.npz")(phantom.volumes, phantom.brain)
     assert dice(result.labels.array > 0, phantom.labels.array > 0) > 0.5

@@ -31,9 +31,9 @@ def test_the_discriminator_pays_for_confusing_them(game):
 def test_the_two_sides_pull_the_fakes_apart(game, shape):
     fake = torch.full(shape, 0.5, requires_grad=True)
     real = torch.full(shape, 0.5)
-    (towards_real,) = torch.autograd.grad(game.generator(real, fake), fake)
-    (towards_fake,) = torch.autograd.grad(game.discriminator(real, fake), fake)
-    assert (towards_real < 0).all() and (towards_fake > 0).all()
+    (toward_real,) = torch.autograd.grad(game.generator(real, fake), fake)
+    (toward_fake,) = torch.autograd.grad(game.discriminator(real, fake), fake)
+    assert (toward_real < 0).all() and (toward_fake > 0).all()
 
 
 @GAMES

@@ -19,7 +19,7 @@ def shrunk_by_pillow(image):
 
 
 def test_back_projection_of_the_truth_is_zero(hr):
-    inside = (..., slice(2, -2), slice(2, -2))  # at the ends Pillow renormalises where we replicate
+    inside = (..., slice(2, -2), slice(2, -2))  # at the ends Pillow renormalizes where we replicate
     lr = shrunk_by_pillow(hr)
     for item in (lr, lr + 0.1):
         ours = back_projection_loss(hr, item)

@@ -60,14 +60,14 @@ def vgg19(hub):
     return first
 
 
-def normalised(image):
+def normalized(image):
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return (image.expand(-1, 3, -1, -1) - mean[:, None, None]) / std[:, None, None]
 
 
 @torch.no_grad()
 def test_vgg19_is_torchvisions_before_and_after_the_activation(vgg19, image):
-    expected = vgg19[:8](normalised(image)), vgg19[:3](normalised(image))
+    expected = vgg19[:8](normalized(image)), vgg19[:3](normalized(image))
     before = vgg.VGGFeatures("vgg19", ["conv2_2", "conv1_2"])(image)
     after = vgg.VGGFeatures("vgg19", ["conv2_2", "conv1_2"], after_activation=True)(image)
     for want, found, activated in zip(expected, before, after, strict=True):
@@ -80,7 +80,7 @@ def test_layers_are_weighted_and_summed(vgg19, image, blurs):
     loss = PerceptualLoss({"conv1_2": 0.1, "conv2_2": 2.0}, network="vgg19", distance="mse")
     a, b = (torch.nn.ModuleList([vgg19[:3], vgg19[:8]]) for _ in range(2))
     expected = sum(
-        w * (f(normalised(blurs[1])) - g(normalised(image))).square().mean()
+        w * (f(normalized(blurs[1])) - g(normalized(image))).square().mean()
         for w, f, g in zip((0.1, 2.0), a, b, strict=True)
     )
     torch.testing.assert_close(loss(blurs[1], image), expected, atol=1e-6, rtol=1e-4)
@@ -89,7 +89,7 @@ def test_layers_are_weighted_and_summed(vgg19, image, blurs):
 def test_srgans_division_of_the_features_is_a_weight(vgg19, image, blurs):
     loss = PerceptualLoss({"conv2_2": 1 / 12.75**2}, network="vgg19", after_activation=True, distance="mse")
     with torch.no_grad():
-        found, want = (vgg19(normalised(x)) / 12.75 for x in (blurs[1], image))
+        found, want = (vgg19(normalized(x)) / 12.75 for x in (blurs[1], image))
     torch.testing.assert_close(loss(blurs[1], image), F.mse_loss(found, want), atol=1e-7, rtol=1e-4)
 
 

@@ -13,7 +13,7 @@ from skimage.color import rgb2gray
 from acuity.errors import DataError
 from acuity.imaging.forward_model import downsample_cubic
 from acuity.research.metrics.image import (
-    asymmetric_generalised_gaussian,
+    asymmetric_generalized_gaussian,
     data_consistency,
     fit_niqe,
     mean_squared_error,
@@ -35,8 +35,8 @@ def noisy(camera):
 
 @pytest.fixture(scope="module")
 def photographs():
-    grey = [getattr(data, name)() / 255.0 for name in ("brick", "coins", "moon")]
-    return grey + [rgb2gray(getattr(data, name)()) for name in ("coffee", "chelsea")]
+    gray = [getattr(data, name)() / 255.0 for name in ("brick", "coins", "moon")]
+    return gray + [rgb2gray(getattr(data, name)()) for name in ("coffee", "chelsea")]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def tensors(*images):
 
 
 @pytest.mark.parametrize("data_range", [1.0, 255.0, 4095.0])
-def test_the_error_is_in_grey_levels_whatever_the_range(camera, noisy, data_range):
+def test_the_error_is_in_gray_levels_whatever_the_range(camera, noisy, data_range):
     expected = np.mean((camera * 255 - noisy * 255) ** 2)
     found = mean_squared_error(noisy * data_range, camera * data_range, data_range=data_range)
     assert found == pytest.approx(expected)
@@ -116,7 +116,7 @@ def test_one_wrong_spot_shows_in_the_maximum_more_than_in_the_mean(camera):
 def test_moment_matching_finds_the_shape_that_was_drawn(shape):
     """2 is a normal distribution of scale sqrt(2) sigma, 1 is Laplace's."""
     samples = stats.gennorm(shape, scale=1.5).rvs((3, 40000), random_state=0)
-    found, left, right = asymmetric_generalised_gaussian(samples)
+    found, left, right = asymmetric_generalized_gaussian(samples)
     np.testing.assert_allclose(found, shape, rtol=0.1)
     np.testing.assert_allclose(left, 1.5, rtol=0.05)
     np.testing.assert_allclose(right, 1.5, rtol=0.05)
@@ -126,7 +126,7 @@ def test_moment_matching_tells_left_from_right():
     rng = np.random.default_rng(0)
     # The sides of such a density are as probable as they are wide.
     side = np.where(rng.random((1, 60000)) < 0.25, -1.0, 3.0)
-    shape, left, right = asymmetric_generalised_gaussian(side * np.abs(rng.standard_normal((1, 60000))))
+    shape, left, right = asymmetric_generalized_gaussian(side * np.abs(rng.standard_normal((1, 60000))))
     np.testing.assert_allclose(shape, 2.0, rtol=0.05)
     np.testing.assert_allclose(right / left, 3.0, rtol=0.05)
 

@@ -25,8 +25,8 @@ OLD_IMPORTS = pytest.mark.filterwarnings("ignore:Please import `.*` from the `sc
 EMPTY, SOME = np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)
 
 
-def ball(centre, radius, shape=(24, 20, 16)):
-    return sum((g - c) ** 2 for g, c in zip(np.indices(shape), centre, strict=True)) <= radius**2
+def ball(center, radius, shape=(24, 20, 16)):
+    return sum((g - c) ** 2 for g, c in zip(np.indices(shape), center, strict=True)) <= radius**2
 
 
 def blobs(seed):
@@ -82,7 +82,7 @@ def test_hausdorff_agrees_with_surface_distance(spacing):
 
 @OLD_IMPORTS
 @pytest.mark.parametrize("axis", range(3))
-def test_hausdorff_is_in_millimetres(axis):
+def test_hausdorff_is_in_millimeters(axis):
     """Cubes that are apart by a known distance: exactly so for surface-distance, too."""
     spacing = (0.5, 1.0, 2.5)
     preds, target = np.zeros((20, 20, 20), bool), np.zeros((20, 20, 20), bool)

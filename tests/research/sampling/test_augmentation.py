@@ -58,7 +58,7 @@ def test_contrast_changes_between_the_ends_alone():
     assert changed.mean().item() == pytest.approx(values.mean().item(), abs=1e-5)
     assert changed.std().item() == pytest.approx(values.std().item(), rel=1e-5)
     assert (changed.diff() > 0).all()  # order is kept
-    assert changed.diff()[0] < 0.2 * changed.diff()[-1]  # dark greys move together
+    assert changed.diff()[0] < 0.2 * changed.diff()[-1]  # dark grays move together
     torch.testing.assert_close(change_contrast(values, 1.0), values, atol=1e-5, rtol=0)
     constant = torch.full((9,), 0.7)
     assert change_contrast(constant, 2.0) is constant
@@ -162,7 +162,7 @@ def test_draws_repeat_vary_and_leave_their_input(image, augmentation, spacing):
 
 @pytest.fixture
 def enhancing(image):
-    """T1c is twice T1 and 1 but where the tumour enhances, a cube of 5 voxels about (10, 12, 9); its regions."""
+    """T1c is twice T1 and 1 but where the tumor enhances, a cube of 5 voxels about (10, 12, 9); its regions."""
     regions = torch.zeros(3, *image.shape[1:])
     for region, width in zip(regions, (2, 3, 5), strict=True):
         region[10 - width : 11 + width, 12 - width : 13 + width, 9 - width : 10 + width] = 1

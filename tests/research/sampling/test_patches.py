@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from acuity.research.sampling.augmentation import Augmentation
-from acuity.research.sampling.patches import Crop, Patches, PreparedCase, draw_centre, draw_matrix, shift_to, take
+from acuity.research.sampling.patches import Crop, Patches, PreparedCase, draw_center, draw_matrix, shift_to, take
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_axes_are_not_mixed_up():
     volume[:, 8:] = 1
     ramp = torch.arange(16.0).expand(1, 16, 16, 16)
     matrix = np.diag([0.5, 1, 1])
-    centre = np.array([7.5] * 3)
-    assert (take(volume, Crop(centre, matrix), (16, 16, 16)) > 0.5).float().mean() == pytest.approx(0.5)
-    torch.testing.assert_close(take(ramp, Crop(centre, matrix), (16, 16, 16)), ramp, atol=1e-3, rtol=0)
+    center = np.array([7.5] * 3)
+    assert (take(volume, Crop(center, matrix), (16, 16, 16)) > 0.5).float().mean() == pytest.approx(0.5)
+    torch.testing.assert_close(take(ramp, Crop(center, matrix), (16, 16, 16)), ramp, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -51,7 +51,7 @@ def test_any_crop_is_sampled_linearly_with_0_outside(seed):
     crop = Crop(rng.uniform(-10, 30, 3), draw_matrix(rng))  # within, across the border and beyond it
     size = (8, 1, 12)
     offsets = np.moveaxis(np.indices(size), 0, -1) - (np.array(size) - 1) / 2
-    places = np.moveaxis(crop.centre + offsets @ crop.matrix.T, -1, 0)
+    places = np.moveaxis(crop.center + offsets @ crop.matrix.T, -1, 0)
     expected = [ndimage.map_coordinates(v, places, order=1, mode="grid-constant") for v in volume.numpy()]
     np.testing.assert_allclose(take(volume, crop, size).numpy(), np.stack(expected), atol=1e-4)
 
@@ -63,12 +63,12 @@ def test_draws_repeat_and_vary(case):
     assert abs(np.linalg.det(first)) == pytest.approx(1, abs=0.5)
 
 
-def test_tumour_centres_lie_about_the_tumour(case):
+def test_tumor_centers_lie_about_the_tumor(case):
     rng = np.random.default_rng(0)
-    centres = np.array([draw_centre(case, 1.0, rng) for _ in range(50)])
-    assert np.abs(centres - np.array([6, 11.5, 7])).max() < 11
+    centers = np.array([draw_center(case, 1.0, rng) for _ in range(50)])
+    assert np.abs(centers - np.array([6, 11.5, 7])).max() < 11
     nowhere = PreparedCase("healthy", case.image, torch.zeros_like(case.regions))
-    assert np.isfinite(draw_centre(nowhere, 1.0, rng)).all()
+    assert np.isfinite(draw_center(nowhere, 1.0, rng)).all()
 
 
 NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)  # but for gain and offset
@@ -76,7 +76,7 @@ NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)  # but for gain
 
 @pytest.fixture
 def whole():
-    """A brain with detail, and 0 all round a tumour off the middle, so that crops of parts lose nothing."""
+    """A brain with detail, and 0 all round a tumor off the middle, so that crops of parts lose nothing."""
     rng = np.random.default_rng(0)
     image = torch.zeros(4, 40, 44, 36)
     image[:, 12:24, 14:28, 10:20] = torch.from_numpy(rng.uniform(0.5, 1, (4, 12, 14, 10)))
@@ -92,10 +92,10 @@ def part(whole):
     return PreparedCase("phantom", whole.image[where], whole.regions[where])
 
 
-def test_versions_are_aligned_by_their_tumour(whole, part):
+def test_versions_are_aligned_by_their_tumor(whole, part):
     np.testing.assert_array_equal(shift_to(whole, part), [8, 10, 6])
     smaller = PreparedCase("phantom", part.image, torch.zeros_like(part.regions))
-    with pytest.raises(ValueError, match="no tumour"):
+    with pytest.raises(ValueError, match="no tumor"):
         shift_to(whole, smaller)
     smaller.regions[:, 7:9, 8:10, 7:9] = 1
     with pytest.raises(ValueError, match="another size"):

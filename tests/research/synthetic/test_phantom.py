@@ -75,8 +75,8 @@ def test_the_tumor_has_the_volumes_asked_for() -> None:
 def test_the_rim_encloses_the_necrosis_and_the_core_is_one_piece(phantom: Phantom) -> None:
     labels = phantom.labels.array
     necrosis = labels == 1
-    neighbours = ndimage.binary_dilation(necrosis) & ~necrosis
-    assert (labels[neighbours] == 4).mean() > 0.7
+    neighbors = ndimage.binary_dilation(necrosis) & ~necrosis
+    assert (labels[neighbors] == 4).mean() > 0.7
     assert ndimage.label((labels == 1) | (labels == 4))[1] == 1
 
 

@@ -1,4 +1,4 @@
-"""Tumours set into other brains."""
+"""Tumors set into other brains."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_fades_into_the_host(donor: PreparedCase) -> None:
     assert graft is not None
     result = transplanted(graft, brain((32, 40, 24), -1.0))
     assert result is not None
-    # One voxel off the tumour three quarters are the donor's tissue (1), one is the host's (-1), and so on.
+    # One voxel off the tumor three quarters are the donor's tissue (1), one is the host's (-1), and so on.
     assert result.image[0, 16:20, 14, 8].tolist() == [0.5, 0.0, -0.5, -1.0]
 
 
@@ -67,7 +67,7 @@ def test_the_host_is_left_as_it_is(donor: PreparedCase) -> None:
 
 def test_nothing_is_set_outside_the_hosts_brain(donor: PreparedCase) -> None:
     host = brain((32, 40, 24), -1.0)
-    host.image[:, :, :, 11:] = 0  # outside the brain; the tumour's last slice is there
+    host.image[:, :, :, 11:] = 0  # outside the brain; the tumor's last slice is there
     graft = carve(donor, 3)
     assert graft is not None
     assert transplanted(graft, host) is None

@@ -1,4 +1,4 @@
-"""Brains without a tumour: which half is free, where the plane between the halves lies, and what is mirrored."""
+"""Brains without a tumor: which half is free, where the plane between the halves lies, and what is mirrored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def image(middle: float = MIDDLE, seed: int = 0) -> NDArray[np.float32]:
 
 
 def labels(first: int, last: int) -> NDArray[np.uint8]:
-    """Tumour in the columns ``first`` to ``last``."""
+    """Tumor in the columns ``first`` to ``last``."""
     found = np.zeros(SHAPE, np.uint8)
     found[first : last + 1, 15:22, 10:18] = 2
     found[first : last + 1, 17:19, 12:15] = 4
@@ -78,11 +78,11 @@ def test_a_mirrored_half_is_symmetric_and_healthy(first, last, free):
 
 
 @pytest.mark.parametrize(("first", "last"), [(10, 50), (33, 45), (10, 27)])
-def test_none_of_a_tumour_in_both_halves_or_near_the_plane(first, last):
+def test_none_of_a_tumor_in_both_halves_or_near_the_plane(first, last):
     assert mirrored_half(prepared(first, last)) is None
 
 
-def test_a_tumour_just_off_the_plane_leaves_a_half():
+def test_a_tumor_just_off_the_plane_leaves_a_half():
     assert mirrored_half(prepared(35, 45)) is not None and mirrored_half(prepared(10, 25)) is not None
 
 
@@ -116,7 +116,7 @@ def test_whole_volumes_are_mirrored_along_the_patients_left_and_right(axis, sign
 
 
 def test_a_half_wider_than_the_other_is_not_cut_at_the_brains_box():
-    """What the tumour's side has lost at the surface, the mirror image of the other one brings back."""
+    """What the tumor's side has lost at the surface, the mirror image of the other one brings back."""
     images, truth = volumes(0, 1.0, 20, 24)
     for volume in images.values():
         volume.array[:10] = 0
@@ -128,7 +128,7 @@ def test_a_half_wider_than_the_other_is_not_cut_at_the_brains_box():
         assert volume.array[6].any()
 
 
-def test_brains_to_train_on_hold_no_tumour(monkeypatch):
+def test_brains_to_train_on_hold_no_tumor(monkeypatch):
     monkeypatch.setattr(tumor_free, "make_phantom", partial(make_phantom, spacing_mm=8.0))
     brains = tumor_free_brains([prepared(8, 20), prepared(10, 50)], phantoms=2)
     assert [case.name for case in brains] == ["case, mirrored", "phantom 1000", "phantom 1001"]

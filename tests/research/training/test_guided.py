@@ -159,7 +159,7 @@ def test_draws_cover_halves_and_thick_slices_of_every_axis() -> None:
     assert 2.5 <= thick.max(axis=1).min() < 2.8 and 5.7 < thick.max() <= 6
 
 
-def test_patches_lie_on_the_tumour_as_often_as_asked(case: ScaledCase) -> None:
+def test_patches_lie_on_the_tumor_as_often_as_asked(case: ScaledCase) -> None:
     rng = np.random.default_rng(0)
 
     def share(tumor_share: float) -> float:

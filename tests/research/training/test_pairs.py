@@ -16,7 +16,7 @@ def test_low_resolution_is_pillow_s_bicubic():
     assert batch.lr.shape == (2, 1, 8, 8) and batch.hr.shape == batch.interpolated.shape == (2, 1, 32, 32)
     for lr, hr in zip(batch.lr, batch.hr, strict=True):
         expected = np.asarray(Image.fromarray(hr[0].numpy()).resize((8, 8), Image.Resampling.BICUBIC))
-        inner = (slice(2, -2), slice(2, -2))  # Pillow renormalises its kernel at the edge
+        inner = (slice(2, -2), slice(2, -2))  # Pillow renormalizes its kernel at the edge
         np.testing.assert_allclose(lr[0].numpy()[inner], expected[inner], atol=1e-4)
 
 
@@ -41,7 +41,7 @@ def test_volumes_give_interpolated_images_and_a_margin():
     assert list(VolumePairs([volume]).fixed()) == ["x2", "x2_one_axis", "x5_one_axis"]
 
 
-def test_a_share_of_the_batches_shows_the_tumour():
+def test_a_share_of_the_batches_shows_the_tumor():
     volume = np.full((40, 40, 40), 0.5, dtype=np.float16)
     volume[20, 20, 20] = 1
     tumors = [volume == 1]
@@ -54,7 +54,7 @@ def test_a_share_of_the_batches_shows_the_tumour():
     assert 10 < sum(shown(tumors=tumors, tumor_share=0.5)) < 35
     assert shown(tumors=tumors) == shown()  # no share: as without them
     assert sum(shown()) < 10
-    with pytest.raises(ValueError, match="1 volumes need as many tumours, not 0"):
+    with pytest.raises(ValueError, match="1 volumes need as many tumors, not 0"):
         VolumePairs([volume], tumor_share=0.5)
 
 

@@ -7,7 +7,7 @@ from acuity.research.training.ranker import accuracy, train
 
 
 class Mean(torch.nn.Module):
-    """Scores by a learned multiple of the mean grey."""
+    """Scores by a learned multiple of the mean gray."""
 
     def __init__(self):
         super().__init__()

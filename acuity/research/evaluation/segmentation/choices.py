@@ -27,7 +27,7 @@ from acuity.research.metrics.overlap import brats_overlap, dice
 T = TypeVar("T")
 
 MARGIN = 0.002  # mean Dice; what gains less on so few cases is not worth a change
-LARGEST_FALSE_ML = 0.1  # in a brain without a tumour
+LARGEST_FALSE_ML = 0.1  # in a brain without a tumor
 
 # Candidates of each choice, the least change first: the first of those within MARGIN of the best is taken.
 FINE_WEIGHTS = (0.8, 0.7, 0.9, 0.6, 1.0, 0.5, 0.4, 0.3, 0.0)
@@ -35,7 +35,7 @@ THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 # 0.05 before 0: small false parts far off cost next to no Dice, but most of HD95. More than these would leave out true
 # second lesions, which few of the cases have.
 SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
-SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumours
+SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumors
 LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95, 0.98)
 LEAST_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5)
 START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], enclosed_core=False)  # of the search
@@ -54,7 +54,7 @@ class Found:
         return labels_to_regions(regions_to_labels(tidied(self.probabilities, postprocessing)))
 
     def rows(self, step: str, setting: str, postprocessing: Postprocessing) -> list[Row]:
-        """Dice of each region, or in a brain without a tumour the false volume."""
+        """Dice of each region, or in a brain without a tumor the false volume."""
         masks = self.masks(postprocessing)
         start = {"step": step, "setting": setting, "case": self.name}
         if not self.target.any():
@@ -79,8 +79,8 @@ def compare(
 
     First the fine network's weight, by mean Dice; then temperatures by likelihood; then the enclosed core, thresholds
     and the smallest part by mean Dice, twice; the least volume and peak of a part by the mean over all brains, where
-    one without a tumour counts as 1 if no more than LARGEST_FALSE_ML is found in it, else as 0; and the least volume of
-    enhancing tumour by mean Dice again. Of settings within MARGIN the least change is taken.
+    one without a tumor counts as 1 if no more than LARGEST_FALSE_ML is found in it, else as 0; and the least volume of
+    enhancing tumor by mean Dice again. Of settings within MARGIN the least change is taken.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def compare(
 def calibrate(
     brains: Seq[Brain], weight: float
 ) -> tuple[tuple[float, ...], dict[Region, tuple[Reliability, Reliability]]]:
-    """Temperatures of ET, TC and WT, and the reliability before and after, inside the brains that have a tumour.
+    """Temperatures of ET, TC and WT, and the reliability before and after, inside the brains that have a tumor.
 
     Fitted are the voxels that reliability counts: the millions that are surely healthy would be made surer, at the cost
     of those that are not.
@@ -141,7 +141,7 @@ def calibrate(
 
 
 def grade_table(found: Iterable[Found], postprocessing: Postprocessing) -> str:
-    """Markdown: Dice and HD95 in mm by grade, by BraTS's rule for absent regions; brains with a tumour alone."""
+    """Markdown: Dice and HD95 in mm by grade, by BraTS's rule for absent regions; brains with a tumor alone."""
     rows: list[Row] = []
     for one in found:
         if one.target.any():
@@ -184,7 +184,7 @@ class Search:
             parts = {str(value): replace(best, smallest_part=value) for value in SMALLEST_PARTS}
             best = self._best(f"smallest_part{turn}", parts, ill)
 
-        # Together: either may keep false parts out. Peaks first: a volume leaves out all tiny tumours, however sure.
+        # Together: either may keep false parts out. Peaks first: a volume leaves out all tiny tumors, however sure.
         pairs = product(SMALLEST_PARTS_ML, LEAST_PEAKS)
         doubtful = {f"{ml}, {peak}": replace(best, smallest_part_ml=ml, least_peak=peak) for ml, peak in pairs}
         best = self._best("smallest_part_ml, least_peak", doubtful, found)
@@ -195,7 +195,7 @@ class Search:
         return _least_change({setting: self._score(step, name, found, setting) for name, setting in settings.items()})
 
     def _score(self, step: str, setting: str, found: Seq[Found], postprocessing: Postprocessing) -> float:
-        """Mean over brains: of Dice, and of one without a tumour 1 where next to nothing is found in it, else 0."""
+        """Mean over brains: of Dice, and of one without a tumor 1 where next to nothing is found in it, else 0."""
         scores = []
         for one in found:
             rows = one.rows(step, setting, postprocessing)

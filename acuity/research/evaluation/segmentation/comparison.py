@@ -1,4 +1,4 @@
-"""How well the tumour is found: every model on every kind of input, original, interpolated and super-resolved."""
+"""How well the tumor is found: every model on every kind of input, original, interpolated and super-resolved."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _kinds(source: Path, inputs: Mapping[str, str | Path], missing: Seq[Sequence
     if len(set(missing)) == len(Sequence):
         raise DataError(
             f"{', '.join(missing)} are missing.",
-            rule="A tumour is sought in one sequence at least.",
+            rule="A tumor is sought in one sequence at least.",
             remedy="Leave one out.",
         )
     kept_away = tuple(sequence for sequence in Sequence if sequence in missing)
@@ -243,7 +243,7 @@ class _Task:
         return [self.case.sha256, volume_files.files_sha256(files), list(self.kind.missing), software()["acuity"]]
 
     def slices(self, preds: Volume) -> dict[str, NDArray[np.float32]]:
-        """What is pictured: axial slices with most tumour, of the images, the truth and what was found."""
+        """What is pictured: axial slices with most tumor, of the images, the truth and what was found."""
         pictured = {sequence.value: self.images[sequence] for sequence in PICTURED}
         volumes = {**pictured, "truth": self.case.truth, "preds": preds}
         return {name: tumor_slices(volume, self.case.truth)["Axial"] for name, volume in volumes.items()}

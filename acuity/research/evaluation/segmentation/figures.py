@@ -46,8 +46,8 @@ class Outlined:
 def draw_outlines(title: str, views: Mapping[str, Mapping[str, Outlined]], aspect: float, path: Path) -> None:
     """Write a PNG like the thesis's Figure 13: a column for each model, T1c above FLAIR for each kind of input.
 
-    The outline of the truth is white, dashed; those of what was found have the colours of ET, TC and WT. A sequence
-    has one grey scale on all inputs: the first one's.
+    The outline of the truth is white, dashed; those of what was found have the colors of ET, TC and WT. A sequence
+    has one gray scale on all inputs: the first one's.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class Brain:
     Parameters
     ----------
     brain : bool (I, J, K)
-    target : bool (3, I, J, K), ET, TC, WT; nothing in a brain without a tumour
+    target : bool (3, I, J, K), ET, TC, WT; nothing in a brain without a tumor
     fine : logits of ``box``, float16 as they are stored
     coarse : logits (3, I, J, K); None where the coarse network saw the brain: then the fine one looks everywhere
     box : all channels of where the fine network looks; None where nothing is suspicious
@@ -58,7 +58,7 @@ class Brain:
 def held_out_brains(
     model: Bundle, held_out: Seq[Seq[str]], unseen: Seq[str], *, data: Path, phantoms: int, folder: Path
 ) -> list[Brain]:
-    """The cases, their free halves mirrored, which hold no tumour, and phantoms without one, as the networks see them.
+    """The cases, their free halves mirrored, which hold no tumor, and phantoms without one, as the networks see them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The ways to find a tumour that are compared: released bundles, networks trained by recipe, and the forest."""
+"""The ways to find a tumor that are compared: released bundles, networks trained by recipe, and the forest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from acuity.resources import config_file
 
 @dataclass(frozen=True)
 class SegmentationModel:
-    """A way to find a tumour.
+    """A way to find a tumor.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def bundle_models(models: Path, names: Seq[str] | None) -> list[SegmentationMode
     if not found:
         raise BundleNotFoundError(
             f"{models} holds no bundle that segments.",
-            rule="A tumour is sought by a model.",
+            rule="A tumor is sought by a model.",
             remedy="Name the folder of the released bundles.",
         )
     return found
@@ -96,7 +96,7 @@ def require_models(models: Seq[SegmentationModel]) -> None:
     """Raise DataError where there is no model, or two share a name."""
     if not models:
         raise DataError(
-            "No model is given.", rule="A tumour is sought by a model.", remedy="Name a bundle, weights or a forest."
+            "No model is given.", rule="A tumor is sought by a model.", remedy="Name a bundle, weights or a forest."
         )
     require_unique([model.name for model in models], "model")
 

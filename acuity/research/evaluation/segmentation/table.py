@@ -20,14 +20,14 @@ from acuity.research.metrics.overlap import ABSENT_MM
 HR = "HR"  # the input of the original images
 Rule = Literal["brats", "paper"]
 MEAN = "mean"  # over the regions, in the place of one
-TOLERATED_ML = 0.1  # of tumour found where there is none
+TOLERATED_ML = 0.1  # of tumor found where there is none
 
 _DIGITS = {"dsc": 3, "iou": 3, "hd95_mm": 2}
 _NAMES = {"dsc": "DSC", "iou": "IoU", "hd95_mm": "HD95 (mm)"}
 _TITLES: dict[Rule, str] = {"brats": "BraTS's rule for absent regions", "paper": "the thesis's apparent rule"}
 
 NOTES = (
-    "Regions overlap: ET enhancing tumour, TC tumour core, WT whole tumour; mean: of a case's regions, then of cases.",
+    "Regions overlap: ET enhancing tumor, TC tumor core, WT whole tumor; mean: of a case's regions, then of cases.",
     f"BraTS's rule: a region that is neither there nor found counts as DSC 1, IoU 1, HD95 0; one of the two alone as "
     f"0, 0, {ABSENT_MM:.2f} mm.",
     "The thesis's apparent rule, which is our reading of it: DSC and IoU are averaged over the regions that are there "
@@ -64,7 +64,7 @@ def summary(rows: Seq[Row], bins: Seq[Row], *, published: Seq[Row], notes: Seq[s
         f"Mean over the cases and its 95 % interval, by paired bootstrap of the cases; BraTS's rule.{few} Higher is "
         "better of DSC and IoU, lower of HD95.",
         differences(rows),
-        *(["## Cases without a tumour", "What was found in them, all regions together.", free] if free else []),
+        *(["## Cases without a tumor", "What was found in them, all regions together.", free] if free else []),
         "## By grade",
         means(rows, "brats", by=("grade", "model", "input")),
         "## By case",
@@ -114,7 +114,7 @@ def differences(rows: Seq[Row]) -> str:
 
 
 def false_volumes(rows: Seq[Row]) -> str:
-    """Markdown: of each model and input the volume found in cases whose truth has no tumour; "" without such cases."""
+    """Markdown: of each model and input the volume found in cases whose truth has no tumor; "" without such cases."""
     free = [row for row in rows if row["region"] == Region.WT and float(row["true_volume_ml"]) == 0]
     lines = []
     for key, group in grouped(free, "model", "input").items():

@@ -161,7 +161,7 @@ def evaluation_slices(folder: Path, scale: int) -> list[ImageSlice]:
 def niqe_reference(folder: Path, slices: Seq[ImageSlice], scale: int) -> tuple[list[NDArray[np.float32]], str]:
     """The images that NIQE takes for good ones, and which they are in words.
 
-    Slices of BraTS training cases with fine grey levels, where ``folder`` holds such; else more of what ``slices``
+    Slices of BraTS training cases with fine gray levels, where ``folder`` holds such; else more of what ``slices``
     are from, since sharp patches are few.
     """
     fine = [case for case in fine_cases(read_split()["train"]) if (folder / case).is_dir()][:NIQE_CASES]

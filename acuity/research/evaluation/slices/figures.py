@@ -36,7 +36,7 @@ def draw_perception_distortion(
 
     Parameters
     ----------
-    points : of each method "rmse" in grey levels, "perceptual" and "niqe"; NaN leaves a point out
+    points : of each method "rmse" in gray levels, "perceptual" and "niqe"; NaN leaves a point out
     sources : each method's ``Method.source``
     truth_niqe : what the truth itself scores, a line; its perceptual distance is 0
     """
@@ -58,7 +58,7 @@ def draw_perception_distortion(
                 textcoords="offset points",
                 fontsize=8,
             )
-        axes.set_xlabel("RMSE (grey levels of 255)")
+        axes.set_xlabel("RMSE (gray levels of 255)")
         axes.set_ylabel(axes_names[key])
         axes.margins(0.08)
         axes.grid(alpha=0.3)
@@ -74,7 +74,7 @@ def draw_perception_distortion(
 def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Mapping[str, float], path: Path) -> None:
     """Write a PNG: the whole slice, and each method's part of it above the map of its errors.
 
-    All parts have one grey scale, all maps another.
+    All parts have one gray scale, all maps another.
 
     Parameters
     ----------
@@ -125,14 +125,14 @@ def _point(axes: Any, x: float, y: float, number: int, source: str) -> None:
 
 
 def show(axes: Any, image: NDArray, colors: str, limit: float, aspect: float, title: str) -> Any:
-    """Draw an image (H, W), 0 to ``limit``, without axes; what a colour bar is made from."""
+    """Draw an image (H, W), 0 to ``limit``, without axes; what a color bar is made from."""
     axes.set_axis_off()
     axes.set_title(title, color="white", fontsize=8)
     return axes.imshow(image, cmap=colors, vmin=0, vmax=limit, aspect=aspect, interpolation="nearest")
 
 
 def error_scale(figure: Any, drawn: Any, axes: Any, limit: str) -> None:
-    """The colour bar of the maps of errors, from 0 to ``limit``, in the place of a tile that shows nothing."""
+    """The color bar of the maps of errors, from 0 to ``limit``, in the place of a tile that shows nothing."""
     bar = figure.colorbar(drawn, ax=axes, location="bottom", fraction=0.12, pad=-0.5)
     bar.set_label("absolute error", color="white", fontsize=8)
     bar.set_ticks([0, drawn.norm.vmax])

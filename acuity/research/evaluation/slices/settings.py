@@ -71,7 +71,7 @@ def notes(settings: dict[str, Any]) -> list[str]:
         f"Data: {data['slices']} slices, cases {', '.join(data['cases'])} ({data['format']}).",
         f"Low resolution: {_WAYS[settings['degradation']['name']]}, 1/{scale} along both axes.",
         f"Intensities: {settings['intensities']}, for every method alike; data range {settings['data_range']:g}.",
-        "MSE in grey levels of 0 to 255; SSIM with a Gaussian window of 11x11 and sigma 1.5 (scikit-image).",
+        "MSE in gray levels of 0 to 255; SSIM with a Gaussian window of 11x11 and sigma 1.5 (scikit-image).",
         f"Perceptual distance: {settings['perceptual'] or 'not available'}.",
         f"NIQE: {niqe}; published values are of another model.",
         "Nyquist: amplitude of the checkerboard with as much energy at the Nyquist frequency as the image.",

@@ -135,7 +135,7 @@ def denoising_effects(scores: Scores, methods: Seq[Method]) -> str:
 
 
 def verdicts(scores: Scores, metric: str) -> list[str]:
-    """A sentence for each pair of neighbours in the ranking by a metric, best first: whether they really differ."""
+    """A sentence for each pair of neighbors in the ranking by a metric, best first: whether they really differ."""
     digits, more_is_better = _COMPARED[metric]
     ranks: dict[str, float] = {}
     for name, rows in scores.items():
@@ -200,7 +200,7 @@ def summary(
     ranked = {name: of_method for name, of_method in scores.items() if name not in denoised}
     for metric in _RANKINGS:
         parts += [
-            f"Neighbours in the ranking by {_NAMES[metric]}:",
+            f"Neighbors in the ranking by {_NAMES[metric]}:",
             "\n".join(f"- {sentence}" for sentence in verdicts(ranked, metric)) or "None.",
         ]
     return "\n\n".join(part.strip() for part in parts) + "\n"

@@ -37,7 +37,7 @@ class View:
 def chosen_views(folder: Path, slices: Seq[ImageSlice], scale: int) -> list[View]:
     """A view of each sequence, MOST_VIEWS at most, each of another case if there are as many.
 
-    Of a BraTS case the slice with most tumour, enlarged at the tumour's middle; of any other volume the middle slice,
+    Of a BraTS case the slice with most tumor, enlarged at the tumor's middle; of any other volume the middle slice,
     enlarged where it has most detail.
 
     Parameters
@@ -68,7 +68,7 @@ def brats_case(case: Path) -> bool:
 
 
 def tumor_masks(case: Path, slices: Seq[ImageSlice], scale: int) -> list[NDArray[np.bool_]]:
-    """The tumour (any label) in slices of a BraTS case, on their pixels."""
+    """The tumor (any label) in slices of a BraTS case, on their pixels."""
     images = brats.read_case(case)
     rows, columns, levels = brats.brain_box([images[s].array for s in Sequence])
     labels = brats.read_labels(case).array[rows, columns, levels]

@@ -169,7 +169,7 @@ def known_residual(
 
 @dataclass(frozen=True)
 class _Task:
-    """A volume and how it is degraded; what is pictured of it goes through the tumour of ``labels``."""
+    """A volume and how it is degraded; what is pictured of it goes through the tumor of ``labels``."""
 
     case: str
     sequence: Sequence

@@ -1,4 +1,4 @@
-"""Pictures of restored volumes: an axial and a coronal slice through the tumour, with error maps."""
+"""Pictures of restored volumes: an axial and a coronal slice through the tumor, with error maps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Slices = Mapping[str, NDArray[np.float32]]
 
 
 def tumor_slices(volume: Volume, labels: Volume | None) -> dict[str, NDArray[np.float32]]:
-    """The "Axial" and the "Coronal" slice with most tumour, as a radiologist looks at them; else the middle ones.
+    """The "Axial" and the "Coronal" slice with most tumor, as a radiologist looks at them; else the middle ones.
 
     Parameters
     ----------
-    labels : on the volume's grid, tumour above 0; None where nothing is known
+    labels : on the volume's grid, tumor above 0; None where nothing is known
 
     Returns
     -------
@@ -60,7 +60,7 @@ def draw_volumes(
 ) -> None:
     """Write a PNG: truth and results side by side, each plane's slice above the map of its errors.
 
-    Each plane has one grey scale; all maps have one scale of errors.
+    Each plane has one gray scale; all maps have one scale of errors.
 
     Parameters
     ----------

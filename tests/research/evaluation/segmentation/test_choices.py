@@ -44,14 +44,14 @@ def test_where_all_is_right_nothing_is_changed() -> None:
     )
 
 
-def test_a_tumour_that_is_too_faint_for_half_is_found_by_a_lower_threshold() -> None:
+def test_a_tumor_that_is_too_faint_for_half_is_found_by_a_lower_threshold() -> None:
     faint = of_tumor(0.99, 0.001)
     faint[0][TUMOR[1:]] = 0.42
     assert chosen(brain(faint, truth())).thresholds == (0.4, 0.5, 0.5)
 
 
 def test_no_more_than_a_little_is_found_in_healthy_brains() -> None:
-    """A false part of 0.18 ml that reaches 0.75: by its peak, as tiny tumours are small too; else by its volume."""
+    """A false part of 0.18 ml that reaches 0.75: by its peak, as tiny tumors are small too; else by its volume."""
     healthy = brain(of_tumor(0.001, 0.75), np.zeros((3, *SHAPE), bool), "mirrored")
     search = Search()
     both = [brain(of_tumor(0.99, 0.001), truth()), healthy]
@@ -69,8 +69,8 @@ def test_no_more_than_a_little_is_found_in_healthy_brains() -> None:
     assert (found.smallest_part_ml, found.least_peak) == (0.2, 0.0)
 
 
-def test_a_true_tumour_counts_as_much_as_a_brain_without_one() -> None:
-    """Small true tumours are not given up for one brain in which something is found."""
+def test_a_true_tumor_counts_as_much_as_a_brain_without_one() -> None:
+    """Small true tumors are not given up for one brain in which something is found."""
     small = truth()
     small[:, :, :, 6:] = False  # 0.128 ml
     probabilities = np.where(small, 0.9, 0.001)
@@ -79,7 +79,7 @@ def test_a_true_tumour_counts_as_much_as_a_brain_without_one() -> None:
     assert chosen(brain(probabilities, small), healthy, healthy).smallest_part_ml == 0.2
 
 
-def test_false_enhancement_of_a_low_grade_tumour_is_left_out() -> None:
+def test_false_enhancement_of_a_low_grade_tumor_is_left_out() -> None:
     target = truth()
     target[0] = False
     probabilities = np.where(target, 0.99, 0.001)
@@ -95,7 +95,7 @@ def test_a_gain_within_the_margin_changes_nothing(monkeypatch: pytest.MonkeyPatc
     assert chosen(brain(faint, truth())).thresholds == (0.45, 0.5, 0.5)
 
 
-def test_the_weight_is_the_one_that_finds_the_tumour() -> None:
+def test_the_weight_is_the_one_that_finds_the_tumor() -> None:
     target = truth()
     box = (slice(None), slice(2, 14), slice(2, 14), slice(2, 14))
     wrong = logit(np.where(target, 0.1, 0.9)).astype(np.float16)[box]
@@ -104,7 +104,7 @@ def test_the_weight_is_the_one_that_finds_the_tumour() -> None:
     assert Search().weight([case]) == 0.4  # any of less than half is right, and this is the least change
 
 
-def test_temperatures_are_fitted_inside_the_brains_with_a_tumour() -> None:
+def test_temperatures_are_fitted_inside_the_brains_with_a_tumor() -> None:
     rng = np.random.default_rng(0)
     true_logits = rng.normal(-1, 2, (3, *SHAPE)).astype(np.float32)
     target = rng.uniform(0, 1, true_logits.shape) < expit(true_logits)

@@ -259,7 +259,7 @@ def test_images_that_are_not_stripped_are_refused(data, tmp_path, calls):
         )
 
 
-def test_a_truth_without_tumour_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
+def test_a_truth_without_tumor_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
     """The middle slice is shown; what was found counts in ml."""
     truth = data / LOW_GRADE / f"{LOW_GRADE}_seg.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), truth)

@@ -29,7 +29,7 @@ LOSSES = (0.10, 0.12, 0.20, 0.16, 0.14, 0.11)  # of each case's Dice on SR, in e
 
 
 def rows(cases: int = 6) -> list[Row]:
-    """The last case has no enhancing tumour; some is found on SR."""
+    """The last case has no enhancing tumor; some is found on SR."""
     found: list[Row] = []
     for n in range(cases):
         for kind in (HR, "SR"):
@@ -164,8 +164,8 @@ def test_a_model_that_finds_nothing_has_no_calibration():
     assert cells(calibration(pooled(bins)), "net", HR)[2:] == ["", "", ""]
 
 
-def test_what_is_found_without_a_tumour_is_counted():
-    assert false_volumes(rows()) == "" and "without a tumour" not in summary(rows(), [], published=[], notes=[])
+def test_what_is_found_without_a_tumor_is_counted():
+    assert false_volumes(rows()) == "" and "without a tumor" not in summary(rows(), [], published=[], notes=[])
     # In three of the cases there is none; a region that is not there makes no such case.
     volumes = {"c0": (0.05, 0.0), "c1": (0.7, 0.1), "c5": (0.3, 0.0)}
     changed = [
@@ -179,7 +179,7 @@ def test_what_is_found_without_a_tumour_is_counted():
     assert cells(table, "net", HR)[2:] == ["3", "0.033", "0.100", "0"]
     assert len(table.splitlines()) == 4 and "cases above 0.1 ml" in table
     text = summary(changed, [], published=[], notes=[])
-    assert f"## Cases without a tumour\n\nWhat was found in them, all regions together.\n\n{table.strip()}" in text
+    assert f"## Cases without a tumor\n\nWhat was found in them, all regions together.\n\n{table.strip()}" in text
 
 
 def test_the_whole_says_what_its_columns_are():

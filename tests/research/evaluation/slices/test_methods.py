@@ -100,16 +100,16 @@ def test_a_bundle_that_does_not_load_is_refused(tmp_path):
 
 
 @torch.inference_mode()
-def test_weights_are_recognised(tmp_path):
+def test_weights_are_recognized(tmp_path):
     torch.manual_seed(0)
     network = SRResNet(features=4, blocks=1).eval()
-    torch.save(network.state_dict(), tmp_path / "grey.pt")
-    method = weights_method("mine", tmp_path / "grey.pt", 4, CPU)
+    torch.save(network.state_dict(), tmp_path / "gray.pt")
+    method = weights_method("mine", tmp_path / "gray.pt", 4, CPU)
     assert (method.name, method.source, method.origin["architecture"]) == ("mine", "weights", "SRResNet")
     lr = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(method(lr), network(lr))
-    torch.save(SRResNet(3, 3, features=4, blocks=1).state_dict(), tmp_path / "colour.pt")
-    assert weights_method("theirs", tmp_path / "colour.pt", 4, CPU).source == "natural images"
+    torch.save(SRResNet(3, 3, features=4, blocks=1).state_dict(), tmp_path / "color.pt")
+    assert weights_method("theirs", tmp_path / "color.pt", 4, CPU).source == "natural images"
 
 
 @torch.inference_mode()

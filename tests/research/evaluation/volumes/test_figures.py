@@ -14,7 +14,7 @@ SHAPE = (16, 20, 12)  # along the patient's left, back and head
 
 
 def head(spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> tuple[Volume, Volume]:
-    """A head with a bright spot on the patient's left, in front, high up; the tumour is there."""
+    """A head with a bright spot on the patient's left, in front, high up; the tumor is there."""
     array = np.full(SHAPE, 10, np.float32)
     array[12:14, 3:5, 9:11] = 100
     labels = np.zeros(SHAPE, np.uint8)
@@ -65,6 +65,6 @@ def test_errors_are_drawn(tmp_path):
         draw_volumes("T1c", truth, results, {"a": "1 dB", "b": "2 dB"}, {"Axial": 1.0, "Coronal": 1.0}, path)
         with Image.open(path) as picture:
             pictures[name] = np.asarray(picture.convert("RGB")).astype(int)
-    # magma is coloured; truth and results are grey, but for what resampling leaves.
+    # magma is colored; truth and results are gray, but for what resampling leaves.
     colored = {name: (np.ptp(picture, axis=-1) > 60).sum() for name, picture in pictures.items()}
     assert colored["wrong"] > colored["same"] + 500

@@ -1,4 +1,4 @@
-"""Checks the licences of what the image holds against a policy, and writes the table of `docs/licences.md`."""
+"""Checks the licenses of what the image holds against a policy, and writes the table of `docs/licenses.md`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from acuity.errors import AcuityError, DataError
 from tools.supply_chain.packages import LOCK, REPOSITORY, Package, read_packages
 from tools.supply_chain.weights import IN_THE_IMAGE, Weights, read_weights
 
-POLICY = "packaging/supply_chain/licences.yaml"
-PAGE = "docs/licences.md"
+POLICY = "packaging/supply_chain/licenses.yaml"
+PAGE = "docs/licenses.md"
 _OPERATORS = re.compile(r"\s+(?:AND|OR)\s+|[()]")
 
 
@@ -33,7 +33,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which licences may be there.
+    """Which licenses may be there.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Policy:
 
 
 def read_policy(repository: Path) -> Policy:
-    """The policy of ``packaging/supply_chain/licences.yaml``."""
+    """The policy of ``packaging/supply_chain/licenses.yaml``."""
     content: dict[str, Any] = yaml.safe_load((repository / POLICY).read_text())
     return Policy(
         allowed=content["allowed"],
@@ -56,96 +56,96 @@ def read_policy(repository: Path) -> Policy:
             name: Reference(tuple(entry["components"]), entry["text"], entry["reason"])
             for name, entry in content["references"].items()
         },
-        determined={name: (entry["licence"], entry["source"]) for name, entry in content["determined"].items()},
+        determined={name: (entry["license"], entry["source"]) for name, entry in content["determined"].items()},
     )
 
 
-def licence_of(package: Package, policy: Policy) -> str:
+def license_of(package: Package, policy: Policy) -> str:
     """The SPDX expression of a package: what the policy determined, else what its metadata say.
 
     Raises
     ------
     DataError
-        When neither gives a valid expression: an unknown licence is no licence.
+        When neither gives a valid expression: an unknown license is no license.
     """
-    stated = policy.determined[package.name][0] if package.name in policy.determined else package.licence
+    stated = policy.determined[package.name][0] if package.name in policy.determined else package.license
     try:
         return str(canonicalize_license_expression(stated))
     except InvalidLicenseExpression as error:
         raise DataError(
-            f"The licence of {package.name} {package.version} is not known: its metadata say "
+            f"The license of {package.name} {package.version} is not known: its metadata say "
             f"{stated or 'nothing'!r} and {', '.join(package.classifiers) or 'have no classifier'}.",
-            rule="Each component's licence is an SPDX expression.",
-            remedy=f"Read the licence texts in its wheel and write what they say under `determined` in {POLICY}.",
+            rule="Each component's license is an SPDX expression.",
+            remedy=f"Read the license texts in its wheel and write what they say under `determined` in {POLICY}.",
         ) from error
 
 
 def identifiers(expression: str) -> list[str]:
-    """The licences of an expression, each with its exception (WITH)."""
+    """The licenses of an expression, each with its exception (WITH)."""
     return [part.strip() for part in _OPERATORS.split(expression) if part.strip()]
 
 
-def violations(licences: Mapping[str, str], policy: Policy) -> list[str]:
+def violations(licenses: Mapping[str, str], policy: Policy) -> list[str]:
     """What the policy does not allow, a line each.
 
     Parameters
     ----------
-    licences : component -> SPDX expression; of alternatives (OR) each must be allowed
+    licenses : component -> SPDX expression; of alternatives (OR) each must be allowed
     """
     found = []
-    for component, expression in licences.items():
+    for component, expression in licenses.items():
         for identifier in identifiers(expression):
             reference = policy.references.get(identifier)
             if reference is None and identifier not in policy.allowed:
                 found.append(f"{component}: {identifier} is not allowed")
             elif reference is not None and component.partition("/")[0] not in reference.components:
                 found.append(f"{component}: {identifier} is allowed for {', '.join(reference.components)} only")
-    stale = policy.determined.keys() - {component.partition("/")[0] for component in licences}
+    stale = policy.determined.keys() - {component.partition("/")[0] for component in licenses}
     return found + [f"{name}: stands under `determined`, and is not in the image" for name in sorted(stale)]
 
 
-def checked_licences(packages: Iterable[Package], weights: Iterable[Weights], policy: Policy) -> dict[str, str]:
+def checked_licenses(packages: Iterable[Package], weights: Iterable[Weights], policy: Policy) -> dict[str, str]:
     """Component -> SPDX expression.
 
     Raises
     ------
     DataError
-        When a licence is unknown or not allowed.
+        When a license is unknown or not allowed.
     """
-    licences = {package.name: licence_of(package, policy) for package in packages}
-    licences |= {item.name: str(canonicalize_license_expression(item.licence)) for item in weights}
-    if found := violations(licences, policy):
+    licenses = {package.name: license_of(package, policy) for package in packages}
+    licenses |= {item.name: str(canonicalize_license_expression(item.license)) for item in weights}
+    if found := violations(licenses, policy):
         raise DataError(
             "; ".join(found) + ".",
-            rule=f"The licences of the image are those that {POLICY} allows.",
-            remedy="Do without the component, or have its licence judged and write the reason there.",
+            rule=f"The licenses of the image are those that {POLICY} allows.",
+            remedy="Do without the component, or have its license judged and write the reason there.",
         )
-    return licences
+    return licenses
 
 
 def page(packages: Sequence[Package], weights: Sequence[Weights], policy: Policy) -> str:
-    """The text of ``docs/licences.md``.
+    """The text of ``docs/licenses.md``.
 
     Raises
     ------
     DataError
-        As ``checked_licences``.
+        As ``checked_licenses``.
     """
-    licences = checked_licences(packages, weights, policy)
-    used = {identifier for expression in licences.values() for identifier in identifiers(expression)}
+    licenses = checked_licenses(packages, weights, policy)
+    used = {identifier for expression in licenses.values() for identifier in identifiers(expression)}
     lines = [
-        "# Licences",
+        "# Licenses",
         "",
-        "<!-- Made by `python tools/supply_chain/licences.py --write`; not edited by hand. -->",
+        "<!-- Made by `python tools/supply_chain/licenses.py --write`; not edited by hand. -->",
         "",
         f"Acuity is under Apache-2.0. Its image holds the {len(packages)} packages below, as `{LOCK}` pins them, and "
-        "the weights marked so. The expressions are SPDX's. The licence texts are in the packages' metadata, which the "
-        f"image keeps (`*.dist-info`), and in each bundle's `LICENSE`. `{POLICY}` is the policy: any other licence, "
+        "the weights marked so. The expressions are SPDX's. The license texts are in the packages' metadata, which the "
+        f"image keeps (`*.dist-info`), and in each bundle's `LICENSE`. `{POLICY}` is the policy: any other license, "
         "and an unknown one, fails the build. What the label server and the training need besides is not listed here.",
         "",
-        "## Why each licence may be there",
+        "## Why each license may be there",
         "",
-        "| licence | reason |",
+        "| license | reason |",
         "|---|---|",
         *(f"| {name} | {reason} |" for name, reason in policy.allowed.items() if name in used),
         "",
@@ -160,10 +160,10 @@ def page(packages: Sequence[Package], weights: Sequence[Weights], policy: Policy
         "",
         "## Weights",
         "",
-        "| weights | version | licence | trained on | in the image | SHA-256 |",
+        "| weights | version | license | trained on | in the image | SHA-256 |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {item.name} | {item.version} | {licences[item.name]} | {item.data} | "
+            f"| {item.name} | {item.version} | {licenses[item.name]} | {item.data} | "
             f"{'yes' if item.package or item.name in IN_THE_IMAGE else 'no'} | `{item.sha256}` |"
             for item in weights
         ),
@@ -172,10 +172,10 @@ def page(packages: Sequence[Package], weights: Sequence[Weights], policy: Policy
         "",
         "Where metadata name no SPDX expression, the last column says what was read instead.",
         "",
-        "| package | version | licence | read in |",
+        "| package | version | license | read in |",
         "|---|---|---|---|",
         *(
-            f"| {package.name} | {package.version} | {licences[package.name]} | "
+            f"| {package.name} | {package.version} | {licenses[package.name]} | "
             f"{policy.determined.get(package.name, ('', ''))[1]} |"
             for package in packages
         ),
