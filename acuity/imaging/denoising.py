@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
+from acuity.imaging.intensity import bright_end
+
 PATCH_SIZE = 5  # pixels along each side of the patches that are compared
 PATCH_DISTANCE = 6  # pixels over which similar patches are sought
 STRENGTH = 0.6  # of the noise's standard deviation: the decay of the weights (scikit-image's h)
@@ -48,7 +50,7 @@ def denoise(image: NDArray, sigma: float | None = None) -> NDArray[np.float32]:
     if pixels.ndim not in (2, 3) or not np.isfinite(pixels).all():
         raise ValueError(f"image has shape {pixels.shape}; it must be (H, W) or (I, J, K), and finite")
     level = noise_level(pixels) if sigma is None else sigma
-    if level <= NEGLIGIBLE * _scale(pixels):
+    if level <= NEGLIGIBLE * bright_end(pixels):
         return pixels.copy()
     stack = pixels[..., None] if pixels.ndim == 2 else pixels
     smooth = np.empty_like(stack)
@@ -87,7 +89,7 @@ def noise_level(image: NDArray) -> float:
     """
     pixels = np.asarray(image, dtype=np.float32)
     pixels = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
-    inside = pixels > FOREGROUND_PART * _scale(pixels)
+    inside = pixels > FOREGROUND_PART * bright_end(pixels)
     # The wavelet reaches over four pixels: an edge of the foreground within them is no noise.
     reach = np.ones((5, 5) if pixels.ndim == 2 else (5, 5, 1), dtype=bool)
     inside = ndimage.binary_erosion(inside, reach)[::2, ::2]
@@ -111,8 +113,3 @@ def nyquist_energy(image: NDArray) -> float:
     edge = 0.5 - NYQUIST_BAND
     rows, columns = (np.abs(np.fft.fftfreq(n)) >= edge for n in spectrum.shape)
     return float((np.abs(spectrum[rows[:, None] | columns[None]]) ** 2).sum())
-
-
-def _scale(pixels: NDArray[np.float32]) -> float:
-    signal = pixels[pixels > 0]
-    return float(np.percentile(signal, 99.9)) if signal.size else 0.0
