@@ -88,9 +88,7 @@ def tidied(
     if count == 0:
         return regions
     sizes = np.bincount(parts.ravel())[1:]
-    kept = (sizes >= postprocessing.smallest_part * sizes.max()) & (
-        sizes * voxel_ml >= postprocessing.smallest_part_ml
-    )
+    kept = (sizes >= postprocessing.smallest_part * sizes.max()) & (sizes * voxel_ml >= postprocessing.smallest_part_ml)
     return regions & np.concatenate([[False], kept])[parts]
 
 

@@ -18,7 +18,6 @@ CONTEXT = 8  # voxels kept around the foreground, about the generator's receptiv
 RIM = 4  # pixels repeated around an image for networks that pad with zeros, which darken its border
 
 
-
 def scale_of(network: nn.Module) -> int:
     """How much a network enlarges both axes of a slice; 1 for those that restore an interpolated one."""
     return int(getattr(network, "scale", 1))

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from acuity.errors import AcuityError
 from acuity.pipeline.options import Options
@@ -21,13 +21,18 @@ _log = logging.getLogger(__name__)
 
 
 class StageResult(Protocol):
-    """What a stage hands on: it can say what it is."""
-
-    def describe(self) -> dict[str, Any]:
-        """Its part of ``result.json``."""
+    """What a stage hands on."""
 
     def summary(self) -> str:
         """One line for people."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A stage's result that has a part in ``result.json``."""
+
+    def describe(self) -> dict[str, Any]:
+        """Sections of ``result.json`` by their names."""
 
 
 R = TypeVar("R", bound=StageResult)
@@ -75,7 +80,7 @@ class Run:
         return self._staging.path
 
     def perform(self, stage: str, work: Callable[[], R]) -> R | None:
-        """Do the work of a stage; time it, tell of it, and remember what it says of itself.
+        """Do the work of a stage, time it, report it and keep its description for ``result.json``.
 
         Returns
         -------
@@ -87,7 +92,8 @@ class Run:
         started = time.perf_counter()
         try:
             result = work()
-            self.manifest.add(result.describe())
+            if isinstance(result, Described):
+                self.manifest.sections.update(result.describe())
         except Exception as error:
             self.fail(not_writable(error) if self._concerns_output(error) else error)
             return None
