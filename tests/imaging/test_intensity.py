@@ -1,4 +1,4 @@
-"""The z-score over the brain."""
+"""The z-score over the brain, and the bright end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from acuity.errors import PreparationError
-from acuity.imaging.intensity import zscore
+from acuity.imaging.intensity import bright_end, zscore
 from acuity.volume import Volume
 
 
@@ -56,3 +56,10 @@ def test_an_empty_mask_is_refused(image: Volume, mask: Volume) -> None:
 def test_another_grid_is_refused(image: Volume, mask: Volume) -> None:
     with pytest.raises(ValueError, match="grid"):
         zscore(image, Volume(mask.array, np.diag([2.0, 1.0, 1.0, 1.0])))
+
+
+def test_the_bright_end_is_a_percentile_of_what_is_above_zero() -> None:
+    image = np.concatenate([np.arange(1, 1002), np.full(5000, -7.0), np.zeros(5000)])
+    assert bright_end(image) == pytest.approx(1000)
+    assert bright_end(image, 99.5) == pytest.approx(996)
+    assert bright_end(np.zeros(5)) == 0

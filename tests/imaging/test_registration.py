@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -66,8 +67,8 @@ def test_recovers_a_known_motion_of_another_contrast_in_thick_sagittal_slices(
     assert np.linalg.norm((result.matrix - true) @ middle) < 1.0
     assert rotation_angle(result.matrix @ inverse(true)) < 1.0
     assert result.performed
-    assert result.mutual_information is not None and result.initial_mutual_information is not None
-    assert result.mutual_information > result.initial_mutual_information
+    before, after = map(float, re.findall(r"\d\.\d\d", result.reason))
+    assert after > before
     assert result.rotation_deg == pytest.approx(rotation_angle(true), abs=1.0)
 
 

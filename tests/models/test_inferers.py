@@ -10,7 +10,6 @@ import torch
 from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter
 
-from acuity.models.bundle import Bundle
 from acuity.models.inferers import SuperResolutionInferer
 from acuity.models.super_resolution import super_resolve
 from acuity.networks.initialization import start_as_interpolation
@@ -33,13 +32,12 @@ def test_options_reach_the_library(options: dict[str, Any]) -> None:
     result = SuperResolutionInferer((1.0, 1.0, 2.0), **options)(
         MetaTensor(torch.from_numpy(array)[None, None], affine=torch.from_numpy(affine)[None]), network
     )
-    expected = super_resolve(
-        Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0), **options
-    ).volume
+    volume = Volume(array, RAS_LPS @ affine)
+    expected = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0), **options).volume
     np.testing.assert_allclose(result.numpy()[0, 0], expected.array, atol=1e-3)
     np.testing.assert_allclose(RAS_LPS @ result.affine.numpy()[0], expected.affine, atol=1e-9)
     if options:
-        plain = super_resolve(Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0))
+        plain = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0))
         assert np.abs(plain.volume.array - expected.array).max() > 0.1
 
 

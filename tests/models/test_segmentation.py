@@ -1,7 +1,5 @@
 """Segmenting: axes, grids and stages, with networks whose answer is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -37,8 +35,8 @@ class Threshold(torch.nn.Module):
         return (image[:, 1:] - 2) * 8
 
 
-def threshold_bundle():
-    return Bundle("test", "0", Threshold(), "", {})
+def threshold_bundle(**choices):
+    return Bundle("test", "0", Threshold(), "", {}, Postprocessing(**{"smallest_part_ml": 0.0} | choices))
 
 
 def images(affine, shape=(36, 30, 24), lesion=(slice(8, 14), slice(18, 25), slice(5, 10))):
@@ -118,10 +116,8 @@ def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
     found_ml = (plain.labels.array > 0).sum() * 0.5e-3
     assert 0.08 < found_ml < 0.13
     for least_ml, kept in ((found_ml - 1e-3, True), (found_ml + 1e-3, False)):
-        bundle = replace(threshold_bundle(), postprocessing=Postprocessing(smallest_part_ml=least_ml))
-        assert segment(volumes, brain, bundle).labels.array.any() == kept
-    warm = replace(threshold_bundle(), postprocessing=Postprocessing(temperatures=(1, 1, 4)))
-    result = segment(volumes, brain, warm)
+        assert segment(volumes, brain, threshold_bundle(smallest_part_ml=least_ml)).labels.array.any() == kept
+    result = segment(volumes, brain, threshold_bundle(temperatures=(1, 1, 4)))
     np.testing.assert_array_equal(result.labels.array, plain.labels.array)
     clear = (plain.probabilities[2] > 0.01) & (plain.probabilities[2] < 0.99)
     np.testing.assert_allclose(

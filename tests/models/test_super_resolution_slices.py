@@ -14,7 +14,6 @@ from torch import nn
 
 from acuity.imaging.forward_model import resize_cubic
 from acuity.models import super_resolution, super_resolution_slices
-from acuity.models.bundle import Bundle
 from acuity.models.super_resolution import super_resolve
 from acuity.models.super_resolution_slices import BATCH_PIXELS, CONTEXT, RIM, run_slices
 from acuity.networks.initialization import start_as_interpolation
@@ -39,10 +38,6 @@ def interpolating(scale, cls=RRDBNet):
     network = Identity() if scale == 1 else cls(features=4, blocks=1, scale=scale)
     start_as_interpolation(network)
     return network.eval().requires_grad_(False)
-
-
-def bundle(network):
-    return Bundle("test", "0", network, "", {})
 
 
 def grid_affine(spacing, shape):
@@ -86,7 +81,7 @@ def test_all_stays_where_it_is_in_millimeters(shape, spacing, wanted, scale, mon
     monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
     affine = grid_affine(spacing, shape)
     volume = Volume(slope(affine, shape).astype(np.float32), affine)
-    result = super_resolve(volume, bundle(interpolating(scale)), spacing=wanted).volume
+    result = super_resolve(volume, interpolating(scale), spacing=wanted).volume
     assert result.grid.same_as(volume.grid.with_spacing(wanted))
     inner = tuple(slice(n // 5, -(n // 5)) for n in result.shape)  # at the border the image is repeated
     difference = (result.array - slope(result.affine, result.shape))[inner]
@@ -115,7 +110,7 @@ def test_simpleitk_interpolates_to_the_same(cls):
 @pytest.mark.parametrize("cls", [RRDBNet, SRResNet])
 def test_a_network_that_pads_with_zeros_does_not_darken_the_border(cls):
     volume = Volume(np.full((12, 10, 9), 100, np.float32), np.diag([4.0, 4.0, 4.0, 1.0]))
-    result = super_resolve(volume, bundle(interpolating(4, cls)), spacing=(1.0, 1.0, 1.0))
+    result = super_resolve(volume, interpolating(4, cls), spacing=(1.0, 1.0, 1.0))
     assert result.residual < 1e-3
     np.testing.assert_allclose(result.volume.array, 100, rtol=1e-3)
 
@@ -126,7 +121,7 @@ def test_the_network_sees_coarse_slices_and_only_the_foregrounds_box():
     seen = []
     network = interpolating(4)
     network.register_forward_hook(lambda m, i, o: seen.append(i[0].shape))
-    super_resolve(Volume(array, np.diag([4.0, 4, 1, 1])), bundle(network))
+    super_resolve(Volume(array, np.diag([4.0, 4, 1, 1])), network)
     assert {shape[-2:] for shape in seen} == {(6 + 2 * (CONTEXT + RIM), 4 + 2 * (CONTEXT + RIM))}
     assert sum(shape[0] for shape in seen) == 6
 
