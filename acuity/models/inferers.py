@@ -1,4 +1,4 @@
-"""Acuity's inference as MONAI inferers: bundles run by ``python -m monai.bundle`` do what the application does."""
+"""Acuity's inference as MONAI inferers, for bundles that ``python -m monai.bundle`` runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the tumor in four co-registered sequences, or in those of them that there are."""
+"""Finding the tumor in co-registered sequences, all four or fewer."""
 
 from __future__ import annotations
 

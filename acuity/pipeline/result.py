@@ -75,14 +75,14 @@ class Interrupted(Exception):  # noqa: N818 - not an error of the program's
 
 
 def status_of(error: BaseException | None) -> str:
-    """One of "success", "refused" (a refusal that Acuity foresaw) and "failed" (anything else)."""
+    """One of "success", "refused" (an error that Acuity foresaw) and "failed" (any other)."""
     if error is None:
         return "success"
     return "refused" if isinstance(error, AcuityError) else "failed"
 
 
 def exit_code_of(error: BaseException | None) -> int:
-    """What the process ends with: 0, the refusal's own code, 128 + the signal's number, or 1."""
+    """The process's exit code: 0, the refusal's own code, 128 + the signal's number, or 1."""
     if error is None:
         return 0
     if isinstance(error, AcuityError):

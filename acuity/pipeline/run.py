@@ -1,4 +1,4 @@
-"""One run of the application: its stages, what it says while they go on, and how it ends."""
+"""One run of the application: its stages, its messages, and its end."""
 
 from __future__ import annotations
 
@@ -41,11 +41,7 @@ R = TypeVar("R", bound=StageResult)
 class Run:
     """Performs stages, keeps the first error, and publishes the outputs if there was none.
 
-    Stages may run on another thread than the one that made the run, but one at a time.
-
-    Parameters
-    ----------
-    options : what the user asked for
+    Stages may run on any thread, but one at a time.
     """
 
     def __init__(self, options: Options) -> None:
@@ -57,7 +53,7 @@ class Run:
         self._started = time.perf_counter()
 
     def expect(self, stage: str) -> None:
-        """Announce a stage, without which the run is no success."""
+        """Announce a stage; a run that did not perform it is no success."""
         self._expected.append(stage)
 
     def fail(self, error: BaseException) -> None:
@@ -66,7 +62,7 @@ class Run:
             self.error = error
 
     def open(self) -> None:
-        """Take possession of the output folder; why it cannot be used is kept in ``error``."""
+        """Take possession of the output folder; a refusal is kept in ``error``."""
         try:
             self._staging = Staging(self.options.output)
         except AcuityError as error:
@@ -136,7 +132,7 @@ class Run:
         return named or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
     def _publish(self) -> BaseException | None:
-        """Everything written so far becomes visible; returns why it did not."""
+        """Make the outputs visible; returns the error that prevented it."""
         assert self._staging is not None
         missing = [stage for stage in self._expected if stage not in self.manifest.timings]
         if missing:
@@ -175,9 +171,9 @@ class Run:
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Acuity's own log on standard error: warnings only by default, details with ``-v``, all with ``-vv``.
+    """Log on standard error: warnings by default, details with ``-v``, all with ``-vv``.
 
-    The libraries stay silent: their warnings quote header values, and those may name a patient.
+    Libraries stay silent: their warnings quote header values, which may name a patient.
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler()

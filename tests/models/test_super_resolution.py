@@ -69,25 +69,29 @@ def test_a_blob_stays_where_it_is_in_millimeters(spacing):
     assert np.linalg.norm(before - after) < 0.05
 
 
-def test_thick_slices_become_thin_over_the_same_extent():
-    affine = np.diag([1.0, 1.0, 6.0, 1.0])
-    result = super_resolve(blob((16, 16, 10), (8, 8, 5), affine), brighten()).volume
-    assert result.shape == (16, 16, 60)
-    np.testing.assert_allclose(result.affine[:3, 3], [0, 0, -2.5])
-
-
-def test_the_result_degrades_to_what_was_measured():
-    """Below 1e-3 of the intensity range in each voxel, whatever the network made of it, edges to nothing included."""
-    rng = np.random.default_rng(0)
-    array = gaussian_filter(rng.random((16, 18, 14)), 1).astype(np.float32) * 400
-    array[:5] = 0
-    volume = Volume(array, np.diag([2.0, 2, 2, 1]))
-    result = super_resolve(volume, brighten(1.3))
-    bright = np.percentile(array[array > 0], 99.9)
-    again = downsample_cubic(result.volume.array, (2, 2, 2))
+@pytest.mark.parametrize(
+    ("profile", "spacing", "factors", "axis"),
+    [
+        ("cubic", (2.0, 2.0, 2.0), (2, 2, 2), None),
+        ("box", (2.0, 2.0, 4.0), (2, 2, 1), 2),
+        ("box", (4.0, 1.0, 4.0), (4, 1, 1), 2),
+        ("box", (4.0, 2.0, 2.0), (1, 2, 2), 0),
+    ],
+)
+def test_the_result_degrades_to_what_was_measured(profile, spacing, factors, axis):
+    """Whatever the network made of it, edges to nothing included; a box lies along the last of the coarsest axes."""
+    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
+    array[:4] = 0
+    volume = Volume(array, np.diag([*spacing, 1.0]))
+    result = super_resolve(volume, brighten(1.3), slice_profile=profile)
+    again = result.volume.array
+    if axis is not None:
+        again = np.moveaxis(again, axis, -1)
+        again = np.moveaxis(again.reshape(*again.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
+    difference = np.abs(downsample_cubic(again, factors) - array).max() / np.percentile(array[array > 0], 99.9)
     assert result.residual > 0.2
     assert result.residual_after < 1e-3
-    assert np.abs(again - array).max() / bright == pytest.approx(result.residual_after, rel=1e-2)
+    assert difference == pytest.approx(result.residual_after, rel=2e-2)
     assert result.volume.array.min() >= 0
 
 
@@ -106,10 +110,11 @@ def test_consistent_data_are_left_alone():
     torch.testing.assert_close(result, volume, atol=0, rtol=0)
 
 
-def test_a_volume_at_its_target_is_not_touched():
+def test_a_volume_at_its_target_is_not_touched_whatever_its_slice_profile():
     volume = blob((12, 12, 12), (6, 6, 6), np.eye(4))
-    result = super_resolve(volume, brighten(2.0))
-    np.testing.assert_allclose(result.volume.array, volume.array, atol=1e-3)
+    cubic, box = (super_resolve(volume, brighten(2.0), slice_profile=p).volume.array for p in ("cubic", "box"))
+    np.testing.assert_allclose(cubic, volume.array, atol=1e-3)
+    np.testing.assert_array_equal(cubic, box)
 
 
 def test_outside_the_mask_is_interpolated_only():
@@ -147,33 +152,6 @@ def test_the_truth_of_averaged_slices_stays_as_a_box_and_not_as_cubic(axis):
     assert results["box"].residual < 1e-4
     assert np.abs(results["cubic"].volume.array - truth).max() > 0.1
     assert results["cubic"].residual > 0.05
-
-
-@pytest.mark.parametrize(
-    ("spacing", "factors", "axis"),
-    [((2.0, 2.0, 4.0), (2, 2, 1), 2), ((4.0, 1.0, 4.0), (4, 1, 1), 2), ((4.0, 2.0, 2.0), (1, 2, 2), 0)],
-)
-def test_a_box_is_along_the_last_of_the_coarsest_axes_only(spacing, factors, axis):
-    """The result's means along it, shrunk along the others, are what was measured; edges to nothing included."""
-    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
-    array[:4] = 0
-    volume = Volume(array, np.diag([*spacing, 1.0]))
-    result = super_resolve(volume, brighten(1.1), slice_profile="box")
-    fine = np.moveaxis(result.volume.array, axis, -1)
-    means = np.moveaxis(fine.reshape(*fine.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
-    again = downsample_cubic(means, factors)
-    assert result.residual > 0.05
-    assert result.residual_after < 1e-3
-    bright = np.percentile(array[array > 0], 99.9)
-    assert np.abs(again - array).max() / bright == pytest.approx(result.residual_after, rel=2e-2)
-    assert result.volume.array.min() >= 0
-
-
-def test_a_box_of_an_axis_that_does_not_shrink_changes_nothing():
-    """A header may say 2D of isotropic slices."""
-    volume = blob((12, 12, 12), (6, 6, 6), np.eye(4))
-    cubic, box = (super_resolve(volume, brighten(2.0), slice_profile=p).volume.array for p in ("cubic", "box"))
-    np.testing.assert_array_equal(cubic, box)
 
 
 @pytest.mark.parametrize("fusion", [False, True])
@@ -217,16 +195,17 @@ def test_fusion_treats_both_planes_across_the_slices_alike():
     assert difference[False] > 1e-2 * volume.array.max()
 
 
-def test_an_image_without_signal_is_refused():
-    with pytest.raises(PreparationError, match="needs an image with signal"):
-        super_resolve(Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)), brighten())
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_image_that_is_not_finite_is_refused(value):
-    array = np.ones((4, 5, 6), np.float32)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "needs an image with signal"),
+        *[(value, "1 of the image's 120 voxels hold no finite number") for value in (np.nan, np.inf, -np.inf)],
+    ],
+)
+def test_an_image_without_signal_or_not_finite_is_refused(value, message):
+    array = np.zeros((4, 5, 6), np.float32)
     array[1, 2, 3] = value
-    with pytest.raises(PreparationError, match="1 of the image's 120 voxels hold no finite number"):
+    with pytest.raises(PreparationError, match=message):
         super_resolve(Volume(array, np.diag([2.0, 2, 2, 1])), brighten())
 
 
