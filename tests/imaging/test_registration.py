@@ -79,24 +79,19 @@ def test_the_same_input_gives_the_same_result() -> None:
     np.testing.assert_allclose(first.matrix, second.matrix, rtol=0.0, atol=1e-9)
 
 
-def test_refuses_images_that_share_nothing(fixed: Volume) -> None:
-    noise = fixed.with_array(np.random.default_rng(0).random(fixed.shape).astype(np.float32))
-    with pytest.raises(RegistrationError, match=r"share .* nats .* must show one head"):
-        register_rigid(noise, fixed)
+def test_refuses_images_that_are_not_one_head(fixed: Volume) -> None:
+    noise = np.random.default_rng(0).random(fixed.shape).astype(np.float32)
+    turned = motion((50.0, 0.0, 0.0), (0.0, 0.0, 0.0), center(fixed.grid))
+    for image, message in (
+        (fixed.with_array(noise), "share .* nats .* must show one head"),
+        (resample(fixed, fixed.grid, inverse(turned)), "turns the head by 50 degrees; the limit is 45"),
+        (fixed.with_array(np.full_like(noise, 7.0)), "must show one head"),
+    ):
+        with pytest.raises(RegistrationError, match=message):
+            register_rigid(image, fixed)
 
 
-def test_refuses_a_rotation_that_no_head_makes(fixed: Volume) -> None:
-    true = motion((50.0, 0.0, 0.0), (0.0, 0.0, 0.0), center(fixed.grid))
-    with pytest.raises(RegistrationError, match="turns the head by 50 degrees; the limit is 45"):
-        register_rigid(resample(fixed, fixed.grid, inverse(true)), fixed)
-
-
-def test_refuses_an_image_without_contrast(fixed: Volume) -> None:
-    with pytest.raises(RegistrationError, match="must show one head"):
-        register_rigid(fixed.with_array(np.full(fixed.shape, 7.0, dtype=np.float32)), fixed)
-
-
-def test_one_frame_of_reference_needs_no_registration(fixed: Volume) -> None:
+def test_one_frame_of_reference_and_one_place_need_no_registration(fixed: Volume) -> None:
     moving = replace(fixed, array=fixed.array[:, :, 2:], affine=fixed.affine @ _shift(2))
     result = align(moving, fixed)
     assert not result.performed
@@ -104,12 +99,20 @@ def test_one_frame_of_reference_needs_no_registration(fixed: Volume) -> None:
     assert "share one frame of reference" in result.reason
 
 
-def test_missing_or_different_frames_and_far_positions_need_registration(fixed: Volume) -> None:
-    assert needs_registration(replace(fixed, frame_of_reference_uid=None), fixed)
-    assert needs_registration(replace(fixed, frame_of_reference_uid=""), replace(fixed, frame_of_reference_uid=""))
-    assert needs_registration(replace(fixed, frame_of_reference_uid="1.2.3"), fixed)
-    assert needs_registration(replace(fixed, affine=fixed.affine @ _shift(200)), fixed)
-    assert not needs_registration(fixed, fixed)
+@pytest.mark.parametrize("frames", [(None, "1.2"), ("", ""), ("1.2.3", "1.2"), (None, None)])
+def test_missing_or_different_frames_need_registration(fixed: Volume, frames: tuple[str | None, str | None]) -> None:
+    moving, still = (replace(fixed, frame_of_reference_uid=frame) for frame in frames)
+    assert needs_registration(moving, still)
+
+
+def test_places_need_registration_where_one_does_not_hold_the_center_of_the_other(fixed: Volume) -> None:
+    """The center lies at (n - 1) / 2; a field of view ends half a voxel beyond its last centers."""
+    slices = fixed.shape[2]
+    for shift, needed in ((slices // 2 - 1, False), (slices // 2 + 1, True), (-slices // 2 + 1, False), (200, True)):
+        moved = replace(fixed, affine=fixed.affine @ _shift(shift))
+        assert needs_registration(moved, fixed) is needs_registration(fixed, moved) is needed
+    small = replace(fixed, array=fixed.array[:, :, :4])  # lies inside, but not at the center
+    assert needs_registration(small, fixed) and needs_registration(fixed, small)
 
 
 def _shift(slices: int) -> NDArray[np.float64]:

@@ -60,11 +60,14 @@ def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     assert os.listdir(tmp_path) == []
 
 
-def test_discarding_leaves_an_empty_folder(tmp_path: Path) -> None:
+def test_discarding_leaves_what_was_there(tmp_path: Path) -> None:
+    """A disk's own folder and hidden files do not make a folder foreign."""
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".hidden").touch()
     staging = Staging(tmp_path)
     fill(staging)
     staging.discard()
-    assert os.listdir(tmp_path) == []
+    assert sorted(os.listdir(tmp_path)) == [".hidden", "lost+found"]
 
 
 def test_a_failing_rename_takes_back_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +104,9 @@ def test_an_earlier_result_stays(tmp_path: Path) -> None:
 def test_foreign_files_are_not_mixed_with_results(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds 1 other files or folders"):
+        Staging(tmp_path)
+    write_result({"status": "failed"}, tmp_path)
+    with pytest.raises(OutputError, match="holds an earlier result"):
         Staging(tmp_path)
 
 

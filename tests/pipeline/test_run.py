@@ -19,16 +19,20 @@ IDENTIFIER = "DOE^JANE"
 
 
 class Something:
-    """A stage's result."""
-
-    def __init__(self, **described: Any) -> None:
-        self.described = described
-
-    def describe(self) -> dict[str, Any]:
-        return self.described
+    """A stage's result without a part in ``result.json``."""
 
     def summary(self) -> str:
         return "what was done"
+
+
+class Described(Something):
+    """A stage's result with its sections of ``result.json``."""
+
+    def __init__(self, **sections: Any) -> None:
+        self.sections = sections
+
+    def describe(self) -> dict[str, Any]:
+        return self.sections
 
 
 def raising(error: BaseException) -> Something:
@@ -155,7 +159,7 @@ def test_success_publishes_what_was_written(run: Run) -> None:
     def write() -> Something:
         (run.folder / "seg").mkdir()
         (run.folder / "seg" / "a.dcm").write_bytes(b"abc")
-        return Something(measurements={"ET": 1}, warnings=["Twice.", "Twice."], models=[{"name": "m"}])
+        return Described(measurements={"ET": 1}, warnings=["Twice.", "Twice."], models=[{"name": "m"}])
 
     run.perform("write", write)
     assert run.finish() == 0
