@@ -70,25 +70,20 @@ class WrittenSegmentations:
 
 def write_segmentations(tumor: Segmented, series: WrittenSeries, folder: Path) -> WrittenSegmentations:
     """Write the labels on both grids, and the regions of the report, see ``acuity.dicom.writing.segmentation``."""
-    fine = series.images[REFERENCE]
-    write_segmentation(
-        tumor.labels,
-        fine,
-        folder / "seg" / "segmentation_sr.dcm",
-        series_uid=generate_uid(),
-        series_number=_SEG_FINE,
-        description="Tumor by AI, on SR grid",
-        model=tumor.model,
-    )
-    write_segmentation(
-        tumor.source_labels,
-        tumor.source_labels.source_images,
-        folder / "seg" / "segmentation_source.dcm",
-        series_uid=generate_uid(),
-        series_number=_SEG_SOURCE,
-        description="Tumor by AI, on source grid",
-        model=tumor.model,
-    )
+    fine, source = series.images[REFERENCE], tumor.source_labels
+    for labels, images, name, number, grid in (
+        (tumor.labels, fine, "segmentation_sr", _SEG_FINE, "SR"),
+        (source, source.source_images, "segmentation_source", _SEG_SOURCE, "source"),
+    ):
+        write_segmentation(
+            labels,
+            images,
+            folder / "seg" / f"{name}.dcm",
+            series_uid=generate_uid(),
+            series_number=number,
+            description=f"Tumor by AI, on {grid} grid",
+            model=tumor.model,
+        )
     regions = write_regions(
         tumor.labels,
         fine,
@@ -144,10 +139,6 @@ def write_measurements(tumor: Segmented, segmentations: WrittenSegmentations, fo
     return WrittenReport(measurements)
 
 
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 2)
-
-
 @dataclass(frozen=True)
 class WrittenOverview:
     """The picture."""
@@ -174,3 +165,7 @@ def write_overview_picture(tumor: Segmented, report: WrittenReport, folder: Path
         further_models=(images.model,),
     )
     return WrittenOverview()
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)

@@ -7,8 +7,7 @@ import pytest
 from scipy.special import expit
 from skimage.measure import label, regionprops
 
-from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
-from acuity.models.bundle import load_bundle
+from acuity.imaging.regions import Postprocessing, calibrated, mask_box, tidied
 
 PLAIN = Postprocessing(smallest_part=0.0, smallest_part_ml=0.0)
 
@@ -72,14 +71,6 @@ def test_temperatures_move_probabilities_and_not_the_border():
 
 def test_where_nothing_is_found_nothing_is_released():
     assert not tidied(np.full((3, 4, 4, 4), 0.5, np.float32)).any()
-
-
-def test_the_default_removes_what_the_release_removes(repository):
-    """Temperatures and thresholds are the released network's own."""
-    if not (repository / "bundles" / "brain_tumor_segmentation" / "models" / "model.pt").is_file():
-        pytest.skip("the released weights are not in this clone")
-    released = load_bundle(repository / "bundles", "brain_tumor_segmentation").postprocessing
-    assert replace(released, temperatures=DEFAULT.temperatures, thresholds=DEFAULT.thresholds) == DEFAULT
 
 
 @pytest.mark.parametrize("margin", [0, 1, 3])

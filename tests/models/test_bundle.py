@@ -4,14 +4,14 @@ import hashlib
 import json
 import os
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
 from acuity.errors import BundleError, BundleNotFoundError
-from acuity.imaging.regions import Postprocessing
+from acuity.imaging.regions import DEFAULT, Postprocessing
 from acuity.models.bundle import load_bundle
 from acuity.models.inferers import CoarseToFineInferer, SuperResolutionInferer
 from acuity.models.transforms import BrainZScored
@@ -95,6 +95,14 @@ def test_the_postprocessing_is_the_bundle_s_own(models):
     )
     edit_config(models, choices=CHOICES | asdict(wanted) | OFF)  # steps that are gone, as released bundles name them
     assert load_bundle(models, "small").postprocessing == wanted
+
+
+def test_the_default_removes_the_parts_that_the_release_removes(repository):
+    """Temperatures and thresholds are the released network's own."""
+    parser = ConfigParser()
+    parser.read_config(repository / "bundles" / "brain_tumor_segmentation" / "configs" / "inference.json")
+    released = parser.get_parsed_content("choices")
+    assert replace(released, temperatures=DEFAULT.temperatures, thresholds=DEFAULT.thresholds) == DEFAULT
 
 
 @pytest.mark.parametrize(
