@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type
 from torch import nn
 
 from acuity.imaging.forward_model import SliceProfile
-from acuity.models.segmentation import coarse_to_fine
+from acuity.models.segmentation import WORKING_SPACING, coarse_to_fine
 from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.networks.cascade import CoarseToFine
 from acuity.volume import RAS_LPS, Volume
@@ -23,7 +23,19 @@ class CoarseToFineInferer(Inferer):
     """Segments whole brains at 1 mm, see ``acuity.models.segmentation.coarse_to_fine``."""
 
     def __call__(self, inputs: MetaTensor, network: CoarseToFine, *args: Any, **kwargs: Any) -> MetaTensor:
-        """Images (N, 4, D, H, W), axes to the left, back and head, to logits (N, 3, D, H, W) of ET, TC, WT."""
+        """Images (N, 4, D, H, W), axes to the left, back and head, to logits (N, 3, D, H, W) of ET, TC, WT.
+
+        Raises
+        ------
+        ValueError : voxels that are not of 1 mm
+        """
+        axes = inputs.affine.numpy(force=True).reshape(-1, 4, 4)[:, :3, :3]
+        spacing = np.linalg.norm(axes, axis=1)
+        if not np.allclose(spacing, WORKING_SPACING, rtol=0.02):
+            raise ValueError(
+                f"voxels measure {spacing.round(3).tolist()} mm; the networks segment voxels of {WORKING_SPACING} mm"
+                " alone: resample the images first, or run the application, which does so"
+            )
         logits = torch.stack([coarse_to_fine(image, network) for image in inputs.as_tensor()])
         return convert_to_dst_type(logits, inputs)[0]
 
