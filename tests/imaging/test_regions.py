@@ -67,10 +67,15 @@ def test_temperatures_move_probabilities_and_not_the_border():
     for region, temperature in enumerate((1.0, 2.0, 0.5)):
         np.testing.assert_allclose(warm[region], expit(logits[region] / temperature), rtol=1e-5)
     np.testing.assert_array_equal(warm > 0.5, logits > 0)
+    np.testing.assert_allclose(calibrated(logits, PLAIN.temperatures), expit(logits), rtol=1e-5)
 
 
 def test_where_nothing_is_found_nothing_is_released():
-    assert not tidied(np.full((3, 4, 4, 4), 0.5, np.float32)).any()
+    assert not tidied(np.full((3, 4, 4, 4), 0.5, np.float32), PLAIN).any()
+    lone = lesions() & (np.arange(30) < 12)[:, None, None]
+    assert tidied(lone, replace(PLAIN, smallest_part_ml=0.599)).sum() == 1800
+    assert not tidied(lone, replace(PLAIN, smallest_part_ml=0.601)).any()
+    assert tidied(lone, replace(PLAIN, smallest_part_ml=150.0), voxel_ml=0.25).sum() == 1800
 
 
 @pytest.mark.parametrize("margin", [0, 1, 3])

@@ -39,7 +39,7 @@ def threshold_bundle(**choices):
     return Bundle("test", "0", Threshold(), "", {}, Postprocessing(**{"smallest_part_ml": 0.0} | choices))
 
 
-def images(affine, shape=(36, 30, 24), lesion=(slice(8, 14), slice(18, 25), slice(5, 10))):
+def images(affine, shape=(36, 30, 24), lesion=(slice(6, 15), slice(16, 25), slice(4, 12))):
     rng = np.random.default_rng(0)
     volumes = {}
     for sequence in Sequence:
@@ -99,7 +99,7 @@ def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
 
 def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
     """A lesion of 210 voxels of 0.5 mm3."""
-    volumes, brain, truth = images(np.diag([1.0, 1, 0.5, 1]))
+    volumes, brain, _ = images(np.diag([1.0, 1, 0.5, 1]), lesion=(slice(8, 14), slice(18, 25), slice(5, 10)))
     plain = segment(volumes, brain, threshold_bundle())
     found_ml = (plain.labels.array > 0).sum() * 0.5e-3
     assert 0.08 < found_ml < 0.13

@@ -23,13 +23,16 @@ def volumes(**frames: str | None) -> dict[Sequence, Volume]:
     }
 
 
-def test_series_of_one_frame_are_not_registered() -> None:
+def test_stripped_series_of_one_frame_are_neither_registered_nor_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "extract_brain", lambda volume: pytest.fail("the head was stripped already"))
     prepared = prepare_volumes(volumes())
     section = prepared.describe()["preparation"]
     assert set(section["registration"]) == {"T1", "T2", "FLAIR"}
     for entry in section["registration"].values():
         assert not entry["performed"]
         assert "share one frame of reference" in entry["reason"]
+    assert section["brain"]["extracted"] is False and "skull-stripped" in section["brain"]["reason"]
+    assert section["brain"]["volume_ml"] == pytest.approx(4 / 3 * np.pi * 42 * 52 * 46 / 1000, rel=0.05)
     assert prepared.summary() == "registration not needed; brain already extracted"
     assert prepared.frame_of_reference_uid == "1.2"
 
@@ -47,13 +50,6 @@ def test_a_reference_without_frame_gets_one() -> None:
     prepared = prepare_volumes(volumes(T1c=None))
     assert prepared.frame_of_reference_uid.startswith("1.2.826.") or prepared.frame_of_reference_uid.startswith("2.25.")
     assert {s for s, rigid in prepared.alignment.items() if rigid.performed} == set(Sequence) - {Sequence.T1C}
-
-
-def test_a_stripped_head_is_not_stripped_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "extract_brain", lambda volume: pytest.fail("the head was stripped already"))
-    section = prepare_volumes(volumes()).describe()["preparation"]["brain"]
-    assert section["extracted"] is False
-    assert section["volume_ml"] == pytest.approx(4 / 3 * np.pi * 42 * 52 * 46 / 1000, rel=0.05)
 
 
 def test_a_whole_head_is_stripped_once(monkeypatch: pytest.MonkeyPatch) -> None:
