@@ -400,11 +400,14 @@ def test_the_process_ends_with_the_refusal_s_code(repository: Path, study: Path,
     assert os.listdir(tmp_path / "out") == ["result.json"]
 
 
-def test_a_wrong_command_line_ends_at_once_with_2(repository: Path) -> None:
-    process = start(repository, "--spacing", "0")
+def test_a_wrong_command_line_ends_with_2_before_a_framework_is_imported(repository: Path) -> None:
+    process = start(repository, "--spacing", "0", PYTHONPROFILEIMPORTTIME="1")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "between 0.25 and 10 mm" in err
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines()}
+    assert "argparse" in imported
+    assert imported.isdisjoint({"holoscan", "monai", "pydicom", "SimpleITK", "torch"})
 
 
 @pytest.mark.slow
