@@ -204,7 +204,10 @@ def super_resolve_study(
     denoising, fusion : see ``super_resolve``
     """
     fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
-    space = {"frame_of_reference_uid": prepared.frame_of_reference_uid}
+
+    def in_frame(volume: Volume) -> Volume:
+        return replace(volume, frame_of_reference_uid=prepared.frame_of_reference_uid)
+
     volumes, residuals = {}, {}
     profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
     count = len(prepared.volumes)
@@ -220,13 +223,13 @@ def super_resolve_study(
             slice_profile=profiles[sequence],
         )
         residuals[sequence] = (result.residual, result.residual_after)
-        volumes[sequence] = replace(_onto(result.volume, fine, prepared.alignment[sequence]), **space)
+        volumes[sequence] = in_frame(_onto(result.volume, fine, prepared.alignment[sequence]))
     return SuperResolved(
         volumes=volumes,
-        brain=replace(mask_on_grid(prepared.brain, volumes[REFERENCE].grid), **space),
+        brain=in_frame(mask_on_grid(prepared.brain, volumes[REFERENCE].grid)),
         residuals=residuals,
         slice_profiles=profiles,
-        source=replace(prepared.reference, **space),
+        source=in_frame(prepared.reference),
         model=model_info(bundle),
         denoising=denoising,
         fusion=fusion,

@@ -10,14 +10,7 @@ from scipy import ndimage
 
 from acuity.imaging.resampling import Interpolation, resample
 from acuity.volume import Grid, Volume
-
-
-def oblique(spacing: tuple[float, float, float]) -> NDArray[np.float64]:
-    euler = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.3, -0.2, 0.5)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(euler.GetMatrix(), (3, 3)) * spacing
-    affine[:3, 3] = (-20.0, 11.0, 7.0)
-    return affine
+from tests.dicom_builder import oblique_affine
 
 
 def blob(grid: Grid, middle: NDArray[np.float64], width: NDArray[np.float64]) -> Volume:
@@ -32,7 +25,7 @@ def centroid(volume: Volume) -> NDArray[np.float64]:
     return volume.affine[:3, :3] @ np.array(ndimage.center_of_mass(volume.array)) + volume.grid.origin
 
 
-SOURCE = Grid((40, 30, 20), oblique((1.0, 1.5, 2.5)))
+SOURCE = Grid((40, 30, 20), oblique_affine((1.0, 1.5, 2.5)))
 MIDDLE = SOURCE.affine[:3, :3] @ np.array([18.0, 13.0, 9.0]) + SOURCE.origin
 WIDTH = np.array([4.0, 5.0, 6.0])
 
