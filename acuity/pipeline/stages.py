@@ -306,7 +306,7 @@ def _onto(volume: Volume, grid: Grid, rigid: RigidResult) -> Volume:
     """One cubic interpolation, without its overshoot at edges; none where nothing has to move."""
     if not rigid.performed and volume.grid.same_as(grid):
         return volume.on_grid(volume.array, grid)
-    moved = resample(volume, grid, rigid.matrix if rigid.performed else None, interpolation="bspline")
+    moved = resample(volume, grid, rigid.matrix, interpolation="bspline")
     return moved.with_array(np.clip(moved.array, volume.array.min(), volume.array.max()))
 
 
