@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,7 @@ SLICES = {
     "network": {"_target_": "acuity.networks.unet2d.UNet2d", "in_channels": 12, "out_channels": 3, "width": 4},
 }
 # A configuration as it was released: classes where they were before they moved, each network written out.
-OLD_CONFIG = {
+OLD_CONFIG: dict[str, Any] = {
     "network_def": {
         "_target_": "acuity.networks.cascade.CoarseToFine",
         "coarse": {"_target_": "acuity.networks.equiunet.EquiUnet", "width": 16},

@@ -25,9 +25,10 @@ class Threshold(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.dummy = torch.nn.Parameter(torch.zeros(1))
-        self.fine_sizes = []
+        self.coarse_sizes, self.fine_sizes = [], []
 
     def coarse_logits(self, image):
+        self.coarse_sizes.append(tuple(image.shape[2:]))
         return (image[:, 1:] - 2) * 8
 
     def fine_logits(self, image):
@@ -63,15 +64,13 @@ AFFINES = {
 @pytest.mark.parametrize("name", AFFINES)
 def test_the_lesion_is_found_where_it_is_by_a_network_that_sees_patient_axes(name):
     volumes, brain, truth = images(AFFINES[name])
-    bundle, seen = threshold_bundle(), []
-    coarse_logits = bundle.network.coarse_logits
-    bundle.network.coarse_logits = lambda image: seen.append(tuple(image.shape[2:])) or coarse_logits(image)
+    bundle = threshold_bundle()
     result = segment(volumes, brain, bundle)
     np.testing.assert_array_equal(result.labels.array == Label.ENHANCING, truth)
     assert result.labels.array.dtype == np.uint8
     assert result.probabilities.shape == (3, *truth.shape)
     np.testing.assert_allclose(result.labels.affine, AFFINES[name])
-    assert set(seen) == {(24, 36, 30) if name == "sagittal" else truth.shape}
+    assert set(bundle.network.coarse_sizes) == {(24, 36, 30) if name == "sagittal" else truth.shape}
 
 
 def test_other_spacings_are_brought_to_one_millimeter_and_back():
