@@ -11,7 +11,7 @@ from acuity.errors import MissingSequenceError, PreparationError
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import Postprocessing
 from acuity.models.bundle import Bundle
-from acuity.models.segmentation import LEFT_RIGHT, coarse_to_fine, network_channels, segment
+from acuity.models.segmentation import CONTEXT, LEFT_RIGHT, coarse_to_fine, network_channels, segment
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.equiunet import EquiUnet
 from acuity.volume import Volume
@@ -94,6 +94,19 @@ def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
     bundle = threshold_bundle()
     assert segment(volumes, brain, bundle).labels.array.any() == truth.any()
     assert bundle.network.fine_sizes == sizes
+
+
+def test_the_stages_are_weighed_inside_the_box_alone():
+    network = Threshold()
+    network.fine_logits = lambda image: torch.full_like(image[:, 1:], 5.0)
+    image = torch.full((4, 40, 40, 40), -1.0)
+    image[:, 18:22, 18:22, 18:22] = 3.0
+    coarse = network.coarse_logits(image[None])[0]
+    expected, box = coarse.clone(), (slice(None), *(slice(18 - CONTEXT, 22 + CONTEXT),) * 3)
+    expected[box] = 0.7 * 5.0 + 0.3 * coarse[box]
+    torch.testing.assert_close(coarse_to_fine(image, network), expected)
+    network.fine_weight, network.fine_logits = 0, lambda _: pytest.fail("it has no weight")
+    torch.testing.assert_close(coarse_to_fine(image, network), coarse)
 
 
 def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():

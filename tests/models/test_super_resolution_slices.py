@@ -55,27 +55,25 @@ def slope(affine, shape):
     return 1000 + 7.0 * x - 3.0 * y + 4.0 * z
 
 
-# Measured shape and spacing, and the spacing that is reached.
-IN_PLANE = [
+# Measured shape and spacing, and the spacing that is reached: in plane, isotropic, broken ratios, thick slices.
+GRIDS = [
     ((16, 14, 12), (4.0, 4.0, 3.0), (1.0, 1.0, 3.0)),
     ((12, 16, 14), (3.0, 4.0, 4.0), (3.0, 1.0, 1.0)),
     ((20, 18, 12), (2.0, 2.0, 3.0), (1.0, 1.0, 3.0)),
+    ((20, 18, 17), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)),
+    ((14, 12, 13), (4.0, 4.0, 4.0), (1.0, 1.0, 1.0)),
+    ((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)),
+    ((14, 14, 14), (3.0, 3.0, 3.0), (0.5, 1.0, 3.0)),
+    *[
+        (tuple(np.roll((12, 24, 24), axis)), tuple(np.roll((mm, 1.5, 1.5), axis)), (1.0, 1.0, 1.0))
+        for mm in (3.0, 5.0, 6.0)
+        for axis in range(3)
+    ],
 ]
-ISOTROPIC = [((20, 18, 17), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)), ((14, 12, 13), (4.0, 4.0, 4.0), (1.0, 1.0, 1.0))]
-THICK = [
-    (shape, spacing, (1.0, 1.0, 1.0))
-    for mm in (3.0, 5.0, 6.0)
-    for shape, spacing in (
-        ((12, 24, 24), (mm, 1.5, 1.5)),
-        ((24, 12, 24), (1.5, mm, 1.5)),
-        ((24, 24, 12), (1.5, 1.5, mm)),
-    )
-]
-BROKEN = [((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)), ((14, 14, 14), (3.0, 3.0, 3.0), (0.5, 1.0, 3.0))]
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
-@pytest.mark.parametrize(("shape", "spacing", "wanted"), IN_PLANE + ISOTROPIC + THICK + BROKEN)
+@pytest.mark.parametrize(("shape", "spacing", "wanted"), GRIDS)
 def test_all_stays_where_it_is_in_millimeters(shape, spacing, wanted, scale, monkeypatch):
     """As the network leaves it: the projection would move a part of what is in a wrong place back."""
     monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
