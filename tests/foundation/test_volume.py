@@ -26,6 +26,7 @@ def test_canonical_axes_run_left_back_and_up(axes: np.ndarray) -> None:
     found = volume.grid.to_canonical(channels)
     np.testing.assert_array_equal(found, np.stack([judge.array, -judge.array]))
     np.testing.assert_array_equal(volume.grid.from_canonical(found), channels)
+    np.testing.assert_array_equal(volume.grid.to_canonical(volume.array), judge.array)
     assert canonical.canonical().same_as(canonical)
 
 
@@ -41,8 +42,11 @@ def test_other_spacing_covers_the_same_field_of_view() -> None:
 
 def test_grids_are_the_same_within_a_hundredth_of_a_millimeter_at_every_corner() -> None:
     grid = Grid((100, 100, 100), np.eye(4))
-    for stretch, same in ((0.9e-4, True), (1.1e-4, False)):
-        assert grid.same_as(Grid(grid.shape, np.diag([1 + stretch, 1, 1, 1]))) is same
+    for stretch, same in ((0.9e-4, True), (1.005e-4, True), (1.015e-4, False)):
+        affine = np.diag([1 + stretch, 1, 1, 1])
+        assert grid.same_as(Grid(grid.shape, affine.tolist())) is same
+        affine[0, 3] = -99 * stretch  # now the last corners coincide, and the first do not
+        assert grid.same_as(Volume(np.zeros(grid.shape), affine.tolist()).grid) is same
     assert not grid.same_as(Grid((100, 100, 99), np.eye(4)))
 
 

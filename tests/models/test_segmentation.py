@@ -76,8 +76,10 @@ def test_the_lesion_is_found_where_it_is_by_a_network_that_sees_patient_axes(nam
 def test_other_spacings_are_brought_to_one_millimeter_and_back():
     affine = np.diag([0.5, 0.5, 2.0, 1.0])
     volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
-    result = segment(volumes, brain, threshold_bundle())
-    found = result.labels.array > 0
+    bundle, told = threshold_bundle(), []
+    found = segment(volumes, brain, bundle, progress=told.append).labels.array > 0
+    assert set(bundle.network.coarse_sizes) == {(18, 15, 48)}
+    assert told == sorted(told) and told[-1] == pytest.approx(1)
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85
     np.testing.assert_allclose(center_of_mass(found), center_of_mass(truth), atol=0.5)
 
