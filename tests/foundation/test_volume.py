@@ -44,9 +44,9 @@ def test_grids_are_the_same_within_a_hundredth_of_a_millimeter_at_every_corner()
     grid = Grid((100, 100, 100), np.eye(4))
     for stretch, same in ((0.9e-4, True), (1.005e-4, True), (1.015e-4, False)):
         affine = np.diag([1 + stretch, 1, 1, 1])
-        assert grid.same_as(Grid(grid.shape, affine.tolist())) is same
+        assert grid.same_as(Grid(grid.shape, affine)) is same
         affine[0, 3] = -99 * stretch  # now the last corners coincide, and the first do not
-        assert grid.same_as(Volume(np.zeros(grid.shape), affine.tolist()).grid) is same
+        assert grid.same_as(Volume(np.zeros(grid.shape), affine).grid) is same
     assert not grid.same_as(Grid((100, 100, 99), np.eye(4)))
 
 

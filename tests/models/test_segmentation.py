@@ -76,7 +76,8 @@ def test_the_lesion_is_found_where_it_is_by_a_network_that_sees_patient_axes(nam
 def test_other_spacings_are_brought_to_one_millimeter_and_back():
     affine = np.diag([0.5, 0.5, 2.0, 1.0])
     volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
-    bundle, told = threshold_bundle(), []
+    bundle = threshold_bundle()
+    told: list[float] = []
     found = segment(volumes, brain, bundle, progress=told.append).labels.array > 0
     assert set(bundle.network.coarse_sizes) == {(18, 15, 48)}
     assert told == sorted(told) and told[-1] == pytest.approx(1)
@@ -98,17 +99,28 @@ def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
     assert bundle.network.fine_sizes == sizes
 
 
-def test_the_stages_are_weighed_inside_the_box_alone():
-    network = Threshold()
-    network.fine_logits = lambda image: torch.full_like(image[:, 1:], 5.0)
+class Stages(CoarseToFine):
+    """The coarse stage finds what is bright; the fine one gives 5 everywhere, unless it has no weight."""
+
+    def __init__(self, fine_weight):
+        super().__init__(torch.nn.Identity(), torch.nn.Identity(), fine_weight)
+
+    def coarse_logits(self, image):
+        return (image[:, 1:] - 2) * 8
+
+    def fine_logits(self, image):
+        assert self.fine_weight > 0
+        return torch.full_like(image[:, 1:], 5.0)
+
+
+@pytest.mark.parametrize("weight", [0.7, 0.0])
+def test_the_stages_are_weighed_inside_the_box_alone(weight):
     image = torch.full((4, 40, 40, 40), -1.0)
     image[:, 18:22, 18:22, 18:22] = 3.0
-    coarse = network.coarse_logits(image[None])[0]
-    expected, box = coarse.clone(), (slice(None), *(slice(18 - CONTEXT, 22 + CONTEXT),) * 3)
-    expected[box] = 0.7 * 5.0 + 0.3 * coarse[box]
-    torch.testing.assert_close(coarse_to_fine(image, network), expected)
-    network.fine_weight, network.fine_logits = 0, lambda _: pytest.fail("it has no weight")
-    torch.testing.assert_close(coarse_to_fine(image, network), coarse)
+    expected = (image[1:] - 2) * 8
+    box = (slice(None), *(slice(18 - CONTEXT, 22 + CONTEXT),) * 3)
+    expected[box] = weight * 5.0 + (1 - weight) * expected[box]
+    torch.testing.assert_close(coarse_to_fine(image, Stages(weight)), expected)
 
 
 def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
