@@ -14,10 +14,10 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from acuity.dicom.reading.headers import number, read_value
 from acuity.dicom.reading.separate import Part, separate
 from acuity.dicom.reading.slices import Slice
 from acuity.dicom.reading.study import Stack
-from acuity.dicom.reading.values import number, read_value
 from acuity.errors import (
     GantryTiltError,
     InconsistentHeadersError,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 
-from acuity.dicom.reading.files import MR_CLASSES, Damaged, Found, find_dicom
+from acuity.dicom.reading.files import MR_CLASSES, DamagedFile, FolderContent, find_dicom
 from acuity.dicom.reading.geometry import build_stacks
+from acuity.dicom.reading.headers import number, quiet_text
 from acuity.dicom.reading.pixels import load_stack
 from acuity.dicom.reading.slices import Slice, classic_slice, frame_slices, rescale
 from acuity.dicom.reading.study import Series, Stack, Study
-from acuity.dicom.reading.values import number
 from acuity.errors import (
     GantryTiltError,
     InconsistentHeadersError,
@@ -43,8 +44,8 @@ def read_study(path: Path) -> Study:
     Returns
     -------
     Study, whose series are in the order of their numbers. A series that cannot be a volume is among them, with
-    verdict "refused" and its reason: it does not stop the study. So does nothing that is not DICOM. But a
-    damaged DICOM file refuses the series it belongs to or, if it no longer tells, each series of its folder.
+    verdict "refused" and its reason: it does not stop the study. Files that are not DICOM do not stop it either.
+    But a damaged DICOM file refuses the series it belongs to or, if it no longer tells, each series of its folder.
     Slices that are missing at an end of a series show only where a number of images is declared (see
     ``acuity.dicom.reading.geometry``).
 
@@ -54,17 +55,16 @@ def read_study(path: Path) -> Study:
     NoDicomError : there is no DICOM file
     SeveralStudiesError : there are several studies, or several patients
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values quote them, and values identify patients
-        found = find_dicom(Path(path))
-        if not found.datasets:
+    with _quiet_pydicom():
+        content = find_dicom(Path(path))
+        if not content.datasets:
             raise NoDicomError(
-                f"No DICOM file can be read; {len(found.damaged)} damaged and "
-                f"{len(found.ignored) - len(found.damaged)} other files were found.",
+                f"No DICOM file can be read; {len(content.damaged)} damaged and "
+                f"{len(content.ignored) - len(content.damaged)} other files were found.",
                 remedy="Give the folder of an exported study.",
             )
-        _check_one_study(found.datasets)
-        return _sort(_without_copies(found, Path(path)), found)
+        _check_one_study(content.datasets)
+        return _sort(_without_copies(content), content)
 
 
 def study_from_headers(datasets: Iterable[Dataset]) -> Study:
@@ -87,19 +87,25 @@ def study_from_headers(datasets: Iterable[Dataset]) -> Study:
     headers = list(datasets)
     if not headers:
         raise NoDicomError("The study has no image.", remedy="Name a study that has some.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in read_study
+    with _quiet_pydicom():
         _check_one_study(headers)
-        return _sort(headers, Found())
+        return _sort(headers, FolderContent(Path()))
 
 
-def _sort(datasets: list[Dataset], found: Found) -> Study:
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks on values quote them, and values identify patients
+        yield
+
+
+def _sort(datasets: list[Dataset], content: FolderContent) -> Study:
     groups: dict[str, list[Dataset]] = {}
     for ds in datasets:
         groups.setdefault(str(ds.SeriesInstanceUID), []).append(ds)
-    series = _refuse_robbed([_read_series(uid, members, found) for uid, members in groups.items()])
+    series = _refuse_robbed([_read_series(uid, members, content) for uid, members in groups.items()])
     series.sort(key=_series_order)
-    return Study(str(datasets[0].StudyInstanceUID), tuple(series), tuple(found.ignored))
+    return Study(str(datasets[0].StudyInstanceUID), tuple(series), tuple(content.ignored))
 
 
 def raise_refusal(series: Series) -> None:
@@ -118,7 +124,7 @@ def _check_one_study(datasets: Iterable[Dataset]) -> None:
             rule="One study is processed at a time, so that no two patients or dates are mixed.",
             remedy="Give the folder of one study.",
         )
-    patients = {_label(ds, "PatientID") for ds in datasets} - {""}
+    patients = {quiet_text(ds, "PatientID") for ds in datasets} - {""}
     if len(patients) > 1:
         raise SeveralStudiesError(
             f"The input holds one study UID with {len(patients)} patient IDs.",
@@ -127,11 +133,10 @@ def _check_one_study(datasets: Iterable[Dataset]) -> None:
         )
 
 
-def _without_copies(found: Found, path: Path) -> list[Dataset]:
+def _without_copies(content: FolderContent) -> list[Dataset]:
     """Leave out files that are byte for byte the same as another; what only shares its UID is kept and judged."""
-    root = path if path.is_dir() else path.parent
     by_uid: dict[str, list[Dataset]] = {}
-    for ds in found.datasets:
+    for ds in content.datasets:
         by_uid.setdefault(str(ds.get("SOPInstanceUID") or id(ds)), []).append(ds)
     kept = []
     for same in by_uid.values():
@@ -140,19 +145,19 @@ def _without_copies(found: Found, path: Path) -> list[Dataset]:
             file = Path(ds.filename)
             digest = hashlib.sha256(file.read_bytes()).digest() if len(same) > 1 else b""
             if digest in digests:
-                found.ignored.append((file.relative_to(root).as_posix(), "a copy of another file"))
+                content.ignore(file, "a copy of another file")
             else:
                 kept.append(ds)
             digests.add(digest)
     return kept
 
 
-def _read_series(uid: str, datasets: list[Dataset], found: Found) -> Series:
+def _read_series(uid: str, datasets: list[Dataset], content: FolderContent) -> Series:
     first = datasets[0]
     series = Series(
         series_uid=uid,
-        description=_label(first, "SeriesDescription") or _label(first, "ProtocolName"),
-        modality=_label(first, "Modality"),
+        description=quiet_text(first, "SeriesDescription") or quiet_text(first, "ProtocolName"),
+        modality=quiet_text(first, "Modality"),
         verdict="ok",
         code="ok",
         reason="",
@@ -160,7 +165,7 @@ def _read_series(uid: str, datasets: list[Dataset], found: Found) -> Series:
     )
     try:
         _check_class(datasets)
-        _check_whole(uid, datasets, found)
+        _check_whole(uid, datasets, content)
         stacks, notes = _stacks(datasets)
     except SeriesError as error:
         return _refused(series, error)
@@ -189,20 +194,23 @@ def _refuse_robbed(series: list[Series]) -> list[Series]:
 def _origin(series: Series) -> tuple[str, str, str]:
     """Folder, series number and description: equal for two series only if one was torn from the other."""
     first = series.datasets[0]
-    number = _label(first, "SeriesNumber")
+    number = quiet_text(first, "SeriesNumber")
     return str(Path(first.filename).parent), number or series.series_uid, series.description
 
 
 def _check_class(datasets: list[Dataset]) -> None:
     """Refuse what is no grayscale MR image, of a class that Acuity reads."""
     for ds in datasets:
-        if ds.SOPClassUID not in MR_CLASSES or _label(ds, "Modality") not in ("MR", ""):
+        if ds.SOPClassUID not in MR_CLASSES or quiet_text(ds, "Modality") not in ("MR", ""):
             refusal = UnsupportedSeriesError(
-                f"{_label(ds, 'Modality') or 'Unknown modality'}, {ds.SOPClassUID.name}.",
+                f"{quiet_text(ds, 'Modality') or 'Unknown modality'}, {ds.SOPClassUID.name}.",
                 rule="Acuity reads MR Image, Enhanced MR Image and Legacy Converted Enhanced MR Image.",
             )
             raise _fault_of_ct(datasets) or refusal
-        if number(ds, "SamplesPerPixel") not in (None, 1) or _label(ds, "PhotometricInterpretation") == "PALETTE COLOR":
+        if (
+            number(ds, "SamplesPerPixel") not in (None, 1)
+            or quiet_text(ds, "PhotometricInterpretation") == "PALETTE COLOR"
+        ):
             raise UnsupportedSeriesError("A color image.", rule="Acuity reads grayscale images.")
         if "ModalityLUTSequence" in ds:
             raise UnsupportedSeriesError(
@@ -230,10 +238,10 @@ def _fault_of_ct(datasets: list[Dataset]) -> SeriesError | None:
     return None
 
 
-def _check_whole(uid: str, datasets: list[Dataset], found: Found) -> None:
+def _check_whole(uid: str, datasets: list[Dataset], content: FolderContent) -> None:
     """Refuse a series whose files, or files that may be its, are damaged."""
     folders = {Path(ds.filename).parent for ds in datasets}
-    damaged = [file for file in found.damaged if _concerns(file, uid, folders)]
+    damaged = [file for file in content.damaged if _concerns(file, uid, folders)]
     if damaged:
         raise InconsistentHeadersError(
             f"{len(damaged)} damaged file{'s' if len(damaged) > 1 else ''} of this series or of its folder: "
@@ -241,7 +249,7 @@ def _check_whole(uid: str, datasets: list[Dataset], found: Found) -> None:
             rule="Every file of a series must be readable.",
             remedy="Send the study again, or remove the files if they do not belong to it.",
         )
-    incomplete = sum(id(ds) in found.incomplete for ds in datasets)
+    incomplete = sum(id(ds) in content.incomplete for ds in datasets)
     if incomplete:
         raise UnreadablePixelsError(
             f"The pixel data of {incomplete} of {len(datasets)} files is absent or cut short.",
@@ -250,7 +258,7 @@ def _check_whole(uid: str, datasets: list[Dataset], found: Found) -> None:
         )
 
 
-def _concerns(file: Damaged, uid: str, folders: set[Path]) -> bool:
+def _concerns(file: DamagedFile, uid: str, folders: set[Path]) -> bool:
     return file.series_uid == uid if file.series_uid else file.folder in folders
 
 
@@ -305,15 +313,8 @@ def _describe(stacks: list[Stack]) -> str:
     )
 
 
-def _label(ds: Dataset, keyword: str) -> str:
-    try:
-        return str(ds.get(keyword) or "")
-    except Exception:  # the element's bytes do not fit its type
-        return ""
-
-
 def _series_order(series: Series) -> tuple[float, str]:
     try:
-        return float(_label(series.datasets[0], "SeriesNumber")), series.series_uid
+        return float(quiet_text(series.datasets[0], "SeriesNumber")), series.series_uid
     except ValueError:
         return float("inf"), series.series_uid

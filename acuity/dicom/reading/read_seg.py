@@ -12,8 +12,8 @@ from pydicom.uid import UID, SegmentationStorage
 
 from acuity.anatomy import SEGMENTS, Label
 from acuity.dicom.reading.geometry import cluster
-from acuity.dicom.reading.source import functional_group
-from acuity.errors import UnsupportedSeriesError
+from acuity.dicom.reading.headers import macro
+from acuity.errors import InconsistentHeadersError, UnsupportedSeriesError
 from acuity.volume import Volume
 
 # Label Map Segmentation, which pydicom has no name for.
@@ -115,24 +115,24 @@ class _Frame(NamedTuple):
 
 def _frames(ds: Dataset) -> list[_Frame]:
     try:
-        pixels = ds.pixel_array.reshape(-1, int(ds.Rows), int(ds.Columns))
-        return [_frame(ds, number, frame) for number, frame in enumerate(pixels, start=1)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        pixels = ds.pixel_array.reshape(len(ds.PerFrameFunctionalGroupsSequence), int(ds.Rows), int(ds.Columns))
+        return [_frame(ds, index, frame) for index, frame in enumerate(pixels)]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, InconsistentHeadersError) as error:
         raise _no_volume(
             f"a frame's pixels, place or segment are absent or not valid ({type(error).__name__})"
         ) from error
 
 
-def _frame(ds: Dataset, number: int, pixels: NDArray[Any]) -> _Frame:
-    measures = functional_group(ds, "PixelMeasuresSequence", number)
+def _frame(ds: Dataset, index: int, pixels: NDArray[Any]) -> _Frame:
+    measures = macro(ds, "PixelMeasuresSequence", index)
     segment = None
     if ds.SegmentationType == "BINARY":
-        segment = int(functional_group(ds, "SegmentIdentificationSequence", number).ReferencedSegmentNumber)
+        segment = int(macro(ds, "SegmentIdentificationSequence", index).ReferencedSegmentNumber)
     return _Frame(
         pixels,
         segment,
-        np.asarray(functional_group(ds, "PlanePositionSequence", number).ImagePositionPatient, np.float64),
-        np.asarray(functional_group(ds, "PlaneOrientationSequence", number).ImageOrientationPatient, np.float64),
+        np.asarray(macro(ds, "PlanePositionSequence", index).ImagePositionPatient, np.float64),
+        np.asarray(macro(ds, "PlaneOrientationSequence", index).ImageOrientationPatient, np.float64),
         (float(measures.PixelSpacing[0]), float(measures.PixelSpacing[1])),
     )
 
@@ -168,7 +168,7 @@ def _stack(ds: Dataset, frames: list[_Frame]) -> tuple[list[int], NDArray[np.flo
 
 def _step(ds: Dataset, gaps: NDArray[np.float64]) -> float:
     """The distance between slices in mm, of which every gap is a multiple: as it is declared, else the least gap."""
-    measures = functional_group(ds, "PixelMeasuresSequence")
+    measures = macro(ds, "PixelMeasuresSequence")
     declared = [abs(float(measures.get(key) or 0)) for key in ("SpacingBetweenSlices", "SliceThickness")]
     candidates = [step for step in declared if step > 0] + ([float(gaps.min())] if gaps.size else [1.0])
     for step in candidates:

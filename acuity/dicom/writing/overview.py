@@ -10,9 +10,9 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import complete_source, take_patient_and_study, without_name
 from acuity.dicom.writing.drawing import draw_overview
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.source import complete_source, take_patient_and_study, without_name
 from acuity.imaging.measurement import RegionMeasurement
 from acuity.volume import Volume
 

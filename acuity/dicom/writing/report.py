@@ -12,9 +12,9 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from acuity.anatomy import BRAIN, MORPHOLOGY, REGION_NAMES, REGION_TYPES, Region
-from acuity.dicom.reading.source import take_patient_and_study, without_name
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.segmentation import concept, tracking_uid
+from acuity.dicom.writing.source import take_patient_and_study, without_name
 from acuity.imaging.measurement import RegionMeasurement
 
 _MILLILITER = sr.CodedConcept("ml", "UCUM", "milliliter")

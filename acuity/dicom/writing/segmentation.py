@@ -27,8 +27,8 @@ from acuity.anatomy import (
     Region,
     labels_to_regions,
 )
-from acuity.dicom.reading.source import complete_source, take_patient_and_study, without_name
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.source import complete_source, take_patient_and_study, without_name
 from acuity.volume import Volume
 
 

@@ -14,7 +14,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import (
+from acuity.dicom.writing.acquisition import acquisition_attributes
+from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.source import (
     SourceSlice,
     complete_source,
     ds_value,
@@ -23,8 +25,6 @@ from acuity.dicom.reading.source import (
     source_slices,
     take_patient_and_study,
 )
-from acuity.dicom.selection.acquisition import acquisition_attributes
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.volume import Volume
 
 _LEVELS = 2**16  # of a 16 bit pixel
@@ -227,6 +227,6 @@ def _source_item(source: SourceSlice) -> Dataset:
     item.ReferencedSOPClassUID = source.dataset.SOPClassUID
     item.ReferencedSOPInstanceUID = source.dataset.SOPInstanceUID
     if source.frame is not None:
-        item.ReferencedFrameNumber = source.frame
+        item.ReferencedFrameNumber = source.frame + 1
     item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.cid7202.SourceImageForImageProcessingOperation)]
     return item

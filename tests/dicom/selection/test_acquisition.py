@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from acuity.dicom.reading.acquisition import acquisition_type
 from acuity.dicom.reading.read import load_stack, read_study
-from acuity.dicom.selection.acquisition import acquisition_type
 from tests import dicom_builder
 
 ARRAY = np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4)

@@ -14,8 +14,8 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import nearest_slices, source_slices
 from acuity.dicom.writing.series import quantize, write_mr_series
+from acuity.dicom.writing.source import nearest_slices, source_slices
 from acuity.volume import Volume
 from tests import dicom_builder
 from tests.derived import SR_MODEL, source_volume

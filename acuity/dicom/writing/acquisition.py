@@ -6,8 +6,9 @@ from copy import deepcopy
 
 from pydicom import Dataset
 
-from acuity.dicom.reading.source import ds_value, functional_group, values_of
-from acuity.dicom.reading.values import quiet_value
+from acuity.dicom.reading.acquisition import enhanced_sequence, enhanced_variant
+from acuity.dicom.reading.headers import Header, macro, values_of
+from acuity.dicom.writing.source import ds_value
 
 # MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
 # (PS3.3 A.4); they stay true of an image derived from that scan.
@@ -86,28 +87,12 @@ def acquisition_attributes(source: Dataset) -> Dataset:
     return result
 
 
-def acquisition_type(source: Dataset) -> str:
-    """MRAcquisitionType (0018,0023), "2D" or "3D" for example; "" where the header does not say.
-
-    Classic and enhanced images have it at the top (PS3.3 C.8.3.1, C.8.13.4), legacy converted ones among the
-    attributes for which the conversion knew no place.
-    """
-    places = [source]
-    if "PerFrameFunctionalGroupsSequence" in source:
-        places += [
-            functional_group(source, f"Unassigned{scope}ConvertedAttributesSequence")
-            for scope in ("PerFrame", "Shared")
-        ]
-    found = (quiet_value(place, "MRAcquisitionType") for place in places)
-    return next((str(value).strip().upper() for value in found if value is not None), "")
-
-
 def _translate_enhanced(source: Dataset, result: Dataset) -> None:
     """Enhanced MR (PS3.3 A.36) attributes in the words of classic MR, from the first frame."""
-    timing = functional_group(source, "MRTimingAndRelatedParametersSequence")
-    echo = functional_group(source, "MREchoSequence")
-    modifier = functional_group(source, "MRModifierSequence")
-    averages = functional_group(source, "MRAveragesSequence")
+    timing = macro(source, "MRTimingAndRelatedParametersSequence")
+    echo = macro(source, "MREchoSequence")
+    modifier = macro(source, "MRModifierSequence")
+    averages = macro(source, "MRAveragesSequence")
     translations = {
         "RepetitionTime": timing.get("RepetitionTime"),
         "FlipAngle": timing.get("FlipAngle"),
@@ -119,32 +104,10 @@ def _translate_enhanced(source: Dataset, result: Dataset) -> None:
     for keyword, value in translations.items():
         if value is not None:
             setattr(result, keyword, value if keyword == "EchoTrainLength" else ds_value(value))
-    result.ScanningSequence = _scanning_sequence(source, modifier)
-    result.SequenceVariant = _sequence_variant(source, modifier)
+    header = Header(source)
+    result.ScanningSequence = enhanced_sequence(header) or None
+    result.SequenceVariant = enhanced_variant(header) or None
     _translate_contrast(source, result)
-
-
-def _scanning_sequence(source: Dataset, modifier: Dataset) -> list[str]:
-    by_echo = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}
-    terms = list(by_echo.get(source.get("EchoPulseSequence", ""), []))
-    if modifier.get("InversionRecovery") == "YES":
-        terms.append("IR")
-    if source.get("EchoPlanarPulseSequence") == "YES":
-        terms.append("EP")
-    return terms or ["RM"]
-
-
-def _sequence_variant(source: Dataset, modifier: Dataset) -> list[str]:
-    terms = []
-    if source.get("SegmentedKSpaceTraversal", "SINGLE") not in ("", "SINGLE"):
-        terms.append("SK")
-    if modifier.get("MagnetizationTransfer", "NONE") not in ("", "NONE"):
-        terms.append("MTC")
-    if source.get("SteadyStatePulseSequence", "NONE") not in ("", "NONE"):
-        terms.append("SS")
-    if modifier.get("Spoiling", "NONE") not in ("", "NONE"):
-        terms.append("SP")
-    return terms or ["NONE"]
 
 
 def _translate_contrast(source: Dataset, result: Dataset) -> None:

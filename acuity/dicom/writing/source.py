@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, config
 from pydicom.valuerep import format_number_as_ds, validate_value
 
+from acuity.dicom.reading.headers import macro, values_of
+
 # Patient and General Study attributes that every object must have, if only empty (type 2).
 _PATIENT_AND_STUDY = (
     "PatientName",
@@ -127,7 +129,7 @@ def _shared_geometry(ds: Dataset) -> dict[str, list[Dataset]]:
     shared.update((ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
     absent = [keyword for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence") if keyword not in shared]
     for keyword in absent:
-        setattr(shared, keyword, [functional_group(ds, keyword)])
+        setattr(shared, keyword, [macro(ds, keyword)])
     return {"SharedFunctionalGroupsSequence": [shared]} if absent else {}
 
 
@@ -151,7 +153,7 @@ class SourceSlice:
     Parameters
     ----------
     dataset : the image that holds it
-    frame : its frame number, from 1, in a multi-frame image; None in a single-frame image
+    frame : its number, from 0, in a multi-frame image; None in a single-frame image
     corner : center of its first voxel in mm, LPS
     normal : unit vector along the row direction x the column direction
     """
@@ -169,10 +171,9 @@ def source_slices(datasets: Iterable[Dataset]) -> list[SourceSlice]:
         if "PerFrameFunctionalGroupsSequence" not in ds:
             slices.append(_slice(ds, None, ds, ds))
             continue
-        for number in range(1, len(ds.PerFrameFunctionalGroupsSequence) + 1):
-            position = functional_group(ds, "PlanePositionSequence", number)
-            orientation = functional_group(ds, "PlaneOrientationSequence", number)
-            slices.append(_slice(ds, number, position, orientation))
+        for frame in range(len(ds.PerFrameFunctionalGroupsSequence)):
+            places = (macro(ds, f"Plane{place}Sequence", frame) for place in ("Position", "Orientation"))
+            slices.append(_slice(ds, frame, *places))
     return slices
 
 
@@ -180,17 +181,6 @@ def _slice(ds: Dataset, frame: int | None, position: Dataset, orientation: Datas
     row, column = np.asarray(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     corner = np.asarray(position.ImagePositionPatient, dtype=np.float64)
     return SourceSlice(ds, frame, corner, np.cross(row, column))
-
-
-def functional_group(ds: Dataset, keyword: str, frame: int = 1) -> Dataset:
-    """The first item of a functional group of an enhanced image, per frame or else shared; empty if absent.
-
-    ``frame`` counts from 1 (PS3.3 C.7.6.16).
-    """
-    for groups in (ds.PerFrameFunctionalGroupsSequence[frame - 1], *ds.get("SharedFunctionalGroupsSequence", ())):
-        if groups.get(keyword):
-            return groups[keyword].value[0]
-    return Dataset()
 
 
 def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) -> list[SourceSlice]:
@@ -214,15 +204,6 @@ def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) 
     gaps = np.maximum(positions - heights.max(), heights.min() - positions)
     near = [s for s, gap in zip(slices, gaps, strict=True) if gap < reach]
     return near or [slices[int(gaps.argmin())]]
-
-
-def values_of(value: object) -> list[Any]:
-    """Zero, one or many values of an element as a list."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value]
-    return list(value)
 
 
 def ds_value(value: float) -> str:
