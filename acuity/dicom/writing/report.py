@@ -13,8 +13,9 @@ from pydicom.sr.codedict import codes
 
 from acuity.anatomy import BRAIN, MORPHOLOGY, REGION_NAMES, REGION_TYPES, Region
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.segmentation import concept, tracking_uid
-from acuity.dicom.writing.source import take_patient_and_study, without_name
+from acuity.dicom.writing.source import without_name
 from acuity.imaging.measurement import RegionMeasurement
 
 _MILLILITER = sr.CodedConcept("ml", "UCUM", "milliliter")
@@ -58,25 +59,17 @@ def write_report(
         title=codes.cid7021.ImagingMeasurementReport,
     )
     content[0].ContentSequence.append(_comments(model, further_models))
+    equipment = [m.contributing_equipment("AI processing") for m in (model, *further_models)]
     report = sr.Comprehensive3DSR(
         evidence=[without_name(regions), *source_images],
         content=content[0],
-        series_instance_uid=series_uid,
-        series_number=series_number,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        **model.equipment,
         is_complete=True,
         is_final=False,
         is_verified=False,
         performed_procedure_codes=[codes.LN.BrainMRI],
-        series_description=description,
-        specific_character_set=None,
-        contributing_equipment=[m.contributing_equipment("AI processing") for m in (model, *further_models)],
+        **object_arguments(series_uid, series_number, description, model.equipment, equipment),
     )
-    take_patient_and_study(report, regions)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report.save_as(path, enforce_file_format=True)
+    save_object(report, regions, path)
     return report
 
 

@@ -57,7 +57,7 @@ def panel(picture: NDArray[np.uint8], plane: str, column: int) -> NDArray[np.uin
 def test_the_patients_left_is_at_the_right_whatever_the_grid(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     image, labels = head(order, signs)
     picture = draw_overview(
-        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), models=["model 1"]
+        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), warning="", models=["model 1"]
     )
     # down is positive: the front or the head is up; the patient's left is at the right, the front at the left
     expected = {"Axial": (-1, 1), "Coronal": (-1, 1), "Sagittal": (-1, -1)}
@@ -89,6 +89,12 @@ def test_no_tumor_is_drawn_without_outlines() -> None:
     image, labels = head((0, 1, 2), (1, 1, 1))
     nothing = labels.with_array(np.zeros_like(labels.array))
     picture = draw_overview(
-        image, image, nothing, sequence=Sequence.T2, measurements=measure_regions(nothing), models=["model 1"]
+        image,
+        image,
+        nothing,
+        sequence=Sequence.T2,
+        measurements=measure_regions(nothing),
+        warning="",
+        models=["model 1"],
     )
     np.testing.assert_array_equal(panel(picture, "Axial", 1), panel(picture, "Axial", 2))
