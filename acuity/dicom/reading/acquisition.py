@@ -1,4 +1,4 @@
-"""How an MR image was acquired, in the terms of classic MR (PS3.3 C.8.3.1), whichever kind of image says it."""
+"""The acquisition of an MR image in the terms of classic MR (PS3.3 C.8.3.1), read from classic and enhanced images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIANTS = {
 
 
 def acquisition_type(ds: Dataset) -> str:
-    """MRAcquisitionType (0018,0023), "2D" or "3D" for example; "" where the header does not say.
+    """MRAcquisitionType (0018,0023), such as "2D" or "3D"; "" if absent.
 
     Classic and enhanced images have it at the top (PS3.3 C.8.3.1, C.8.13.4), legacy converted ones among the
     attributes for which the conversion knew no place.
@@ -39,12 +39,12 @@ def enhanced_variant(header: Header) -> list[str]:
 
 
 def scanning_sequence(header: Header) -> frozenset[str]:
-    """Terms of Scanning Sequence as given, or else as enhanced MR says them."""
+    """Terms of Scanning Sequence; if it is absent, those of ``enhanced_sequence``."""
     return header.words("ScanningSequence") or frozenset(enhanced_sequence(header))
 
 
 def sequence_variant(header: Header) -> frozenset[str]:
-    """Terms of Sequence Variant as given and as enhanced MR says them, and TOF and PC of angiography."""
+    """Terms of Sequence Variant and of ``enhanced_variant``, and TOF and PC for angiography."""
     angiography = {"TOF": ("TimeOfFlightContrast", "YES"), "PC": ("PhaseContrast", "YES")}
     terms = {term for term, (keyword, used) in angiography.items() if header.text(keyword).upper() == used}
     if header.text("AngioFlag").upper() == "Y":

@@ -1,4 +1,4 @@
-"""Finding the DICOM files of a folder, and those that should be DICOM and are damaged."""
+"""Find the DICOM files of a folder, the damaged ones among them included."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class DamagedFile:
 
 @dataclass
 class FolderContent:
-    """What a folder holds: readable headers, damaged files, and (relative path, reason) of all files passed over.
+    """The files of a folder: readable headers, damaged files, and (relative path, reason) of all that are passed over.
 
     ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent or cut short.
     """
@@ -155,7 +155,7 @@ def _take_dataset(ds: Dataset, file: Path, content: FolderContent, complete: boo
 
 
 def _pixels_complete(stream: BinaryIO, ds: Dataset) -> bool:
-    """Whether the pixel data, before which ``stream`` stands, is all there; True where that cannot be told."""
+    """Whether the pixel data that ``stream`` stands before is complete; True where that cannot be told."""
     syntax = ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
     if "Rows" not in ds or syntax == DeflatedExplicitVRLittleEndian:
         return True  # no image, or the position is lost in inflating
@@ -184,7 +184,7 @@ def _native_length(ds: Dataset) -> int:
 
 
 def _check_directory(ds: Dataset, file: Path, content: FolderContent) -> None:
-    """Count files that the DICOMDIR lists (PS3.3 F.3.2.2) and that are gone; media differ in the case of names."""
+    """Count listed files (PS3.3 F.3.2.2) that are gone as damaged; media differ in the case of names."""
     present = {str(path.relative_to(file.parent)).upper() for path in _walk(file.parent)}
     for record in ds.get("DirectoryRecordSequence") or ():
         parts = values_of(record.get("ReferencedFileID"))

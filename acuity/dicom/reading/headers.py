@@ -1,7 +1,7 @@
-"""Values of DICOM headers, read so that a corrupt one is a refusal or a gap, and never an accident.
+"""Safe reading of DICOM headers: no corrupt value ends in an accidental exception.
 
-Geometry is read strictly: a corrupt value raises. What only helps to choose or to describe is read quietly: a corrupt
-value counts as absent. Frames are numbered from 0.
+Geometry is read strictly: a corrupt value raises. Values that only help to choose or to describe a series are read
+quietly: a corrupt value counts as absent. Frames are numbered from 0.
 """
 
 from __future__ import annotations

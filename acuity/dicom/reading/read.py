@@ -1,4 +1,4 @@
-"""Reading a study: every series becomes one or more stacks, or is refused with its reason."""
+"""Read a study: every series becomes one or more stacks, or is refused with its reason."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _check_one_study(datasets: Iterable[Dataset]) -> None:
 
 
 def _without_copies(content: FolderContent) -> list[Dataset]:
-    """Leave out files that are byte for byte the same as another; what only shares its UID is kept and judged."""
+    """Leave out byte-for-byte copies of other files. Files that only share a UID are kept and judged."""
     by_uid: dict[str, list[Dataset]] = {}
     for ds in content.datasets:
         by_uid.setdefault(str(ds.get("SOPInstanceUID") or id(ds)), []).append(ds)
@@ -177,7 +177,7 @@ def _refused(series: Series, error: SeriesError) -> Series:
 
 
 def _refuse_robbed(series: list[Series]) -> list[Series]:
-    """Refuse a series one of whose slices was lost to another series UID, as a corrupt header does it.
+    """Refuse a series that lost a slice to another series UID through a corrupt header.
 
     Such a slice stands alone, beside the others, under their series number. Where it was at an end of the
     stack, nothing else tells.
@@ -192,14 +192,14 @@ def _refuse_robbed(series: list[Series]) -> list[Series]:
 
 
 def _origin(series: Series) -> tuple[str, str, str]:
-    """Folder, series number and description: equal for two series only if one was torn from the other."""
+    """Folder, series number and description; two series share them only if one was torn from the other."""
     first = series.datasets[0]
     number = quiet_text(first, "SeriesNumber")
     return str(Path(first.filename).parent), number or series.series_uid, series.description
 
 
 def _check_class(datasets: list[Dataset]) -> None:
-    """Refuse what is no grayscale MR image, of a class that Acuity reads."""
+    """Refuse all but grayscale MR images of the classes that Acuity reads."""
     for ds in datasets:
         if ds.SOPClassUID not in MR_CLASSES or quiet_text(ds, "Modality") not in ("MR", ""):
             refusal = UnsupportedSeriesError(
@@ -225,7 +225,7 @@ def _check_class(datasets: list[Dataset]) -> None:
 
 
 def _fault_of_ct(datasets: list[Dataset]) -> SeriesError | None:
-    """The fault of a CT series that misses slices or is tilted: it weighs more than that CT is not read."""
+    """The fault of a CT series that misses slices or is tilted: it is reported rather than the modality."""
     if any(ds.SOPClassUID != CTImageStorage for ds in datasets):
         return None
     try:
@@ -239,7 +239,7 @@ def _fault_of_ct(datasets: list[Dataset]) -> SeriesError | None:
 
 
 def _check_whole(uid: str, datasets: list[Dataset], content: FolderContent) -> None:
-    """Refuse a series whose files, or files that may be its, are damaged."""
+    """Refuse a series with damaged files, or with damaged files in its folder that may belong to it."""
     folders = {Path(ds.filename).parent for ds in datasets}
     damaged = [file for file in content.damaged if _concerns(file, uid, folders)]
     if damaged:
@@ -281,7 +281,7 @@ def _stacks(datasets: list[Dataset]) -> tuple[list[Stack], list[str]]:
 
 
 def _slices(datasets: list[Dataset]) -> list[Slice]:
-    """Every slice and frame of a series; one without geometry among others that have it is corrupt."""
+    """Every slice and frame of a series. Refuses slices without geometry."""
     slices: list[Slice] = []
     bare: list[NoGeometryError] = []
     for ds in datasets:

@@ -1,4 +1,4 @@
-"""Tumor labels read back from a DICOM Segmentation that Acuity wrote, or that a viewer saved."""
+"""Read tumor labels from a DICOM Segmentation that Acuity wrote or a viewer saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REMEDY = "Give a segmentation of Acuity's, corrected or not, and keep the names
 
 
 def read_segmentation(source: Path | Dataset) -> Volume:
-    """Read the segments that are named as in ``acuity.anatomy.SEGMENTS``, by their Segment Labels.
+    """Read the segments of ``acuity.anatomy.SEGMENTS``; their Segment Labels identify them.
 
     Viewers renumber segments, leave out empty ones and lose codes; names they keep. So only names count, in any order
     and apart from case and punctuation.
@@ -67,7 +67,7 @@ def read_segmentation(source: Path | Dataset) -> Volume:
 
 
 def segment_labels(ds: Dataset) -> dict[int, Label]:
-    """The label that each segment's number stands for; header only, pixels are not needed.
+    """The label of each segment number, from the header alone.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _stack(ds: Dataset, frames: list[_Frame]) -> tuple[list[int], NDArray[np.flo
 
 
 def _step(ds: Dataset, gaps: NDArray[np.float64]) -> float:
-    """The distance between slices in mm, of which every gap is a multiple: as it is declared, else the least gap."""
+    """The distance between slices in mm: the declared one or the least gap, if every gap is a multiple of it."""
     measures = macro(ds, "PixelMeasuresSequence")
     declared = [abs(float(measures.get(key) or 0)) for key in ("SpacingBetweenSlices", "SliceThickness")]
     candidates = [step for step in declared if step > 0] + ([float(gaps.min())] if gaps.size else [1.0])

@@ -1,4 +1,4 @@
-"""How a volume was scanned, read from its headers: what selection rules are written about.
+"""The acquisition parameters of a volume, read from its headers. Selection rules refer to them.
 
 Classic MR keeps these values at the top of each dataset (PS3.3 C.8.3.1); enhanced MR keeps them in
 functional groups (PS3.3 C.8.13.5), each frame's own before the shared ones.
@@ -25,7 +25,7 @@ _PLANES = ("sagittal", "coronal", "axial")  # the plane whose normal is nearest 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the headers say of one volume.
+    """The acquisition parameters of one volume.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Scan:
 
 
 def scan_of(series: Series, stack: Stack | None = None) -> Scan:
-    """Read how ``stack`` of ``series`` was scanned; without a stack (a refused series), its first image."""
+    """Read the parameters of ``stack``; without a stack (a refused series), those of the first image of ``series``."""
     datasets = series.datasets if stack is None else stack.datasets
     if not datasets:
         return Scan(description=series.description)
@@ -121,7 +121,7 @@ def plane_of(grid: Grid) -> str:
 
 
 def _agent(header: Header) -> str:
-    """The contrast agent as stated (PS3.3 C.7.6.4, C.7.6.4b); "" where none is, or where it says none."""
+    """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none, or denies one."""
     administered = header.text("ContrastBolusAgentAdministered").upper()
     agent = header.text("ContrastBolusAgent")
     if administered == "NO" or (agent and agent.lower() in _NO_AGENT):
@@ -138,7 +138,7 @@ def _agent(header: Header) -> str:
 
 
 def _acquired(datasets: tuple[Dataset, ...], frames: tuple[int, ...] | None) -> float | None:
-    """When the earliest image was acquired, in seconds since year 1."""
+    """The acquisition time of the earliest image in seconds since year 1."""
     headers = [Header(ds) for ds in datasets] if frames is None else [Header(datasets[0], frame) for frame in frames]
     return min((time for time in map(_time_of, headers) if time is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""One slice's place, size and rescale, from a classic header or from a frame of a multi-frame one."""
+"""The place, size and rescale of one slice, from a classic header or a frame of a multi-frame one."""
 
 from __future__ import annotations
 

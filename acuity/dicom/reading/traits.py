@@ -1,4 +1,4 @@
-"""What tells images at one position apart: echo, inversion, b-value, component, time."""
+"""Traits that tell images at one position apart: echo, inversion, b-value, component, time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PLACE_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032}
 
 
 def classic_traits(ds: Dataset) -> dict[str, Any]:
-    """What may tell a single-frame image from others at its position, by keyword; absent traits are left out."""
+    """The traits of a single-frame image by keyword; absent ones are left out."""
     traits: dict[str, Any] = {keyword: _rounded(quiet_value(ds, keyword)) for keyword in _CLASSIC_NUMBERS}
     traits["DiffusionBValue"] = _b_value(ds)
     traits["ImageType"] = _joined(quiet_value(ds, "ImageType"))
@@ -50,7 +50,7 @@ def classic_traits(ds: Dataset) -> dict[str, Any]:
 
 
 def frame_traits(ds: Dataset, frame: int) -> dict[str, Any]:
-    """The same of one frame (from 0) of a multi-frame image."""
+    """The traits of one frame (from 0) of a multi-frame image."""
     value = partial(frame_value, ds, frame)
     traits: dict[str, Any] = {trait: _rounded(value(*place)) for trait, place in _FRAME_NUMBERS.items()}
     if traits["EchoTime"] is None:
@@ -65,7 +65,7 @@ def frame_traits(ds: Dataset, frame: int) -> dict[str, Any]:
 
 
 def _dimensions(ds: Dataset, frame: int) -> dict[str, Any]:
-    """The indices that the object itself declares (PS3.3 C.7.6.17), but for those that count stacks and positions."""
+    """The dimension indices of a frame (PS3.3 C.7.6.17), except those that count stacks and positions."""
     indices = read_value(macro(ds, "FrameContentSequence", frame), "DimensionIndexValues")
     if indices is None:
         return {}

@@ -1,4 +1,4 @@
-"""How an MR image was acquired, in the words of classic MR."""
+"""Acquisition attributes that a derived image takes over from its source, in the terms of classic MR."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ACQUISITION_KEYWORDS = (
 
 
 def acquisition_attributes(source: Dataset) -> Dataset:
-    """The classic MR attributes that tell how the source was acquired (PS3.3 C.8.3.1).
+    """The classic MR attributes of the source's acquisition (PS3.3 C.8.3.1).
 
     Private elements are left behind. For an enhanced image the functional groups are translated.
     Attributes that classic MR requires are present, empty where the standard allows and nothing is known.
@@ -59,7 +59,7 @@ def acquisition_attributes(source: Dataset) -> Dataset:
 
 
 def _translate_enhanced(source: Dataset, result: Dataset) -> None:
-    """Enhanced MR (PS3.3 A.36) attributes in the words of classic MR, from the first frame."""
+    """Enhanced MR (PS3.3 A.36) attributes in the terms of classic MR, from the first frame."""
     timing = macro(source, "MRTimingAndRelatedParametersSequence")
     echo = macro(source, "MREchoSequence")
     modifier = macro(source, "MRModifierSequence")

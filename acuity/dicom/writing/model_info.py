@@ -1,4 +1,4 @@
-"""Which model made an output, and how DICOM objects say so."""
+"""The model that made an output, and its description in DICOM objects."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ModelInfo:
         }
 
     def contributing_equipment(self, description: str) -> hd.ContributingEquipment:
-        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying what it did."""
+        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying which."""
         return hd.ContributingEquipment(
             purpose_of_reference=codes.DCM.ProcessingEquipment, contribution_description=description, **self.equipment
         )

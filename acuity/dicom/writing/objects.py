@@ -1,4 +1,4 @@
-"""What all derived objects of one file share: whose series they are, what made them, and how they are saved."""
+"""What SEG, SR and SC objects have in common: arguments of their constructors, and saving."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _measurements(measurement: RegionMeasurement) -> list[sr.Measurement]:
 
 
 def _comments(model: ModelInfo, further_models: Sequence[ModelInfo]) -> sr.ContainerContentItem:
-    """What a reader must know of the whole report."""
+    """The comments on the whole report: its limits and its models."""
     container = sr.ContainerContentItem(
         name=_QUALITATIVE_EVALUATIONS, relationship_type=sr.RelationshipTypeValues.CONTAINS
     )

@@ -34,7 +34,7 @@ from acuity.volume import Volume
 
 
 class _Segment(NamedTuple):
-    """What a Segment Description says of one segment (PS3.3 C.8.20.4)."""
+    """The Segment Description of one segment (PS3.3 C.8.20.4)."""
 
     name: str
     category: anatomy.Code
@@ -43,7 +43,7 @@ class _Segment(NamedTuple):
 
 
 class _Author(NamedTuple):
-    """What a Segmentation says of who or what made it."""
+    """The person or the model that made a Segmentation."""
 
     equipment: dict[str, str]
     description: str
@@ -171,7 +171,7 @@ def write_regions(
 
 
 def person_name(name: str) -> PersonName | None:
-    """A name or an account as Content Creator's Name (VR PN, PS3.5 section 6.2); None for none.
+    """A name or an account as Content Creator's Name (VR PN, PS3.5 section 6.2); None for an empty one.
 
     Raises
     ------

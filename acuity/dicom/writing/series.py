@@ -150,7 +150,7 @@ def _template(
     description: str | None,
     processing: str,
 ) -> Dataset:
-    """What all images of the series share, apart from pixels."""
+    """The attributes that all images of the series share, apart from pixels."""
     now = datetime.now()
     ds = acquisition_attributes(source)
     ds.SeriesInstanceUID = str(series_uid)

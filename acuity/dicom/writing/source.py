@@ -1,4 +1,4 @@
-"""What derived objects take over from the images they come from: patient, study, slices."""
+"""Patient, study and slices that derived objects take over from their source images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 1
 
 
 def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
-    """``ds``, or where it lacks what derived objects take from it, another dataset that has it.
+    """``ds``, or another dataset that has what derived objects need and ``ds`` lacks.
 
     Anonymized exports miss attributes that the standard wants at least empty, or hold dates, times, an
     age or a sex that it does not allow; these become empty. A missing frame of reference becomes the
@@ -60,7 +60,7 @@ def _complete(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
         changes["SliceThickness"] = ds.get("SpacingBetweenSlices") or "1"
     if not changes:
         return ds
-    return _with(ds, changes)
+    return _with_changes(ds, changes)
 
 
 def without_name(ds: Dataset) -> Dataset:
@@ -69,11 +69,11 @@ def without_name(ds: Dataset) -> Dataset:
     They print a name of one component in a warning, and patient identifiers must not get into logs. The
     name comes back with ``take_patient_and_study``.
     """
-    return _with(ds, {"PatientName": ""})
+    return _with_changes(ds, {"PatientName": ""})
 
 
 def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
-    """Copy patient and study of a complete source with its character set, whichever that is; no private elements.
+    """Copy patient and study of a complete source, and its character set, without private elements.
 
     Those lie inside sequences too, such as a procedure's codes, and nobody knows what they tell of a patient.
     highdicom's constructors refuse some valid character sets, such as Japanese ones: give them None.
@@ -90,7 +90,7 @@ def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
 
 
 def _make_public(target: Dataset, source: Dataset) -> None:
-    """Replace items that both hold, which highdicom does not copy, by copies of them without private elements."""
+    """Replace sequence items shared with the source, as highdicom leaves them, by copies without private elements."""
     for element in list(target):
         if element.VR == "SQ" and element.tag in source:
             shared = {id(item) for item in source[element.tag].value}
@@ -104,7 +104,7 @@ def _public(item: Dataset) -> Dataset:
     return result
 
 
-def _with(ds: Dataset, changes: dict[str, Any]) -> Dataset:
+def _with_changes(ds: Dataset, changes: dict[str, Any]) -> Dataset:
     """A dataset of the same elements, apart from some that are set, or removed where the value is None.
 
     A copy() of pydicom's would write into the original, as would setting an element that both hold, and
@@ -184,7 +184,7 @@ def _slice(ds: Dataset, frame: int | None, position: Dataset, orientation: Datas
 
 
 def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) -> list[SourceSlice]:
-    """The measured slices that a derived slice is computed from.
+    """The measured slices that one derived slice was computed from.
 
     Parameters
     ----------
