@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom import Dataset, FileMetaDataset, config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.fileset import FileSet
@@ -43,6 +43,15 @@ def uid(*names: object) -> UID:
 
 STUDY_UID = uid("study")
 FRAME_UID = uid("frame of reference")
+
+
+def dataset(**header: Any) -> Dataset:
+    """A dataset of these keywords and nothing else; values need not be valid."""
+    ds = Dataset()
+    with config.disable_value_validation():
+        for keyword, value in header.items():
+            setattr(ds, keyword, value)
+    return ds
 
 
 def oblique_affine(

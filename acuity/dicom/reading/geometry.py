@@ -76,7 +76,7 @@ def cluster(heights: NDArray[np.float64]) -> tuple[list[int], int]:
 def _check_one_orientation(slices: list[Slice]) -> None:
     first = slices[0]
     kinds = Counter(
-        tuple(np.round(np.concatenate([s.row, s.column]), 2) + 0.0)
+        tuple(np.round(np.concatenate([s.row, s.column]), 2))
         for s in slices
         if max(np.abs(s.row - first.row).max(), np.abs(s.column - first.column).max()) > ORIENTATION_TOLERANCE
     )
