@@ -98,3 +98,15 @@ def test_no_tumor_is_drawn_without_outlines() -> None:
         models=["model 1"],
     )
     np.testing.assert_array_equal(panel(picture, "Axial", 1), panel(picture, "Axial", 2))
+
+
+def test_the_legend_lists_the_segments_below_the_pictures_one_a_line() -> None:
+    image, labels = head((0, 1, 2), (1, 1, 1))
+    picture = draw_overview(
+        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), warning="W", models=["M 1"]
+    )
+    rows = [np.argwhere((picture[1260:, :30] == spec.color).all(axis=-1))[:, 0] for spec in SEGMENTS]
+    tops = [int(found.min()) for found in rows]
+    assert tops == [tops[0], tops[0] + 22, tops[0] + 44]
+    text = picture[1260 + tops[-1] + 22 :, :600].max(axis=(1, 2))  # the warning and the models
+    assert (text[:22].max() > 200) and (text[22:].max() > 100)

@@ -15,8 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
 from acuity.dicom.writing.series import quantize, write_mr_series
-from acuity.dicom.writing.source import nearest_slices, source_slices
-from acuity.volume import Volume
+from acuity.volume import Grid, Volume
 from tests import dicom_builder
 from tests.derived import SR_MODEL, source_volume
 from tests.judges import dciodvfy_errors
@@ -146,16 +145,29 @@ def test_each_slice_refers_to_the_measured_slices_beside_it(tmp_path: Path, sour
         assert 1 <= len(expected) <= 2
 
 
-def test_a_slice_across_the_measured_ones_refers_to_all_that_it_cuts(source: Volume) -> None:
-    corners = np.array([[0, 0, 2, 1], [0, 9, 2, 1], [0, 0, 6, 1], [0, 9, 6, 1]]) @ source.affine.T
-    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
-    assert [source.source_images.index(s.dataset) for s in found] == [2, 3, 4, 5, 6]
-
-
-def test_a_slice_far_from_all_refers_to_the_nearest(source: Volume) -> None:
-    corners = np.array([[i, j, 40, 1] for i in (0, 9) for j in (0, 9)]) @ source.affine.T
-    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
-    assert [source.source_images.index(s.dataset) for s in found] == [len(source.source_images) - 1]
+@pytest.mark.parametrize(
+    ("angles", "start"),
+    [(angles, 2) for angles in ((30, 20, 0), (30, -20, 0), (-30, 20, 0), (-30, -20, 0), (90, 0, 0))]
+    + [((0, 0, 0), -40), ((0, 0, 0), 40)],
+)
+def test_each_slice_refers_to_the_measured_slices_that_it_cuts_or_nearly_touches(
+    tmp_path: Path, source: Volume, angles: tuple[float, float, float], start: float
+) -> None:
+    """Slices at an angle to the measured ones: each voxel of a slice says which measured slices it lies near."""
+    shape = (9, 13, 12)
+    affine = dicom_builder.oblique_affine((1.0, 1.0, 1.0), angles, (0.0, 0.0, 0.0))
+    affine[:3, :3] = source.grid.direction @ affine[:3, :3] * [1.3, 0.8, 1.1]
+    affine[:3, 3] = source.affine[:3] @ [6.0, 4.0, start, 1.0]
+    grid = Grid(shape, affine)
+    written = write(tmp_path / "sr", source.on_grid(np.zeros(shape, np.float32), grid))
+    uids = [ds.SOPInstanceUID for ds in source.source_images]
+    points = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + grid.origin
+    heights = (points - source.grid.origin) @ source.grid.direction[:, 2] / source.spacing[2]  # in measured slices
+    for k, ds in enumerate(written):
+        low, high = heights[:, :, k].min(), heights[:, :, k].max()
+        near = [n for n in range(len(uids)) if low - 0.999 < n < high + 0.999]
+        expected = near or [0 if high < 0 else len(uids) - 1]
+        assert [uids.index(item.ReferencedSOPInstanceUID) for item in ds.SourceImageSequence] == expected
 
 
 def test_an_enhanced_source_is_named_by_frame_and_its_timing_translated(tmp_path: Path) -> None:
