@@ -26,9 +26,8 @@ from pydicom.uid import (
 )
 
 from acuity.dicom.reading.read import load_stack, read_study
-from acuity.dicom.reading.study import Series
 from acuity.errors import InputNotFoundError, NoDicomError, SeveralStudiesError
-from acuity.volume import Volume, sitk_affine
+from acuity.volume import sitk_affine
 from tests.dicom_builder import (
     FRAME_UID,
     STUDY_UID,
@@ -40,26 +39,9 @@ from tests.dicom_builder import (
     write_mr_series,
     write_other,
 )
+from tests.dicom_reader import only_series, only_volume, sitk_series
 
 HTJ2K_STREAMS = Path(__file__).parents[2] / "data" / "htj2k"
-
-
-def only_series(path: Path) -> Series:
-    (series,) = read_study(path).series
-    return series
-
-
-def only_volume(path: Path) -> Volume:
-    series = only_series(path)
-    assert series.verdict == "ok", series.reason
-    (stack,) = series.stacks
-    return load_stack(stack)
-
-
-def sitk_read(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    return reader.Execute()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +57,7 @@ def sitk_read(folder: Path) -> sitk.Image:
 def test_geometry_agrees_with_simpleitk(tmp_path: Path, affine: np.ndarray) -> None:
     array = phantom()
     write_mr_series(tmp_path, array, affine)
-    volume, image = only_volume(tmp_path), sitk_read(tmp_path)
+    volume, image = only_volume(tmp_path), sitk_series(tmp_path)
     np.testing.assert_array_equal(volume.array.transpose(2, 1, 0), sitk.GetArrayFromImage(image))
     corners = np.array(np.meshgrid(*[[0, n - 1] for n in volume.shape])).reshape(3, -1).T
     ours = [(volume.affine @ [*c, 1])[:3] for c in corners]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
@@ -18,6 +17,7 @@ from acuity.dicom.writing.series import quantize, write_mr_series
 from acuity.volume import Grid, Volume
 from tests import dicom_builder
 from tests.derived import SR_MODEL, source_volume
+from tests.dicom_reader import sitk_series
 from tests.judges import dciodvfy_errors
 
 
@@ -37,12 +37,6 @@ def source(tmp_path: Path) -> Volume:
     return source_volume(tmp_path / "source", "contrast")
 
 
-def read_with_simpleitk(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    return reader.Execute()
-
-
 @pytest.mark.parametrize(
     ("low", "high", "step"),
     [(0, 1800, 1.0), (-40, 1800, 1.0), (0, 1, 1 / 65535), (-3, 5, 8 / 65535), (0, 90000, 90000 / 65535)],
@@ -53,7 +47,7 @@ def test_simpleitk_reads_the_same_voxels_at_the_same_millimeters(
     volume = fine(source)
     volume = volume.with_array((low + (high - low) * volume.array / 1800).astype(np.float32))
     write(tmp_path / "sr", volume)
-    image = read_with_simpleitk(tmp_path / "sr")
+    image = sitk_series(tmp_path / "sr")
     read = volume.from_sitk(image)
     assert read.grid.same_as(volume.grid, tolerance=1e-3)
     assert np.abs(read.array.astype(np.float64) - volume.array).max() <= step / 2 * (1 + 1e-3)
