@@ -10,11 +10,11 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from acuity.anatomy import Sequence
-from acuity.dicom.writing.drawing import draw_overview
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.source import complete_source, without_name
 from acuity.imaging.measurement import RegionMeasurement
+from acuity.imaging.overview import draw_overview
 from acuity.volume import Volume
 
 
@@ -40,7 +40,7 @@ def write_overview(
 
     Parameters
     ----------
-    original, super_resolved, labels, measurements : see ``acuity.dicom.writing.drawing.draw_overview``; patient
+    original, super_resolved, labels, measurements : see ``acuity.imaging.overview.draw_overview``; patient
         and study come from the first source image of ``original``
     folder : created if absent
     sequence : what the images show
