@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import acuity.errors as errors
 from acuity.dicom.reading.read import load_stack, raise_refusal, read_study
 from acuity.errors import AcuityError
 from tests.dicom_builder import (
+    apply_header,
     axial_affine,
     corrupt_element,
     oblique_affine,
@@ -36,33 +36,19 @@ from tests.dicom_builder import (
 LAST = 11  # number of the phantom's last slice
 
 
-def on_slice(k: int, **header: object) -> Callable[[Dataset, int], None]:
+def on_slice(k: int, **header: object) -> dict[str, Any]:
     """An edit of one slice's header; None deletes."""
+    return {"edit": lambda ds, index: apply_header(ds, header) if index == k else None}
+
+
+def moved(*offset: float, k: int = 4, steps: bool = False) -> dict[str, Any]:
+    """Move slice ``k`` by an offset in mm, or with ``steps`` each slice by its number of offsets."""
 
     def edit(ds: Dataset, index: int) -> None:
-        if index != k:
-            return
-        for keyword, value in header.items():
-            if value is None:
-                delattr(ds, keyword)
-            else:
-                setattr(ds, keyword, value)
+        factor = index if steps else index == k
+        ds.ImagePositionPatient = [float(x) + d * factor for x, d in zip(ds.ImagePositionPatient, offset, strict=True)]
 
-    return edit
-
-
-def shifted(k: int, *offset: float) -> Callable[[Dataset, int], None]:
-    """Move one slice by an offset in mm."""
-
-    def edit(ds: Dataset, index: int) -> None:
-        if index == k:
-            ds.ImagePositionPatient = [float(x) + d for x, d in zip(ds.ImagePositionPatient, offset, strict=True)]
-
-    return edit
-
-
-def tilted(ds: Dataset, k: int) -> None:
-    ds.ImagePositionPatient = [float(x) + d * k for x, d in zip(ds.ImagePositionPatient, (0, 0.8, 0), strict=True)]
+    return {"edit": edit}
 
 
 def localizer(ds: Dataset, k: int) -> None:
@@ -70,48 +56,39 @@ def localizer(ds: Dataset, k: int) -> None:
     ds.ImageOrientationPatient = planes[k % 3]
 
 
+POSITION, ORIENTATION = "ImagePositionPatient", "ImageOrientationPatient"
+INCONSISTENT = "inconsistent-headers"
+# What is wrong: arguments of write_mr_series, code of the refusal, words of its message.
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a missing slice": (dict(skip=(5,)), "missing-slice", "12 mm|6 mm between instance 5 and instance 7"),
     "two gaps": (dict(skip=(2, 3, 8)), "missing-slice", "9 mm between instance 2 and instance 5"),
     "a missing end, declared": (dict(skip=(LAST,), ImagesInAcquisition="12"), "missing-slice", "11 images at 11"),
-    "a position off by a little": (dict(edit=shifted(4, 0, 0, 0.4)), "missing-slice", "must be equal"),
-    "a slice beside the others": (dict(edit=shifted(4, 2.5, 0, 0)), "inconsistent-headers", "2.5 mm beside"),
-    "no position on one": (dict(edit=on_slice(4, ImagePositionPatient=None)), "inconsistent-headers", "1 of 12 files"),
-    "no orientation on the last": (
-        dict(edit=on_slice(LAST, ImageOrientationPatient=None)),
-        "inconsistent-headers",
-        "ImageOrientationPatient",
-    ),
-    "an orientation of zeros": (
-        dict(edit=on_slice(4, ImageOrientationPatient=[0] * 6)),
-        "inconsistent-headers",
-        "perpendicular unit vectors",
-    ),
-    "another orientation on one": (
-        dict(edit=on_slice(LAST, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])),
+    "a position off by a little": (moved(0, 0, 0.4), "missing-slice", "must be equal"),
+    "a slice beside the others": (moved(2.5, 0, 0), INCONSISTENT, "2.5 mm beside"),
+    "no position on one": (on_slice(4, ImagePositionPatient=None), INCONSISTENT, "1 of 12 files"),
+    "no orientation on the last": (on_slice(LAST, ImageOrientationPatient=None), INCONSISTENT, ORIENTATION),
+    "an orientation of zeros": (on_slice(4, ImageOrientationPatient=[0] * 6), INCONSISTENT, "perpendicular unit vec"),
+    "vectors that are no unit": (on_slice(4, ImageOrientationPatient=[1.1, 0, 0, 0, 1, 0]), INCONSISTENT, "1.1000"),
+    "vectors at an angle": (on_slice(4, ImageOrientationPatient=[1, 0, 0, 0.6, 0.8, 0]), INCONSISTENT, "product 0.6"),
+    "another orientation": (
+        on_slice(LAST, ImageOrientationPatient=[0, 1, 0, 0, 0, -1]),
         "mixed-orientations",
         "1 of 12",
     ),
-    "pixel spacing differs": (dict(edit=on_slice(4, PixelSpacing=[1, 1.1])), "inconsistent-headers", "PixelSpacing"),
-    "pixel spacing of zero": (dict(edit=on_slice(4, PixelSpacing=[0, 1])), "inconsistent-headers", "above 0"),
-    "size differs": (dict(edit=on_slice(4, Rows=19)), "inconsistent-headers", r"\(20, 24\) and \(19, 24\)"),
-    "echo time differs": (dict(edit=on_slice(LAST, EchoTime="90")), "inconsistent-headers", "12.0 and 90.0"),
-    "frame of reference differs": (
-        dict(edit=on_slice(LAST, FrameOfReferenceUID=uid("other"))),
-        "inconsistent-headers",
-        "FrameOfReferenceUID",
-    ),
-    "slope of zero": (dict(slope=1.0, edit=on_slice(4, RescaleSlope="0")), "inconsistent-headers", "erase"),
-    "a slope on one slice only": (dict(edit=on_slice(4, RescaleSlope="2")), "inconsistent-headers", "others have none"),
-    "no geometry": (
-        dict(ImagePositionPatient=None, ImageOrientationPatient=None),
-        "no-geometry",
-        "ImagePositionPatient, ImageOrientationPatient is absent",
-    ),
+    "pixel spacing differs": (on_slice(4, PixelSpacing=[1, 1.1]), INCONSISTENT, "PixelSpacing"),
+    "pixel spacing of zero": (on_slice(4, PixelSpacing=[0, 1]), INCONSISTENT, "above 0"),
+    "size differs": (on_slice(4, Rows=19), INCONSISTENT, r"\(20, 24\) and \(19, 24\)"),
+    "no size": (on_slice(4, Rows=0), INCONSISTENT, "Rows or Columns is absent or 0"),
+    "echo time differs": (on_slice(LAST, EchoTime="90"), INCONSISTENT, "12.0 and 90.0"),
+    "echo time on one only": (on_slice(4, EchoTime=None), INCONSISTENT, "EchoTime differs .* 12.0 and None"),
+    "frame of reference differs": (on_slice(LAST, FrameOfReferenceUID=uid("b")), INCONSISTENT, "FrameOfReferenceUID"),
+    "slope of zero": (dict(slope=1.0) | on_slice(4, RescaleSlope="0"), INCONSISTENT, "erase"),
+    "a slope on one slice only": (on_slice(4, RescaleSlope="2"), INCONSISTENT, "others have none"),
+    "no geometry": ({POSITION: None, ORIENTATION: None}, "no-geometry", f"{POSITION}, {ORIENTATION} is absent"),
     "no pixel spacing": (dict(PixelSpacing=None), "no-geometry", "PixelSpacing is absent"),
     "a localizer": (dict(edit=localizer), "mixed-orientations", "3 orientations"),
-    "a tilted gantry": (dict(edit=tilted), "gantry-tilt", "0.8 mm a slice, 14.9 degrees"),
-    "one position twice": (dict(edit=shifted(4, 0, 0, 3)), "duplicate-positions", "At 1 of 11 positions"),
+    "a tilted gantry": (moved(0, 0.8, 0, steps=True), "gantry-tilt", "0.8 mm a slice, 14.9 degrees"),
+    "one position twice": (moved(0, 0, 3), "duplicate-positions", "At 1 of 11 positions"),
     "all at one position": (dict(ImagePositionPatient=[0, 0, 0]), "duplicate-positions", "up to 12"),
     "two slices": (dict(skip=range(2, 12)), "too-few-slices", "Only 2 slices"),
     "one slice": (dict(skip=range(1, 12)), "too-few-slices", "Only 1 slice"),
@@ -217,7 +194,7 @@ def test_a_file_without_series_uid_refuses_the_series_of_its_folder(tmp_path: Pa
 
 @pytest.mark.parametrize("k", [0, LAST])
 def test_an_end_slice_lost_to_another_series_uid(tmp_path: Path, k: int) -> None:
-    write_mr_series(tmp_path, phantom(), axial_affine(), edit=on_slice(k, SeriesInstanceUID=uid("corrupt")))
+    write_mr_series(tmp_path, phantom(), axial_affine(), **on_slice(k, SeriesInstanceUID=uid("corrupt")))
     codes = {len(s.datasets): s.code for s in read_study(tmp_path).series}
     assert codes == {1: "too-few-slices", 11: "inconsistent-headers"}
 
