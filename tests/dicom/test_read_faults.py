@@ -30,6 +30,7 @@ from tests.dicom_builder import (
     truncate,
     uid,
     write_dicomdir,
+    write_enhanced_mr,
     write_mr_series,
 )
 
@@ -221,11 +222,15 @@ def test_pixels_that_do_not_decode(tmp_path: Path) -> None:
         load_stack(series.stacks[0])
 
 
-def test_a_file_that_is_cut_after_its_header_was_read(tmp_path: Path) -> None:
-    paths = write_mr_series(tmp_path, phantom(), axial_affine())
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_a_file_that_is_cut_after_its_header_was_read(tmp_path: Path, enhanced: bool) -> None:
+    if enhanced:
+        path = write_enhanced_mr(tmp_path / "1.dcm", [phantom()], axial_affine())
+    else:
+        path = write_mr_series(tmp_path, phantom(), axial_affine())[2]
     (series,) = read_study(tmp_path).series
-    truncate(paths[2], 0.8)
-    with pytest.raises(errors.UnreadablePixelsError, match="slice 3 cannot be decoded"):
+    truncate(path, 0.8)
+    with pytest.raises(errors.UnreadablePixelsError, match=f"slice {1 if enhanced else 3} cannot be decoded"):
         load_stack(series.stacks[0])
 
 

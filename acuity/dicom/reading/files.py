@@ -25,7 +25,8 @@ from pydicom.uid import (
 from acuity.dicom.reading.headers import quiet_text, values_of
 from acuity.errors import InputNotFoundError
 
-MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+MULTI_FRAME_CLASSES = (EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+MR_CLASSES = (MRImageStorage, *MULTI_FRAME_CLASSES)
 
 # A file without the preamble of PS3.10 begins with group 0008 (or 0002), element below 0x100.
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")

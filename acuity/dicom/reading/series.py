@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage
 from acuity.dicom.reading.files import MR_CLASSES, DamagedFile, FolderContent
 from acuity.dicom.reading.geometry import build_stacks
 from acuity.dicom.reading.headers import number, quiet_text
-from acuity.dicom.reading.slices import Slice, classic_slice, frame_slices, rescale
+from acuity.dicom.reading.slices import Slice, rescale, slices_of
 from acuity.dicom.reading.study import Series, Stack
 from acuity.errors import (
     GantryTiltError,
@@ -146,7 +146,7 @@ def _slices(datasets: list[Dataset]) -> list[Slice]:
     bare: list[NoGeometryError] = []
     for ds in datasets:
         try:
-            slices += frame_slices(ds) if ds.SOPClassUID in MR_CLASSES[1:] else [classic_slice(ds)]
+            slices += slices_of(ds)
         except NoGeometryError as error:
             bare.append(error)
     if bare and slices:

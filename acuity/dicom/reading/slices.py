@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from acuity.dicom.reading.files import MULTI_FRAME_CLASSES
 from acuity.dicom.reading.headers import frame_value, macros, number, quiet_value, read_value, to_numbers
 from acuity.dicom.reading.traits import classic_traits, frame_traits
 from acuity.errors import InconsistentHeadersError, NoGeometryError
@@ -50,19 +51,16 @@ class Slice:
         return "a slice without number" if instance is None else f"instance {instance}"
 
 
-def classic_slice(ds: Dataset) -> Slice:
-    """The slice of a single-frame image (PS3.3 C.7.6.2, Image Plane).
+def slices_of(ds: Dataset) -> list[Slice]:
+    """The slice of a single-frame image (PS3.3 C.7.6.2, Image Plane), or those of a multi-frame one (C.7.6.16).
 
     Raises
     ------
     NoGeometryError : position, orientation or pixel spacing is absent
     InconsistentHeadersError : one of them is not valid
     """
-    return _slice(ds, None, classic_traits(ds))
-
-
-def frame_slices(ds: Dataset) -> list[Slice]:
-    """The slices of a multi-frame image, from its functional groups (PS3.3 C.7.6.16). Raises as ``classic_slice``."""
+    if ds.SOPClassUID not in MULTI_FRAME_CLASSES:
+        return [_slice(ds, None, classic_traits(ds))]
     count = int(number(ds, "NumberOfFrames") or 0)
     groups = read_value(ds, "PerFrameFunctionalGroupsSequence")
     if not groups:

@@ -14,15 +14,14 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
+from acuity.dicom.reading.slices import Slice, slices_of
 from acuity.dicom.writing.acquisition import acquisition_attributes
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.source import (
-    SourceSlice,
     complete_source,
     ds_value,
     ds_values,
     nearest_slices,
-    source_slices,
     take_patient_and_study,
 )
 from acuity.volume import Volume
@@ -78,7 +77,7 @@ def write_mr_series(
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
     template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
-    sources = source_slices(volume.source_images)
+    sources = [source for ds in volume.source_images for source in slices_of(ds)]
     folder.mkdir(parents=True, exist_ok=True)
     datasets: list[Dataset] = []
     for k in range(volume.shape[2]):
@@ -221,7 +220,7 @@ def _corners(volume: Volume, k: int) -> NDArray[np.float64]:
     return (indices @ volume.affine.T)[:, :3]
 
 
-def _source_item(source: SourceSlice) -> Dataset:
+def _source_item(source: Slice) -> Dataset:
     """An item of the Source Image Sequence (PS3.3 C.7.6.1.1.4)."""
     item = Dataset()
     item.ReferencedSOPClassUID = source.dataset.SOPClassUID

@@ -1,10 +1,9 @@
-"""Patient, study and slices that derived objects take over from their source images."""
+"""Patient and study that derived objects take over from their source images, and the slices that they refer to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
@@ -14,6 +13,7 @@ from pydicom import DataElement, Dataset, config
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from acuity.dicom.reading.headers import macro, values_of
+from acuity.dicom.reading.slices import Slice
 
 # Patient and General Study attributes that every object must have, if only empty (type 2).
 _PATIENT_AND_STUDY = (
@@ -146,44 +146,7 @@ def _is_valid(ds: Dataset, keyword: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class SourceSlice:
-    """One measured slice.
-
-    Parameters
-    ----------
-    dataset : the image that holds it
-    frame : its number, from 0, in a multi-frame image; None in a single-frame image
-    corner : center of its first voxel in mm, LPS
-    normal : unit vector along the row direction x the column direction
-    """
-
-    dataset: Dataset
-    frame: int | None
-    corner: NDArray[np.float64]
-    normal: NDArray[np.float64]
-
-
-def source_slices(datasets: Iterable[Dataset]) -> list[SourceSlice]:
-    """All slices of single-frame and multi-frame images that have a position and an orientation."""
-    slices = []
-    for ds in datasets:
-        if "PerFrameFunctionalGroupsSequence" not in ds:
-            slices.append(_slice(ds, None, ds, ds))
-            continue
-        for frame in range(len(ds.PerFrameFunctionalGroupsSequence)):
-            places = (macro(ds, f"Plane{place}Sequence", frame) for place in ("Position", "Orientation"))
-            slices.append(_slice(ds, frame, *places))
-    return slices
-
-
-def _slice(ds: Dataset, frame: int | None, position: Dataset, orientation: Dataset) -> SourceSlice:
-    row, column = np.asarray(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    corner = np.asarray(position.ImagePositionPatient, dtype=np.float64)
-    return SourceSlice(ds, frame, corner, np.cross(row, column))
-
-
-def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) -> list[SourceSlice]:
+def nearest_slices(corners: NDArray[np.float64], slices: Sequence[Slice]) -> list[Slice]:
     """The measured slices that one derived slice was computed from.
 
     Parameters
@@ -196,9 +159,9 @@ def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) 
     The slices that cut the derived slice or lie nearer to it than the distance between measured slices
     (so both neighbors of a slice that falls between two); the nearest one where there is none such.
     """
-    normal = slices[0].normal
+    normal = np.cross(slices[0].row, slices[0].column)
     heights = corners @ normal
-    positions = np.array([s.corner @ normal for s in slices])
+    positions = np.array([s.position @ normal for s in slices])
     steps = np.diff(np.unique(np.round(positions, 3)))
     reach = float(np.median(steps)) * 0.999 if len(steps) else np.inf
     gaps = np.maximum(positions - heights.max(), heights.min() - positions)
