@@ -55,7 +55,7 @@ def read_series(uid: str, datasets: list[Dataset], content: FolderContent) -> Se
 
 def refused(series: Series, error: SeriesError) -> Series:
     """``series`` without stacks, refused by ``error``."""
-    return replace(series, verdict="refused", code=error.code, reason=str(error), exit_code=error.exit_code, stacks=())
+    return replace(series, verdict="refused", code=error.code, reason=str(error), stacks=())
 
 
 def _check_class(datasets: list[Dataset]) -> None:

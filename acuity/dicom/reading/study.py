@@ -47,7 +47,6 @@ class Series:
     stacks: tuple[Stack, ...] = ()
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from acuity.anatomy import BRAIN, MORPHOLOGY, REGION_NAMES, REGION_TYPES, Region
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.segmentation import concept, tracking_uid
 from acuity.dicom.writing.source import without_name
@@ -75,11 +75,11 @@ def write_report(
 
 def _observer(model: ModelInfo) -> sr.ObserverContext:
     """The model as TID 1004 device observer; its UID is the same wherever the same weights are used."""
-    name = f"{model.manufacturer}/{model.name}/{model.version}/{model.weights_sha256}"
+    name = f"{MANUFACTURER}/{model.name}/{model.version}/{model.weights_sha256}"
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=hd.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, name))),
         name=f"{model.name} {model.version}",
-        manufacturer_name=model.manufacturer,
+        manufacturer_name=MANUFACTURER,
         model_name=model.name,
         serial_number=model.weights_sha256,
     )

@@ -27,7 +27,7 @@ from acuity.anatomy import (
     Region,
     labels_to_regions,
 )
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.source import complete_source, without_name
 from acuity.volume import Volume
@@ -63,7 +63,7 @@ class _Target(NamedTuple):
 
 # What the label server calls itself where a person is the author.
 _LABEL_SERVER = {
-    "manufacturer": "Acuity",
+    "manufacturer": MANUFACTURER,
     "manufacturer_model_name": "Acuity label server",
     "software_versions": __version__,
     "device_serial_number": "none",

@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.slices import Slice, slices_of
 from acuity.dicom.writing.acquisition import acquisition_attributes
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.source import (
     complete_source,
     ds_value,
@@ -157,7 +157,7 @@ def _template(
     ds.SeriesDescription = description or f"{sequence.value} SR by AI - not for primary dx"
     ds.SeriesDate = ds.ContentDate = now.strftime("%Y%m%d")
     ds.SeriesTime = ds.ContentTime = now.strftime("%H%M%S")
-    ds.Manufacturer = model.manufacturer
+    ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = model.name
     ds.SoftwareVersions = model.version
     ds.FrameOfReferenceUID = str(volume.frame_of_reference_uid)

@@ -47,8 +47,7 @@ def test_classic(tmp_path: Path) -> None:
 
 def test_enhanced_values_come_from_functional_groups(tmp_path: Path) -> None:
     def edit(ds: Dataset) -> None:
-        timing = Dataset()
-        timing.RepetitionTime, timing.FlipAngle = 9000.0, 150.0
+        timing = dataset(RepetitionTime=9000.0, FlipAngle=150.0)
         ds.SharedFunctionalGroupsSequence[0].MRTimingAndRelatedParametersSequence = [timing]
         ds.EchoPulseSequence, ds.EchoPlanarPulseSequence = "SPIN", "NO"
         ds.PulseSequenceName, ds.AcquisitionContrast = "TIR", "FLUID_ATTENUATED"

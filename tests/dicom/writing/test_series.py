@@ -78,15 +78,9 @@ def test_it_belongs_to_the_patient_study_and_frame_of_the_source(tmp_path: Path,
     count = len(write(tmp_path / "sr", fine(source)))
     written = [pydicom.dcmread(tmp_path / "sr" / f"{number:04d}.dcm") for number in range(1, count + 1)]
     origin = source.source_images[0]
+    patient = ("PatientName", "PatientID", "PatientPosition")
     for ds in written:
-        for keyword in (
-            "PatientName",
-            "PatientID",
-            "StudyInstanceUID",
-            "StudyDescription",
-            "FrameOfReferenceUID",
-            "PatientPosition",
-        ):
+        for keyword in (*patient, "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID"):
             assert ds[keyword].value == origin[keyword].value, keyword
         assert ds.SOPClassUID == MRImageStorage
         assert ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -181,21 +175,18 @@ def test_the_functional_groups_of_an_enhanced_source_become_classic_attributes(t
     source = source_volume(tmp_path / "source", "enhanced")
     ds = source.source_images[0]
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.MRTimingAndRelatedParametersSequence = [Dataset()]
-    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = 2300.0
-    shared.MRTimingAndRelatedParametersSequence[0].FlipAngle = 8.0
-    shared.MRTimingAndRelatedParametersSequence[0].EchoTrainLength = 176
-    shared.MRModifierSequence = [Dataset()]
-    shared.MRModifierSequence[0].InversionRecovery = "YES"
-    shared.MRModifierSequence[0].InversionTimes = [900.0]
-    shared.MRModifierSequence[0].Spoiling = "RF"
+    timing = {"RepetitionTime": 2300.0, "FlipAngle": 8.0, "EchoTrainLength": 176}
+    modifier = {"InversionRecovery": "YES", "InversionTimes": [900.0], "Spoiling": "RF"}
+    shared.MRTimingAndRelatedParametersSequence = [dicom_builder.dataset(**timing)]
+    shared.MRModifierSequence = [dicom_builder.dataset(**modifier)]
+    shared.MRAveragesSequence = [dicom_builder.dataset(NumberOfAverages=2.0)]
     ds.EchoPulseSequence = "GRADIENT"
-    ds.ContrastBolusAgentSequence = [Dataset()]
-    ds.ContrastBolusAgentSequence[0].CodeMeaning = "Gadobutrol"
+    ds.ContrastBolusAgentSequence = [dicom_builder.dataset(CodeMeaning="Gadobutrol")]
     written = write(tmp_path / "sr", fine(source))[0]
     assert (written.RepetitionTime, written.FlipAngle, written.EchoTrainLength) == (2300, 8, 176)
     assert (list(written.ScanningSequence), written.SequenceVariant) == (["GR", "IR"], "SP")
     assert (written.InversionTime, written.ContrastBolusAgent) == (900, "Gadobutrol")
+    assert (written.NumberOfAverages, "ContrastBolusAgentSequence" in written) == (2, False)
     assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
 
 
@@ -212,20 +203,9 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_nothing_known_of_the_acquisition_is_still_valid(tmp_path: Path) -> None:
-    gone = (
-        "ScanningSequence",
-        "SequenceVariant",
-        "ScanOptions",
-        "MRAcquisitionType",
-        "RepetitionTime",
-        "EchoTime",
-        "EchoTrainLength",
-        "PatientPosition",
-        "BodyPartExamined",
-        "Manufacturer",
-        "PositionReferenceIndicator",
-    )
-    header: dict[str, Any] = dict.fromkeys(gone)
+    timing = ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")
+    others = ("PatientPosition", "BodyPartExamined", "Manufacturer", "PositionReferenceIndicator")
+    header: dict[str, Any] = dict.fromkeys(("ScanningSequence", "SequenceVariant", *timing, *others))
     array, affine = dicom_builder.phantom((8, 8, 6)), dicom_builder.axial_affine()
     paths = dicom_builder.write_mr_series(tmp_path / "source", array, affine, **header)
     datasets = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in paths)

@@ -32,13 +32,12 @@ def test_what_the_header_says_is_what_the_volume_s_source_says(
 
 @pytest.mark.parametrize("scope", ["Shared", "PerFrame"])
 def test_a_converted_image_has_it_where_the_conversion_left_it(scope: str) -> None:
-    left = Dataset()
-    left.MRAcquisitionType = "2D"
-    group = Dataset()
-    setattr(group, f"Unassigned{scope}ConvertedAttributesSequence", [left])
-    source = Dataset()
-    source.SharedFunctionalGroupsSequence = [group if scope == "Shared" else Dataset()]
-    source.PerFrameFunctionalGroupsSequence = [group if scope == "PerFrame" else Dataset() for _ in range(3)]
+    left = dicom_builder.dataset(MRAcquisitionType="2D")
+    group = dicom_builder.dataset(**{f"Unassigned{scope}ConvertedAttributesSequence": [left]})
+    source = dicom_builder.dataset(
+        SharedFunctionalGroupsSequence=[group if scope == "Shared" else Dataset()],
+        PerFrameFunctionalGroupsSequence=[group if scope == "PerFrame" else Dataset() for _ in range(3)],
+    )
     assert acquisition_type(source) == "2D"
     delattr(left, "MRAcquisitionType")
     assert acquisition_type(source) == ""
