@@ -232,6 +232,26 @@ def test_a_file_that_is_cut_after_its_header_was_read(tmp_path: Path, enhanced: 
         load_stack(series.stacks[0])
 
 
+def test_a_file_that_became_another_image_after_its_header_was_read(tmp_path: Path) -> None:
+    paths = write_mr_series(tmp_path, phantom(), axial_affine())
+    (series,) = read_study(tmp_path).series
+    paths[2].write_bytes(paths[3].read_bytes())
+    with pytest.raises(errors.UnreadablePixelsError, match="slice 3 cannot be decoded .*ValueError"):
+        load_stack(series.stacks[0])
+
+
+def test_a_file_that_got_another_size_after_its_header_was_read(tmp_path: Path) -> None:
+    paths = write_mr_series(tmp_path, phantom(), axial_affine())
+    (series,) = read_study(tmp_path).series
+    ds = pydicom.dcmread(paths[2])
+    ds.Rows, ds.Columns = ds.Columns, ds.Rows
+    ds.save_as(paths[2])
+    with pytest.raises(
+        errors.UnreadablePixelsError, match=r"slice 3 decode to \(24, 20\), and the header says 20 x 24"
+    ):
+        load_stack(series.stacks[0])
+
+
 def test_messages_hold_no_identifier(tmp_path: Path) -> None:
     """Not the patient's name and number, and no file name: exports carry names there."""
     for n, (arguments, _, _) in enumerate(FAULTS.values()):

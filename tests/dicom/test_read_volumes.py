@@ -108,7 +108,11 @@ def test_volumes_are_told_apart(tmp_path: Path, difference: str) -> None:
 def write_times(folder: Path, volumes: int, time: Callable[[int, int], str]) -> None:
     """Volumes in which each slice has a time of its own, as in a 2D acquisition: ``time`` of volume and slice."""
     for n in range(volumes):
-        write_volume(folder, n, lambda ds, k, n=n: setattr(ds, "AcquisitionTime", time(n, k)))
+
+        def own_time(ds: Dataset, k: int, n: int = n) -> None:
+            ds.AcquisitionTime = time(n, k)
+
+        write_volume(folder, n, own_time)
 
 
 def test_slices_acquired_one_by_one_are_told_by_the_order_of_their_times(tmp_path: Path) -> None:

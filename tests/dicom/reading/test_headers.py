@@ -51,7 +51,11 @@ def test_text_that_is_no_number_is_refused_or_passed_over(data: bytes) -> None:
 def test_absent_and_empty_values_are_none(ds: Dataset, keyword: str) -> None:
     assert headers.read_value(ds, keyword) is headers.quiet_value(ds, keyword) is headers.number(ds, keyword) is None
     assert headers.to_numbers(headers.read_value(ds, keyword), keyword, 3) is None
-    assert (headers.quiet_text(ds, keyword), Header(ds).text(keyword), Header(ds).words(keyword)) == ("", "", set())
+    assert (headers.quiet_text(ds, keyword), Header(ds).text(keyword), Header(ds).words(keyword)) == (
+        "",
+        "",
+        frozenset(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_only_scans_of_one_protocol_are_compared(other: T1, alike: bool) -> None
         ({"ti": 900.0}, {"ti": 1290.0}, False),
     ],
 )
-def test_times_may_differ_by_a_share(one: dict[str, float], other: dict[str, float], alike: bool) -> None:
+def test_times_may_differ_by_a_share(one: dict[str, Any], other: dict[str, Any], alike: bool) -> None:
     division = divide([T1(**one).candidate(1), T1(**other, enhanced=True).candidate(2)], load)
     assert bool(division.with_agent) == alike
 
