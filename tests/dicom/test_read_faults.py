@@ -50,6 +50,11 @@ def localizer(ds: Dataset, k: int) -> None:
     ds.ImageOrientationPatient = planes[k % 3]
 
 
+def turned(angle: float) -> list[float]:
+    """ImageOrientationPatient of an axial slice that is turned in its plane by a small angle (radians)."""
+    return [1.0, angle, 0.0, -angle, 1.0, 0.0]
+
+
 POSITION, ORIENTATION = "ImagePositionPatient", "ImageOrientationPatient"
 INCONSISTENT, UNSUPPORTED, CT = "inconsistent-headers", "unsupported-series", CTImageStorage
 # What is wrong: arguments of write_mr_series, code of the refusal, words of its message.
@@ -86,6 +91,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "all at one position": (dict(ImagePositionPatient=[0, 0, 0]), "duplicate-positions", "up to 12"),
     "two slices": (dict(skip=range(2, 12)), "too-few-slices", "Only 2 slices"),
     "one slice": (dict(skip=range(1, 12)), "too-few-slices", "Only 1 slice"),
+    "beside by more than 0.2 mm": (moved(0.21, 0, 0), INCONSISTENT, "0.21 mm beside"),
+    "off by more than 1 %": (moved(0, 0, 0.04), "missing-slice", "must be equal"),
+    "pixel spacing by more than 1e-4": (on_slice(4, PixelSpacing=[1, 1.0002]), INCONSISTENT, "PixelSpacing"),
+    "echo time by more than 2 %": (on_slice(4, EchoTime="12.4"), INCONSISTENT, "12.0 and 12.4"),
+    "a slightly turned slice": (on_slice(4, ImageOrientationPatient=turned(2e-4)), "mixed-orientations", "1 of 12"),
     "a palette": (dict(PhotometricInterpretation="PALETTE COLOR"), UNSUPPORTED, "A color image"),
     "a table of values": (dict(ModalityLUTSequence=[Dataset()]), UNSUPPORTED, "by a table"),
     "several frames": (dict(NumberOfFrames=2), UNSUPPORTED, "Several frames in an MR Image"),
@@ -111,6 +121,25 @@ def test_each_fault_is_refused_with_its_code(tmp_path: Path, fault: str) -> None
         raise_refusal(bad)
     assert type(refusal.value) is KINDS[code]
     raise_refusal(good)
+
+
+# Rounding of texts, of positions to 0.1 mm and of nominal times: no faults.
+SOUND: dict[str, dict[str, Any]] = {
+    "beside by less than 0.2 mm": moved(0.19, 0, 0),
+    "off by less than 1 %": moved(0, 0, 0.014),
+    "pixel spacing by less than 1e-4": on_slice(4, PixelSpacing=[1, 1.00008]),
+    "echo time by less than 2 %": on_slice(4, EchoTime="12.2"),
+    "a hardly turned slice": on_slice(4, ImageOrientationPatient=turned(9e-5)),
+    "vectors of three decimals": dict(ImageOrientationPatient=["0.999", "0.045", "0", "-0.045", "0.999", "0"]),
+    "three slices": dict(skip=range(3, 12)),
+}
+
+
+@pytest.mark.parametrize("rounding", SOUND)
+def test_rounding_is_no_fault(tmp_path: Path, rounding: str) -> None:
+    write_mr_series(tmp_path, phantom(), axial_affine(), **SOUND[rounding])
+    (series,) = read_study(tmp_path).series
+    assert series.verdict == "ok", series.reason
 
 
 def test_there_is_a_fault_for_each_refusal() -> None:
