@@ -22,7 +22,7 @@ from nibabel.filebasedimages import ImageFileError
 from pydicom import Dataset, dcmread
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import values_of
+from acuity.dicom.reading.headers import values_of
 from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
 from acuity.research.datasets.brats import FILE_SUFFIX, read_image
 from acuity.volume import RAS_LPS, Volume

@@ -13,8 +13,8 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
+from acuity.dicom.reading.headers import values_of
 from acuity.dicom.reading.read_seg import segment_labels
-from acuity.dicom.reading.source import values_of
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_annotation, write_segmentation
 from acuity.errors import DataError, UnsupportedSeriesError

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from acuity.dicom.writing.drawing import PLANES
+from acuity.imaging.overview import PLANES
 from acuity.research.evaluation.slices.figures import ERROR_PERCENTILE, error_scale, show
 from acuity.volume import Volume
 

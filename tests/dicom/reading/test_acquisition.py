@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from acuity.dicom.reading.acquisition import acquisition_type
 from acuity.dicom.reading.read import load_stack, read_study
-from acuity.dicom.selection.acquisition import acquisition_type
 from tests import dicom_builder
 
 ARRAY = np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4)
@@ -32,13 +32,12 @@ def test_what_the_header_says_is_what_the_volume_s_source_says(
 
 @pytest.mark.parametrize("scope", ["Shared", "PerFrame"])
 def test_a_converted_image_has_it_where_the_conversion_left_it(scope: str) -> None:
-    left = Dataset()
-    left.MRAcquisitionType = "2D"
-    group = Dataset()
-    setattr(group, f"Unassigned{scope}ConvertedAttributesSequence", [left])
-    source = Dataset()
-    source.SharedFunctionalGroupsSequence = [group if scope == "Shared" else Dataset()]
-    source.PerFrameFunctionalGroupsSequence = [group if scope == "PerFrame" else Dataset() for _ in range(3)]
+    left = dicom_builder.dataset(MRAcquisitionType="2D")
+    group = dicom_builder.dataset(**{f"Unassigned{scope}ConvertedAttributesSequence": [left]})
+    source = dicom_builder.dataset(
+        SharedFunctionalGroupsSequence=[group if scope == "Shared" else Dataset()],
+        PerFrameFunctionalGroupsSequence=[group if scope == "PerFrame" else Dataset() for _ in range(3)],
+    )
     assert acquisition_type(source) == "2D"
     delattr(left, "MRAcquisitionType")
     assert acquisition_type(source) == ""

@@ -1,10 +1,9 @@
-"""What derived objects take over from the images they come from: patient, study, slices."""
+"""Patient and study that derived objects take over from their source images, and the slices that they refer to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
@@ -12,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, config
 from pydicom.valuerep import format_number_as_ds, validate_value
+
+from acuity.dicom.reading.headers import macro, values_of
+from acuity.dicom.reading.slices import Slice
 
 # Patient and General Study attributes that every object must have, if only empty (type 2).
 _PATIENT_AND_STUDY = (
@@ -31,7 +33,7 @@ _ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 1
 
 
 def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
-    """``ds``, or where it lacks what derived objects take from it, another dataset that has it.
+    """``ds``, or another dataset that has what derived objects need and ``ds`` lacks.
 
     Anonymized exports miss attributes that the standard wants at least empty, or hold dates, times, an
     age or a sex that it does not allow; these become empty. A missing frame of reference becomes the
@@ -58,7 +60,7 @@ def _complete(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
         changes["SliceThickness"] = ds.get("SpacingBetweenSlices") or "1"
     if not changes:
         return ds
-    return _with(ds, changes)
+    return _with_changes(ds, changes)
 
 
 def without_name(ds: Dataset) -> Dataset:
@@ -67,11 +69,11 @@ def without_name(ds: Dataset) -> Dataset:
     They print a name of one component in a warning, and patient identifiers must not get into logs. The
     name comes back with ``take_patient_and_study``.
     """
-    return _with(ds, {"PatientName": ""})
+    return _with_changes(ds, {"PatientName": ""})
 
 
 def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
-    """Copy patient and study of a complete source with its character set, whichever that is; no private elements.
+    """Copy patient and study of a complete source, and its character set, without private elements.
 
     Those lie inside sequences too, such as a procedure's codes, and nobody knows what they tell of a patient.
     highdicom's constructors refuse some valid character sets, such as Japanese ones: give them None.
@@ -88,7 +90,7 @@ def take_patient_and_study(target: hd.base.SOPClass, source: Dataset) -> None:
 
 
 def _make_public(target: Dataset, source: Dataset) -> None:
-    """Replace items that both hold, which highdicom does not copy, by copies of them without private elements."""
+    """Replace sequence items shared with the source, as highdicom leaves them, by copies without private elements."""
     for element in list(target):
         if element.VR == "SQ" and element.tag in source:
             shared = {id(item) for item in source[element.tag].value}
@@ -102,7 +104,7 @@ def _public(item: Dataset) -> Dataset:
     return result
 
 
-def _with(ds: Dataset, changes: dict[str, Any]) -> Dataset:
+def _with_changes(ds: Dataset, changes: dict[str, Any]) -> Dataset:
     """A dataset of the same elements, apart from some that are set, or removed where the value is None.
 
     A copy() of pydicom's would write into the original, as would setting an element that both hold, and
@@ -127,7 +129,7 @@ def _shared_geometry(ds: Dataset) -> dict[str, list[Dataset]]:
     shared.update((ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
     absent = [keyword for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence") if keyword not in shared]
     for keyword in absent:
-        setattr(shared, keyword, [functional_group(ds, keyword)])
+        setattr(shared, keyword, [macro(ds, keyword)])
     return {"SharedFunctionalGroupsSequence": [shared]} if absent else {}
 
 
@@ -144,57 +146,8 @@ def _is_valid(ds: Dataset, keyword: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class SourceSlice:
-    """One measured slice.
-
-    Parameters
-    ----------
-    dataset : the image that holds it
-    frame : its frame number, from 1, in a multi-frame image; None in a single-frame image
-    corner : center of its first voxel in mm, LPS
-    normal : unit vector along the row direction x the column direction
-    """
-
-    dataset: Dataset
-    frame: int | None
-    corner: NDArray[np.float64]
-    normal: NDArray[np.float64]
-
-
-def source_slices(datasets: Iterable[Dataset]) -> list[SourceSlice]:
-    """All slices of single-frame and multi-frame images that have a position and an orientation."""
-    slices = []
-    for ds in datasets:
-        if "PerFrameFunctionalGroupsSequence" not in ds:
-            slices.append(_slice(ds, None, ds, ds))
-            continue
-        for number in range(1, len(ds.PerFrameFunctionalGroupsSequence) + 1):
-            position = functional_group(ds, "PlanePositionSequence", number)
-            orientation = functional_group(ds, "PlaneOrientationSequence", number)
-            slices.append(_slice(ds, number, position, orientation))
-    return slices
-
-
-def _slice(ds: Dataset, frame: int | None, position: Dataset, orientation: Dataset) -> SourceSlice:
-    row, column = np.asarray(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    corner = np.asarray(position.ImagePositionPatient, dtype=np.float64)
-    return SourceSlice(ds, frame, corner, np.cross(row, column))
-
-
-def functional_group(ds: Dataset, keyword: str, frame: int = 1) -> Dataset:
-    """The first item of a functional group of an enhanced image, per frame or else shared; empty if absent.
-
-    ``frame`` counts from 1 (PS3.3 C.7.6.16).
-    """
-    for groups in (ds.PerFrameFunctionalGroupsSequence[frame - 1], *ds.get("SharedFunctionalGroupsSequence", ())):
-        if groups.get(keyword):
-            return groups[keyword].value[0]
-    return Dataset()
-
-
-def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) -> list[SourceSlice]:
-    """The measured slices that a derived slice is computed from.
+def nearest_slices(corners: NDArray[np.float64], slices: Sequence[Slice]) -> list[Slice]:
+    """The measured slices that one derived slice was computed from.
 
     Parameters
     ----------
@@ -206,23 +159,14 @@ def nearest_slices(corners: NDArray[np.float64], slices: Sequence[SourceSlice]) 
     The slices that cut the derived slice or lie nearer to it than the distance between measured slices
     (so both neighbors of a slice that falls between two); the nearest one where there is none such.
     """
-    normal = slices[0].normal
+    normal = np.cross(slices[0].row, slices[0].column)
     heights = corners @ normal
-    positions = np.array([s.corner @ normal for s in slices])
+    positions = np.array([s.position @ normal for s in slices])
     steps = np.diff(np.unique(np.round(positions, 3)))
     reach = float(np.median(steps)) * 0.999 if len(steps) else np.inf
     gaps = np.maximum(positions - heights.max(), heights.min() - positions)
     near = [s for s, gap in zip(slices, gaps, strict=True) if gap < reach]
     return near or [slices[int(gaps.argmin())]]
-
-
-def values_of(value: object) -> list[Any]:
-    """Zero, one or many values of an element as a list."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value]
-    return list(value)
 
 
 def ds_value(value: float) -> str:

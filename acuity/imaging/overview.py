@@ -9,12 +9,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import find_objects
 from skimage.measure import find_contours
 
 from acuity.anatomy import REGION_NAMES, SEGMENTS, Sequence, labels_to_regions
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS
 from acuity.imaging.measurement import RegionMeasurement
+from acuity.imaging.regions import mask_box
 from acuity.volume import Volume, sitk_affine
 
 _PANEL = 400  # pixels, width and height of a large panel
@@ -23,7 +22,9 @@ _GAP = 8
 _WIDTH = 3 * _PANEL + 4 * _GAP
 _TEXT = (230, 230, 230)
 _DIM = (150, 150, 150)
+_WARNING = (255, 170, 60)
 _LINE = 22  # pixels between lines of text
+_MARGIN = 4  # voxels around the head
 _LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))  # at the low and high ends of LPS x, y, z
 
 
@@ -72,6 +73,7 @@ def draw_overview(
     *,
     sequence: Sequence,
     measurements: Items[RegionMeasurement],
+    warning: str,
     models: Items[str],
 ) -> NDArray[np.uint8]:
     """Draw the overview.
@@ -88,7 +90,8 @@ def draw_overview(
     labels : uint8 of 0, 1, 2 and 4 on the grid of ``super_resolved``
     sequence : what both images show
     measurements : of the regions, for the legend
-    models : names and versions, for the caption
+    warning : what the picture must not be used for, below the legend
+    models : names and versions, in the last line
 
     Returns
     -------
@@ -115,7 +118,9 @@ def draw_overview(
     for column, index in enumerate(views.spread(_STRIP)):
         picture = views.picture(PLANES[0], index, strip, original=False, outlined=True)
         canvas.paste(picture, (_GAP + column * (strip + _GAP), top))
-    _draw_legend(draw, top + strip + _GAP, labels, measurements, models)
+    below = _draw_legend(draw, top + strip + _GAP, labels, measurements)
+    _write(draw, (_GAP, below), warning, _WARNING)
+    _write(draw, (_GAP, below + _LINE), ", ".join(models), _DIM)
     return np.asarray(canvas)
 
 
@@ -128,7 +133,7 @@ class _Views:
         self.affine = sitk_affine(fine)
         shown = arrays[1][arrays[1] > arrays[1].min()]
         self.window = np.percentile(shown, (1, 99)) if shown.size else np.array([0.0, 1.0])
-        box = _bounding_box((arrays[1] > self.window.mean() / 5) | (arrays[2] > 0))
+        box = _box_around((arrays[1] > self.window.mean() / 5) | (arrays[2] > 0))
         self.coarse, self.fine, self.labels = (array[box] for array in arrays)
 
     def largest_section(self, axis: int) -> int:
@@ -166,11 +171,10 @@ class _Views:
         return panel
 
 
-def _bounding_box(mask: NDArray[np.bool_], margin: int = 4) -> tuple[slice, ...]:
-    """The part of the array that holds the mask, ``margin`` voxels wider on all sides; all of it if empty."""
-    found = find_objects(mask.astype(np.uint8))
-    part = found[0] if found else (slice(0, n) for n in mask.shape)
-    return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in part)
+def _box_around(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The part of the array that holds the mask, ``_MARGIN`` voxels wider on all sides; all of it if empty."""
+    box = mask_box(mask) or tuple(slice(0, n) for n in mask.shape)
+    return tuple(slice(max(0, s.start - _MARGIN), s.stop + _MARGIN) for s in box)
 
 
 def _draw_outlines(
@@ -191,13 +195,8 @@ def _draw_letters(draw: ImageDraw.ImageDraw, letters: tuple[str, str, str, str],
         draw.text(position, letter, fill=_DIM, font=_font(), anchor=anchor)
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    top: int,
-    labels: Volume,
-    measurements: Items[RegionMeasurement],
-    models: Items[str],
-) -> None:
+def _draw_legend(draw: ImageDraw.ImageDraw, top: int, labels: Volume, measurements: Items[RegionMeasurement]) -> int:
+    """Write the volumes from ``top`` on; return where the next line goes."""
     for row, spec in enumerate(SEGMENTS):
         volume = float((labels.array == spec.label).sum()) * labels.grid.voxel_volume
         y = top + row * _LINE
@@ -210,8 +209,7 @@ def _draw_legend(
     below = top + _LINE * max(len(SEGMENTS), len(measurements)) + _LINE // 2
     if not labels.array.any():
         _write(draw, (_WIDTH // 2, below), "No tumor found.")
-    _write(draw, (_GAP, below), NOT_FOR_PRIMARY_DIAGNOSIS, (255, 170, 60))
-    _write(draw, (_GAP, below + _LINE), ", ".join(models), _DIM)
+    return below
 
 
 def _write(

@@ -1,33 +1,21 @@
-"""The overview: the same picture in both files, and nothing flipped in it."""
+"""The overview picture: nothing in it is flipped, and the legend is complete."""
 
 from __future__ import annotations
 
 from itertools import permutations
 
 import numpy as np
-import pydicom
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from acuity.anatomy import SEGMENTS, Sequence
-from acuity.dicom.writing.drawing import PLANES, draw_overview
 from acuity.imaging.measurement import measure_regions
+from acuity.imaging.overview import PLANES, draw_overview
 from acuity.volume import Volume
 from tests import dicom_builder
-from tests.derived import Derived
 
 SIZE = 20
 PANELS = {"Axial": (30, 8), "Coronal": (438, 8), "Sagittal": (846, 8)}  # top and left pixel of the first column
-
-
-def test_both_files_hold_the_same_picture(oblique: Derived) -> None:
-    folder = oblique.folder / "overview"
-    image = pydicom.dcmread(folder / "overview.dcm")
-    np.testing.assert_array_equal(image.pixel_array, np.asarray(Image.open(folder / "overview.png")))
-    assert (image.BurnedInAnnotation, image.PatientOrientation) == ("NO", "")
-    assert image.StudyInstanceUID == oblique.source.source_images[0].StudyInstanceUID
-    assert "Not for primary diagnosis" in image.ImageComments
 
 
 def head(order: tuple[int, ...], signs: tuple[int, ...]) -> tuple[Volume, Volume]:
@@ -57,7 +45,7 @@ def panel(picture: NDArray[np.uint8], plane: str, column: int) -> NDArray[np.uin
 def test_the_patients_left_is_at_the_right_whatever_the_grid(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     image, labels = head(order, signs)
     picture = draw_overview(
-        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), models=["model 1"]
+        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), warning="", models=["model 1"]
     )
     # down is positive: the front or the head is up; the patient's left is at the right, the front at the left
     expected = {"Axial": (-1, 1), "Coronal": (-1, 1), "Sagittal": (-1, -1)}
@@ -89,6 +77,24 @@ def test_no_tumor_is_drawn_without_outlines() -> None:
     image, labels = head((0, 1, 2), (1, 1, 1))
     nothing = labels.with_array(np.zeros_like(labels.array))
     picture = draw_overview(
-        image, image, nothing, sequence=Sequence.T2, measurements=measure_regions(nothing), models=["model 1"]
+        image,
+        image,
+        nothing,
+        sequence=Sequence.T2,
+        measurements=measure_regions(nothing),
+        warning="",
+        models=["model 1"],
     )
     np.testing.assert_array_equal(panel(picture, "Axial", 1), panel(picture, "Axial", 2))
+
+
+def test_the_legend_lists_the_segments_below_the_pictures_one_a_line() -> None:
+    image, labels = head((0, 1, 2), (1, 1, 1))
+    picture = draw_overview(
+        image, image, labels, sequence=Sequence.T1, measurements=measure_regions(labels), warning="W", models=["M 1"]
+    )
+    rows = [np.argwhere((picture[1260:, :30] == spec.color).all(axis=-1))[:, 0] for spec in SEGMENTS]
+    tops = [int(found.min()) for found in rows]
+    assert tops == [tops[0], tops[0] + 22, tops[0] + 44]
+    text = picture[1260 + tops[-1] + 22 :, :600].max(axis=(1, 2))  # the warning and the models
+    assert (text[:22].max() > 200) and (text[22:].max() > 100)
