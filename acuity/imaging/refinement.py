@@ -18,7 +18,7 @@ from acuity.anatomy import Label
 Click = tuple[tuple[int, int, int], int]  # voxel i, j, k, and the label that belongs there
 Clicks = tuple[Click, ...]
 
-# Found by simulated clicks on validation cases, see ``label.learning.clicks``.
+# Found by simulated clicks on validation cases, see ``label.experiments.clicks``.
 EVIDENCE = 8.0  # nats that a mark adds to its label where it lies
 FADING_MM = 15.0  # of geodesic distance, in which the evidence falls to 1/e
 REACH_MM = 25.0  # a mark changes nothing further off, so that a distant part never changes unseen

@@ -24,7 +24,7 @@ from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.volume import Volume
 from label.case import write_case
 from label.datastores.dicomweb import Archive, SeriesEntry
-from label.datastores.notes import scratch_folder, write_whole
+from label.files import scratch_folder, write_json
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class StudyCase:
     series: Mapping[Sequence, str]
 
     def sequence_of(self, series_uid: str) -> Sequence | None:
-        """What a series is in this case; of T1 and T1c in one series T1c, None for a series that was not chosen."""
+        """The sequence of a series; T1c where one series holds T1 and T1c, None where it was not chosen."""
         return next((s for s in (Sequence.T1C, *Sequence) if self.series[s] == series_uid), None)
 
 
 class Studies:
-    """Cases in an archive, and a private cache of what was worked out or fetched.
+    """Cases in an archive, and a private cache of choices and images.
 
-    The cache never answers for the archive: each question begins with a query, and what was kept counts only if
+    The cache never answers for the archive: each question begins with a query, and a cached answer counts only if
     the query still gives the same series with the same numbers of images, or, before a case is opened, the same
     images. It may be deleted while the server is stopped.
 
@@ -67,7 +67,7 @@ class Studies:
         found = []
         for study_uid, series in sorted(by_study.items()):
             try:
-                case = self.find(study_uid, series)
+                case = self._find(study_uid, series)
             except ArchiveError as error:
                 _log.warning("a study is left out: %s", error)
                 continue
@@ -75,33 +75,20 @@ class Studies:
                 found.append(case)
         return found
 
-    def find(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase | None:
-        """The case that a study's series make, None if they make none; ``require`` says why."""
-        state = {e.series_uid: e.count for e in sorted(entries, key=lambda e: e.series_uid) if e.modality == "MR"}
-        if not state:
-            return None
-        known = {"version": __version__, "series": state}
-        file = self._cache / study_uid / "selection.json"
-        remembered = json.loads(file.read_text()) if file.is_file() else {}
-        if remembered.get("known") == known and -1 not in state.values():
-            chosen = remembered["chosen"]
-        else:
-            chosen = self._choose(study_uid, list(state))
-            write_whole(file, lambda path: path.write_text(json.dumps({"known": known, "chosen": chosen})))
-        return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
-
     def require(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase:
-        """As ``find``, but raises the error of ``acuity.dicom.selection.select`` where the study is no case."""
+        """The case that a study's series make.
+
+        Raises
+        ------
+        SelectionError, SeriesError : they make none, see ``acuity.dicom.selection.select``
+        ArchiveError : the archive fails
+        """
         entries = list(entries)
-        case = self.find(study_uid, entries)
+        case = self._find(study_uid, entries)
         if case is None:
             with scratch_folder(self._cache) as work:
                 self._select(study_uid, [e.series_uid for e in entries if e.modality == "MR"], work)
-            raise ArchiveError(
-                "The study has changed while it was read.",
-                rule="A study is read as one.",
-                remedy="Try again when it has arrived as a whole.",
-            )
+            raise _changed()
         return case
 
     def folder_of(self, case: StudyCase) -> Path:
@@ -121,6 +108,33 @@ class Studies:
                 self._fetch(case, folder)
         return folder
 
+    def _find(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase | None:
+        """The case that a study's series make, None if they make none; ``require`` says why."""
+        state = {e.series_uid: e.count for e in sorted(entries, key=lambda e: e.series_uid) if e.modality == "MR"}
+        if not state:
+            return None
+        known = {"version": __version__, "series": state}
+        file = self._cache / study_uid / "selection.json"
+        remembered = json.loads(file.read_text()) if file.is_file() else {}
+        if remembered.get("known") == known and -1 not in state.values():
+            chosen = remembered["chosen"]
+        else:
+            chosen = self._choose(study_uid, list(state))
+            write_json({"known": known, "chosen": chosen}, file)
+        return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
+
+    def _choose(self, study_uid: str, series: list[str]) -> dict[str, str]:
+        """The UIDs of the chosen series by sequence; empty where the study is no case."""
+        try:
+            with scratch_folder(self._cache) as work:
+                choices = self._select(study_uid, series, work).choices
+        except ArchiveError:
+            raise
+        except AcuityError as error:
+            _log.info("a study is no case: %s", error.code)
+            return {}
+        return {sequence.value: choice.series.series_uid for sequence, choice in choices.items()}
+
     def _fetch(self, case: StudyCase, folder: Path) -> None:
         with scratch_folder(folder.parent) as work:
             series = [entry.series_uid for entry in self._archive.series(case.study_uid, Modality="MR")]
@@ -128,29 +142,13 @@ class Studies:
             volumes = {s: self._load(choice.stack) for s, choice in choices.items()}
             again = StudyCase(case.study_uid, {s: choice.series.series_uid for s, choice in choices.items()})
             if again != case or self._digest(again) != folder.name:
-                raise ArchiveError(
-                    "The study has changed while it was fetched.",
-                    rule="A study is read as one.",
-                    remedy="Try again when it has arrived as a whole.",
-                )
+                raise _changed()
             (work / "case").mkdir()
             write_case(work / "case", volumes)
             for superseded in folder.parent.iterdir():
                 if superseded.is_dir() and superseded != work:
                     shutil.rmtree(superseded)
             os.replace(work / "case", folder)
-
-    def _choose(self, study_uid: str, series: list[str]) -> dict[str, str]:
-        """The UIDs of the chosen series by sequence; empty where the study is no case."""
-        with scratch_folder(self._cache) as work:
-            try:
-                selection = self._select(study_uid, series, work)
-            except ArchiveError:
-                raise
-            except AcuityError as error:
-                _log.info("a study is no case: %s", error.code)
-                return {}
-        return {sequence.value: choice.series.series_uid for sequence, choice in selection.choices.items()}
 
     def _select(self, study_uid: str, series: list[str], work: Path) -> Selection:
         """Select by headers; pixels, where they are needed, are fetched into ``work``."""
@@ -169,7 +167,7 @@ class Studies:
         return load_stack(stack)
 
     def _digest(self, case: StudyCase) -> str:
-        """What changes when any image of the case is added or taken away."""
+        """A digest that changes when any image of the case is added or taken away."""
         uids = {uid: self._archive.instance_uids(case.study_uid, uid) for uid in sorted(set(case.series.values()))}
         chosen = [case.series[sequence] for sequence in Sequence]
         return hashlib.sha256(json.dumps([__version__, chosen, uids]).encode()).hexdigest()[:32]
@@ -178,3 +176,11 @@ class Studies:
 def image_path(folder: Path, sequence: Sequence) -> Path:
     """The image of a sequence in a folder of ``Studies.folder_of``."""
     return folder / f"{FILE_SUFFIX[sequence]}.nii.gz"
+
+
+def _changed() -> ArchiveError:
+    return ArchiveError(
+        "The study has changed while it was read.",
+        rule="A study is read as one.",
+        remedy="Try again when it has arrived as a whole.",
+    )

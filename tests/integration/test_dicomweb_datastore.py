@@ -23,7 +23,7 @@ from acuity.errors import ArchiveError, DataError, InputNotFoundError, MissingSe
 from acuity.volume import Grid
 from label.case import read_case, write_volume
 from label.datastores.dicomweb import Archive
-from label.datastores.study import StudyDatastore
+from label.datastores.archive import ArchiveDatastore
 from tests.dicom_builder import STUDY_UID, uid, write_mr_series
 from tests.judges import dciodvfy_errors, dcmqi_segments
 from tests.orthanc import Orthanc, running_orthanc
@@ -47,8 +47,8 @@ class Place:
     cache: Path
 
     @property
-    def datastore(self) -> StudyDatastore:
-        return StudyDatastore(Archive(self.orthanc.dicomweb), self.cache)
+    def datastore(self) -> ArchiveDatastore:
+        return ArchiveDatastore(Archive(self.orthanc.dicomweb), self.cache)
 
     def newest_seg(self, folder: Path) -> Path:
         info = self.datastore.get_label_info(T1C, "final")
@@ -267,10 +267,10 @@ def test_a_filter_lists_whole_studies_only(place: Place, tmp_path: Path) -> None
         ({"ModalitiesInStudy": "MR"}, [T1C]),
         ({"ModalitiesInStudy": "CT"}, []),
     ):
-        datastore = StudyDatastore(archive, place.cache, filters)
+        datastore = ArchiveDatastore(archive, place.cache, filters)
         assert datastore.list_images() == datastore.get_labeled_images() == listed
     with pytest.raises(DataError, match="SeriesDescription"):
-        StudyDatastore(archive, place.cache, {"SeriesDescription": "T1*"})
+        ArchiveDatastore(archive, place.cache, {"SeriesDescription": "T1*"})
 
 
 def test_nothing_is_deleted_from_the_archive(place: Place, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_the_cache_is_private_and_names_no_patient(place: Place, tmp_path: Path)
 
 def test_the_training_in_another_process_sees_the_same(place: Place, tmp_path: Path) -> None:
     place.datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
-    first, second = (StudyDatastore(Archive(place.orthanc.dicomweb), tmp_path / name) for name in ("cache", "empty"))
+    first, second = (ArchiveDatastore(Archive(place.orthanc.dicomweb), tmp_path / name) for name in ("cache", "empty"))
     for datastore in (first, second):
         (pair,) = datastore.datalist()
         np.testing.assert_array_equal(voxels(pair["label"]), speckle())
@@ -308,7 +308,7 @@ def test_an_archive_that_stops_is_named_so(tmp_path: Path, study: Path) -> None:
     (tmp_path / "orthanc").mkdir()
     with running_orthanc(tmp_path / "orthanc") as server:
         server.send(study)
-        datastore = StudyDatastore(Archive(server.dicomweb), tmp_path / "cache")
+        datastore = ArchiveDatastore(Archive(server.dicomweb), tmp_path / "cache")
         assert datastore.list_images() == [T1C]
         datastore.get_image_uri(T1C)
     for ask in (datastore.list_images, datastore.status, lambda: datastore.get_image_uri(T1C)):

@@ -21,10 +21,10 @@ from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import AcuityError, DataError, InputNotFoundError
 from acuity.volume import RAS_LPS, Grid, Volume
 from label.case import read_case, read_volume, write_volume
-from label.datastores.base import CaseDatastore
+from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
 from label.datastores.folder import FolderDatastore
-from label.datastores.study import StudyDatastore
+from label.datastores.store import CaseDatastore
 from tests.dicom_builder import STUDY_UID, uid
 from tests.orthanc import Orthanc, running_orthanc
 from tests.study_phantom import image, oblique_grid, tissue, write_study
@@ -105,7 +105,7 @@ def archive_store(folder: Path, orthanc: Orthanc) -> Store:
         orthanc.send(folder / "other" / sequence)
     ids = {s: str(uid("case", uid_of(s.value, n))) for n, s in enumerate(Sequence, start=1)}
     return Store(
-        lambda: StudyDatastore(Archive(orthanc.dicomweb), folder / "cache"),
+        lambda: ArchiveDatastore(Archive(orthanc.dicomweb), folder / "cache"),
         ids,
         complete_other,
         lambda _, uids: sum(len(orthanc.find("Series", SeriesInstanceUID=u)) for u in uids),

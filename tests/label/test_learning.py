@@ -18,18 +18,16 @@ from acuity.models.uncertainty import Uncertainty
 from acuity.research.sampling.patches import PreparedCase
 from acuity.volume import Volume
 from label.datastores.folder import FolderDatastore
+from label.doubts import Doubts, doubt
+from label.experiments.clicks import clicks_to_reach, next_click, simulate
 from label.learning import study, training
 from label.learning.cases import corrected_cases, training_case
-from label.learning.clicks import clicks_to_reach, next_click, simulate
-from label.learning.doubts import Doubts, doubt
-from label.learning.lists import read_lists
+from label.learning.patients import read_lists
 from label.learning.scoring import OverlapScoring, mean_scores, score
 from label.learning.strategies import NextCase, anyone, least_sure, oldest
 from label.learning.study_figure import draw
-from label.learning.task import FineTuning, read_settings
-from label.learning.training import Settings, fine_tune, no_worse
-from label.learning.versions import Versions
-from label.tasks.models import tumor_versions
+from label.learning.training import FineTuning, Settings, fine_tune, no_worse
+from label.versions import Versions, tumor_versions
 from tests.label_cases import GRID, truth, write_case, write_label, write_trainable_bundles
 
 QUICK = Settings(iterations=60, learning_rate=0.01, patch=(16, 16, 16))

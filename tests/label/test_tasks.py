@@ -16,13 +16,13 @@ from acuity.errors import DataError, MissingSequenceError
 from acuity.volume import Grid
 from label.case import read_case
 from label.datastores.folder import FolderDatastore
-from label.learning.doubts import Doubts
+from label.doubts import Doubts
+from label.spaces import network_grid
+from label.status import RUNNING, Running
 from label.tasks import work
 from label.tasks.infer import CaseTask, make_tasks
-from label.tasks.models import ServedModels
-from label.tasks.running import RUNNING, Running
-from label.tasks.spaces import network_grid
 from label.tasks.work import Workplace
+from label.versions import ServedModels
 from tests.label_cases import GRID, truth, write_case, write_label, write_trainable_bundles
 from tests.study_phantom import lesion_centroid, oblique_grid
 
