@@ -21,8 +21,8 @@ from acuity.dicom.writing.segmentation import write_annotation
 from acuity.errors import WorkbenchError
 from acuity.research.synthetic.phantom import Phantom
 from label.case import read_case
-from label.datastores.dicomweb import Archive
 from label.datastores.archive import ArchiveDatastore
+from label.datastores.dicomweb import Archive
 from label.versions import tumor_versions
 from tests.e2e.launched import Launcher, address
 from tests.e2e.viewer import (

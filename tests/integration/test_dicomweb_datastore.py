@@ -22,8 +22,8 @@ from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.errors import ArchiveError, DataError, InputNotFoundError, MissingSequenceError
 from acuity.volume import Grid
 from label.case import read_case, write_volume
-from label.datastores.dicomweb import Archive
 from label.datastores.archive import ArchiveDatastore
+from label.datastores.dicomweb import Archive
 from tests.dicom_builder import STUDY_UID, uid, write_mr_series
 from tests.judges import dciodvfy_errors, dcmqi_segments
 from tests.orthanc import Orthanc, running_orthanc

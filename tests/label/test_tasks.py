@@ -18,7 +18,7 @@ from label.case import read_case
 from label.datastores.folder import FolderDatastore
 from label.doubts import Doubts
 from label.spaces import network_grid
-from label.status import RUNNING, Running
+from label.status import RUNNING, Status
 from label.tasks import work
 from label.tasks.infer import CaseTask, make_tasks
 from label.tasks.work import Workplace
@@ -143,9 +143,11 @@ def test_clicks_change_the_stored_mask_of_people(tasks: dict[str, CaseTask], roo
     ("request_", "message"),
     [
         ({}, "There is no click"),
-        ({"Enhancing tumor": [[1, 2]]}, "A click is no point"),
+        ({"Enhancing tumor": [[1, 2]]}, "clicks of Enhancing tumor.0.2 is not valid. Field required"),
         ({"Enhancing tumor": [[1, 2, 999]]}, "voxel 1, 2, 999"),
-        ({"Enhancing tumor": 5}, "Clicks are no list"),
+        ({"background": [[-1, 2, 3]]}, "voxel -1, 2, 3"),
+        ({"Enhancing tumor": [[1, 2, float("nan")]]}, "voxel 1, 2, nan"),
+        ({"Enhancing tumor": 5}, "clicks of Enhancing tumor is not valid. Input should be a valid list"),
         ({"foreground": [[1, 2, 3]], "label": "liver"}, "without the name of a known label"),
         ({"background": [[1, 1, 1]] * 501}, "501 clicks"),
         ({"scribbles": True}, "no label map came"),
@@ -170,27 +172,18 @@ def test_a_result_is_written_as_what_viewers_read(tasks: dict[str, CaseTask], ro
         ask(tasks, "tumor_segmentation", root, "plain", result_extension=".exe")
 
 
-def test_a_task_can_be_watched_and_stopped(tasks: dict[str, CaseTask], root: Path, workplace: Workplace) -> None:
-    seen: list[Any] = []
-    running = Running()
-    assert running.status() is None and running.stop() is False
-    running.begin("task")
-    running.report(0.25)
-    assert running.status() == {"model": "task", "done": 0.25}
-    assert running.stop() is True
-    with pytest.raises(HTTPException, match="was stopped"):
-        running.report(0.5)
-    running.end()
+def test_a_task_is_watched_and_stopped(root: Path) -> None:
+    seen: list[Status | None] = []
 
     def stopping(case: Any, request: Any, report: Any) -> Any:
         seen.append(RUNNING.status())
         RUNNING.stop()
         report(0.5)
 
-    task = CaseTask("task", "", stopping)
-    with pytest.raises(HTTPException):
+    task = CaseTask("find", "", stopping)
+    with pytest.raises(HTTPException, match="was stopped"):
         task({"image": FolderDatastore(root).get_image_uri("plain")})
-    assert seen == [{"model": "task", "done": 0.0}]
+    assert seen == [Status("find", 0, 100)]
     assert RUNNING.status() is None
 
 

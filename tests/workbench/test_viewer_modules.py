@@ -13,6 +13,6 @@ def test_the_modules_pass_their_own_tests() -> None:
 
 
 def test_the_screen_shows_a_series_as_the_library_chooses_it() -> None:
-    """The phantom's headers, which name no sequence in words; ``tests.study_phantom`` has the library choose by them."""
+    """The phantom's headers, which name no sequence in words; ``tests.study_phantom`` has the library choose."""
     series = [{"Modality": "MR", "instances": [header]} for header in HEADERS.values()]
     assert through("sequences.js", "m.sequenceOf(value)", series) == [sequence.value for sequence in HEADERS]
