@@ -32,6 +32,15 @@ def write_json(content: object, target: Path) -> None:
     write_whole(target, lambda path: path.write_text(json.dumps(content, indent=2, default=str) + "\n"))
 
 
+def remembered(file: Path, state: object, make: Callable[[], Any]) -> Any:
+    """JSON that ``make`` makes, kept in a file until ``state``, JSON too, is another; never for None."""
+    kept = json.loads(file.read_text()) if file.is_file() and state is not None else {}
+    if "content" not in kept or kept["state"] != state:
+        kept = {"state": state, "content": make()}
+        write_json(kept, file)
+    return kept["content"]
+
+
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A hidden folder in ``parent``, made if absent, that is gone in the end; only this user can read it."""

@@ -41,37 +41,22 @@ def main(argv: Seq[str] | None = None) -> int:
 def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
     """The settings of a command line."""
     parser = argparse.ArgumentParser(prog="python -m label.server", description=__doc__)
-    parser.add_argument(
-        "--studies", required=True, metavar="PLACE", help="folder of cases, or http(s) address of a DICOMweb service"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--studies", required=True, metavar="PLACE", help="folder of cases, or http(s) address of a DICOMweb service")
+    add(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; others than loopback only behind a gateway that authenticates (%(default)s)",
+        help="others than loopback only behind a gateway that authenticates (%(default)s)",
     )
-    parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
-    parser.add_argument(
-        "--bundles",
-        type=Path,
-        default=APP.parent / "bundles",
-        metavar="FOLDER",
-        help="released bundles (default: those that came with the application)",
-    )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=_HOME / "models",
-        metavar="FOLDER",
-        help="versions that training makes, and lists of patients (%(default)s)",
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=_HOME / "cache",
-        metavar="FOLDER",
-        help="images fetched from an archive (%(default)s)",
-    )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
+    add("--port", type=int, default=8000, help="(%(default)s)")
+    folders = {
+        "bundles": (APP.parent / "bundles", "released bundles"),
+        "models": (_HOME / "models", "versions that training makes, and lists of patients"),
+        "cache": (_HOME / "cache", "images fetched from an archive"),
+    }
+    for name, (default, text) in folders.items():
+        add(f"--{name}", type=Path, default=default, metavar="FOLDER", help=f"{text} (%(default)s)")
+    add("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
     return parser.parse_args(argv)
 
 

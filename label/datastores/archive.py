@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
@@ -24,23 +26,32 @@ from label.datastores.segmentations import SegmentationEntry, Segmentations, mod
 from label.datastores.store import CaseDatastore
 from label.datastores.studies import Studies, StudyCase, image_path
 from label.files import scratch_folder, write_whole
-from label.requests import SaveRequest
+from label.requests import SaveRequest, checked
 from label.spaces import placed_labels
 
 _FIRST_DERIVED = 9111  # series number
-# The keywords that studies are searched by: PS3.18 table 10.6.1-5, and the description, which archives know too.
-_STUDY_KEYWORDS = {
-    "AccessionNumber",
-    "ModalitiesInStudy",
-    "PatientID",
-    "PatientName",
-    "ReferringPhysicianName",
-    "StudyDate",
-    "StudyDescription",
-    "StudyID",
-    "StudyInstanceUID",
-    "StudyTime",
-}
+_Text = Annotated[str, Field(min_length=1, pattern=r"\S")]  # an empty value would match every study
+
+
+class StudyFilters(BaseModel):
+    """QIDO-RS keywords of studies (PS3.18 table 10.6.1-5, and the description, which archives know too).
+
+    Keywords of series would list parts of studies, and other modalities than MR no case.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    Modality: Literal["MR"] | None = None
+    AccessionNumber: _Text | None = None
+    ModalitiesInStudy: _Text | None = None
+    PatientID: _Text | None = None
+    PatientName: _Text | None = None
+    ReferringPhysicianName: _Text | None = None
+    StudyDate: _Text | None = None
+    StudyDescription: _Text | None = None
+    StudyID: _Text | None = None
+    StudyInstanceUID: _Text | None = None
+    StudyTime: _Text | None = None
 
 
 class _Opened(NamedTuple):
@@ -68,14 +79,13 @@ class ArchiveDatastore(CaseDatastore[_Opened]):
     ----------
     archive : where the studies are
     cache : folder for fetched images, readable by this user only; each archive gets a folder of its own in it
-    filters : QIDO-RS keywords of studies and the values that they must have, for example {"PatientID": "TRIAL*",
-        "StudyDate": "20260101-"}; without them all studies are listed. Modality may be MR, which cases are anyhow.
-        Only lists, suggestions and trainings are filtered: a viewer may open any study that the archive holds.
+    filters : ``StudyFilters``, for example {"PatientID": "TRIAL*", "StudyDate": "20260101-"}; without them all studies
+        are listed. Only lists, suggestions and trainings are filtered: a viewer may open any study of the archive.
 
     Raises
     ------
     OutputError : the cache cannot be written to
-    DataError : a filter is none of studies, so that parts of studies would be listed; or its value cannot match
+    DataError : a filter is none of studies, or its value cannot match
     """
 
     def __init__(self, archive: Archive, cache: Path, filters: Mapping[str, str] | None = None) -> None:
@@ -89,7 +99,8 @@ class ArchiveDatastore(CaseDatastore[_Opened]):
                 remedy="Name another folder.",
             ) from error
         self._archive = archive
-        self._filters = _study_filters(filters or {})
+        chosen = checked(StudyFilters, dict(filters or {}), "filter")
+        self._filters: dict[str, str] = chosen.model_dump(exclude_none=True, exclude={"Modality"})
         self._studies = Studies(archive, own / "studies")
         self._segmentations = Segmentations(archive, own / "studies")
 
@@ -126,21 +137,21 @@ class ArchiveDatastore(CaseDatastore[_Opened]):
     def _tags_by_case(self) -> dict[str, list[str]]:
         # One query for the studies and one for each modality, however many studies there are.
         wanted = self._archive.studies(**self._filters) if self._filters else None
-        cases = self._studies.complete(self._listed("MR", wanted))
-        segmentations: dict[str, list[SeriesEntry]] = {}
-        for entry in self._listed("SEG", wanted):
-            segmentations.setdefault(entry.study_uid, []).append(entry)
+        images, segmentations = (self._listed(modality, wanted) for modality in ("MR", "SEG"))
         return {
-            case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations.get(case.study_uid, [])))
-            for case in cases
+            case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations[case.study_uid]))
+            for case in self._studies.complete(images)
         }
 
-    def _listed(self, modality: str, wanted: set[str] | None) -> list[SeriesEntry]:
-        """The series of a modality in the wanted studies, in all for None."""
+    def _listed(self, modality: str, wanted: set[str] | None) -> defaultdict[str, list[SeriesEntry]]:
+        """The series of a modality by study, in the wanted studies, in all for None."""
         # The archive may send series of other studies too; and Orthanc finds no series by the modalities of its study.
         shared = {key: value for key, value in self._filters.items() if key != "ModalitiesInStudy"}
-        found = self._archive.series(Modality=modality, **shared)
-        return found if wanted is None else [entry for entry in found if entry.study_uid in wanted]
+        by_study: defaultdict[str, list[SeriesEntry]] = defaultdict(list)
+        for entry in self._archive.series(Modality=modality, **shared):
+            if wanted is None or entry.study_uid in wanted:
+                by_study[entry.study_uid].append(entry)
+        return by_study
 
     def _find(self, image_id: str) -> _Opened:
         """Ask the archive which study a series is of, and which four are its case."""
@@ -227,29 +238,3 @@ class ArchiveDatastore(CaseDatastore[_Opened]):
 
 def _not_here(found: str, remedy: str) -> DataError:
     return DataError(found, rule="Objects are only added to the archive, and only as DICOM.", remedy=remedy)
-
-
-def _study_filters(filters: Mapping[str, Any]) -> dict[str, str]:
-    """The filters of studies. Messages name keywords only: values may identify patients."""
-    found = dict(filters)
-    if found.pop("Modality", "MR") != "MR":
-        raise DataError(
-            "The filter asks for another Modality than MR.",
-            rule="Cases are T1, T1c, T2 and FLAIR, which are MR.",
-            remedy="Leave Modality out of the filter.",
-        )
-    unknown = sorted(map(str, found.keys() - _STUDY_KEYWORDS))
-    if unknown:
-        raise DataError(
-            f"Studies are filtered by {', '.join(unknown)}.",
-            rule=f"The filter may have {', '.join(sorted(_STUDY_KEYWORDS))}.",
-            remedy="Filter by what all series of a study share.",
-        )
-    for key, value in found.items():
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(
-                f"The filter's {key} is empty or no text.",
-                rule="A value is text as QIDO-RS matches it; an empty one would match every study.",
-                remedy="Give the value in quotes, or leave the keyword out.",
-            )
-    return found

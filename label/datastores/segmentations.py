@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from acuity.errors import DataError, UnsupportedSeriesError
 from acuity.volume import Volume
 from label.datastores.dicomweb import Archive, SeriesEntry
 from label.datastores.store import FINAL, ORIGINAL
-from label.files import write_json
+from label.files import remembered
 from label.requests import SaveRequest
 
 # Series numbers where a scanner's do not reach, after those of the application.
@@ -81,15 +80,13 @@ class Segmentations:
         return found
 
     def _of_series(self, entry: SeriesEntry) -> list[SegmentationEntry]:
+        def describe() -> list[dict[str, Any]]:
+            headers = self._archive.headers(entry.study_uid, entry.series_uid)
+            return [asdict(seg) for ds in headers if (seg := describe_segmentation(ds)) is not None]
+
         file = self._cache / entry.study_uid / "segmentations" / f"{entry.series_uid}.json"
-        if file.is_file() and entry.count != -1:
-            kept: dict[str, Any] = json.loads(file.read_text())
-            if kept["count"] == entry.count:
-                return [SegmentationEntry(**item) for item in kept["entries"]]
-        headers = self._archive.headers(entry.study_uid, entry.series_uid)
-        entries = [seg for ds in headers if (seg := describe_segmentation(ds)) is not None]
-        write_json({"count": entry.count, "entries": [asdict(seg) for seg in entries]}, file)
-        return entries
+        found = remembered(file, None if entry.count == -1 else entry.count, describe)
+        return [SegmentationEntry(**item) for item in found]
 
 
 def describe_segmentation(ds: Dataset) -> SegmentationEntry | None:

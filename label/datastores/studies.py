@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.volume import Volume
 from label.case import write_case
 from label.datastores.dicomweb import Archive, SeriesEntry
-from label.files import scratch_folder, write_json
+from label.files import remembered, scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -59,13 +59,10 @@ class Studies:
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def complete(self, entries: Iterable[SeriesEntry]) -> list[StudyCase]:
-        """The complete studies among listed series, in the order of the studies' UIDs."""
-        by_study: dict[str, list[SeriesEntry]] = {}
-        for entry in entries:
-            by_study.setdefault(entry.study_uid, []).append(entry)
+    def complete(self, entries: Mapping[str, list[SeriesEntry]]) -> list[StudyCase]:
+        """The complete studies among the series by study, in the order of the studies' UIDs."""
         found = []
-        for study_uid, series in sorted(by_study.items()):
+        for study_uid, series in sorted(entries.items()):
             try:
                 case = self._find(study_uid, series)
             except ArchiveError as error:
@@ -75,7 +72,7 @@ class Studies:
                 found.append(case)
         return found
 
-    def require(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase:
+    def require(self, study_uid: str, entries: list[SeriesEntry]) -> StudyCase:
         """The case that a study's series make.
 
         Raises
@@ -83,7 +80,6 @@ class Studies:
         SelectionError, SeriesError : they make none, see ``acuity.dicom.selection.select``
         ArchiveError : the archive fails
         """
-        entries = list(entries)
         case = self._find(study_uid, entries)
         if case is None:
             with scratch_folder(self._cache) as work:
@@ -108,19 +104,14 @@ class Studies:
                 self._fetch(case, folder)
         return folder
 
-    def _find(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase | None:
+    def _find(self, study_uid: str, entries: list[SeriesEntry]) -> StudyCase | None:
         """The case that a study's series make, None if they make none; ``require`` says why."""
         state = {e.series_uid: e.count for e in sorted(entries, key=lambda e: e.series_uid) if e.modality == "MR"}
         if not state:
             return None
-        known = {"version": __version__, "series": state}
+        known = None if -1 in state.values() else {"version": __version__, "series": state}
         file = self._cache / study_uid / "selection.json"
-        remembered = json.loads(file.read_text()) if file.is_file() else {}
-        if remembered.get("known") == known and -1 not in state.values():
-            chosen = remembered["chosen"]
-        else:
-            chosen = self._choose(study_uid, list(state))
-            write_json({"known": known, "chosen": chosen}, file)
+        chosen = remembered(file, known, lambda: self._choose(study_uid, list(state)))
         return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
 
     def _choose(self, study_uid: str, series: list[str]) -> dict[str, str]:

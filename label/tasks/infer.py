@@ -23,8 +23,9 @@ from label.tasks.clicks import read_clicks, scribbled
 from label.tasks.work import Finding, Report, Workplace, describe_model
 from label.versions import TUMOR
 
+Request = Mapping[str, Any]
 # From a case and a request to labels or None, and a description for the client.
-Work = Callable[[Case, Mapping[str, Any], Report], tuple[Volume | None, dict[str, Any]]]
+Work = Callable[[Case, Request, Report], tuple[Volume | None, dict[str, Any]]]
 
 
 class CaseTask(InferTask):
@@ -59,7 +60,7 @@ class CaseTask(InferTask):
         """Always: whether the models load is seen when they are asked."""
         return True
 
-    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    def __call__(self, request: Request) -> tuple[str | None, dict[str, Any]]:
         """Work on the case that ``request["image"]`` is the path of an image of.
 
         Returns
@@ -92,22 +93,20 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doub
     doubts : remembers how sure the model was of each case, for active learning
     """
 
-    def told(request: Mapping[str, Any], finding: Finding) -> tuple[Volume, dict[str, Any]]:
+    def told(request: Request, finding: Finding) -> tuple[Volume, dict[str, Any]]:
         if "image_id" in request and finding.uncertainty:
             doubts.note(str(request["image_id"]), finding.model.weights_sha256, finding.uncertainty)
         return finding.labels, finding.describe()
 
-    def segment(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
+    def segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
         return told(request, workplace.segment(case, report))
 
-    def super_resolve_and_segment(
-        case: Case, request: Mapping[str, Any], report: Report
-    ) -> tuple[Volume, dict[str, Any]]:
+    def super_resolve_and_segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
         finding = workplace.super_resolve_and_segment(case, report)
         network = describe_model(workplace.models.super_resolution)
         return finding.labels, finding.describe() | {"super_resolution": network}
 
-    def super_resolve(case: Case, request: Mapping[str, Any], report: Report) -> tuple[None, dict[str, Any]]:
+    def super_resolve(case: Case, request: Request, report: Report) -> tuple[None, dict[str, Any]]:
         if "image_id" not in request:
             raise DataError(
                 "Series are derived from a case of the datastore.",
@@ -120,12 +119,18 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doub
         series = dict(zip([sequence.value for sequence in images.volumes], stored, strict=True))
         return None, {**describe_model(bundle), **images.describe(), "series": series}
 
-    def refine(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
+    def refine(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
         clicks = read_clicks(request, case.opened.grid)
         mask = _uploaded(request, case)
         if request.get("scribbles") is True:
+            if mask is None:
+                raise DataError(
+                    "Scribbles are announced, but no label map came with the request.",
+                    rule="Scribbles are a label map on the grid of the opened series.",
+                    remedy="Send it as label.",
+                )
             # The uploaded map holds the scribbles; the mask that they correct is in the datastore.
-            clicks += scribbled(_required(mask))
+            clicks += scribbled(mask)
             mask = None
         if not clicks:
             raise DataError(
@@ -156,22 +161,12 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doub
     }
 
 
-def _extension(request: Mapping[str, Any]) -> str:
+def _extension(request: Request) -> str:
     wanted = request.get("result_extension") or EXTENSIONS[0]
     return str(wanted[0] if isinstance(wanted, list) else wanted)
 
 
-def _required(scribbles: Volume | None) -> Volume:
-    if scribbles is None:
-        raise DataError(
-            "Scribbles are announced, but no label map came with the request.",
-            rule="Scribbles are a label map on the grid of the opened series.",
-            remedy="Send it as label.",
-        )
-    return scribbles
-
-
-def _uploaded(request: Mapping[str, Any], case: Case) -> Volume | None:
+def _uploaded(request: Request, case: Case) -> Volume | None:
     """The label map of a request, which ``label.web`` has put into a file of ours."""
     file = request.get("label_file")
     if not isinstance(file, Path):  # a text would be the client's, not the server's
@@ -180,7 +175,7 @@ def _uploaded(request: Mapping[str, Any], case: Case) -> Volume | None:
     return read_upload(file, segments or [], case.opened.grid)
 
 
-def _stored(datastore: Datastore, request: Mapping[str, Any]) -> Volume | None:
+def _stored(datastore: Datastore, request: Request) -> Volume | None:
     """The mask of a case that people corrected, else that of a model."""
     for tag in (FINAL, ORIGINAL):
         label = datastore.get_label_by_image_id(request["image_id"], tag) if "image_id" in request else ""

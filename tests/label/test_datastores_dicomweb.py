@@ -165,17 +165,18 @@ def test_without_a_filter_all_studies_are_looked_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ({"Modality": "CT"}, "another Modality than MR"),
-        ({"SeriesDescription": "T1*", "BodyPartExamined": "HEAD"}, "by BodyPartExamined, SeriesDescription"),
-        ({"PatientID": ""}, "PatientID is empty"),
-        ({"StudyDate": 20260101}, "StudyDate is empty or no text"),
-        ({"PatientID": ["DOE1", "DOE2"]}, "PatientID is empty or no text"),
+        ({"Modality": "CT"}, "filter.Modality is not valid"),
+        ({"SeriesDescription": "T1*"}, "filter.SeriesDescription is not valid"),
+        ({"PatientID": ""}, "filter.PatientID is not valid"),
+        ({"PatientID": " "}, "filter.PatientID is not valid"),
+        ({"StudyDate": 20260101}, "filter.StudyDate is not valid"),
+        ({"PatientID": ["DOE1", "DOE2"]}, "filter.PatientID is not valid"),
     ],
 )
 def test_a_filter_that_cannot_be_meant_is_refused(tmp_path: Path, filters: dict[str, Any], found: str) -> None:
     with pytest.raises(DataError) as refusal:
         ArchiveDatastore(Archive("http://127.0.0.1:1/dicom-web"), tmp_path, filters)
-    assert found in refusal.value.found and refusal.value.remedy
+    assert found in refusal.value.found and refusal.value.rule
     assert "DOE" not in str(refusal.value)
 
 
@@ -199,7 +200,7 @@ def test_the_servers_setting_filters(
 
 
 def test_a_setting_that_asks_for_ct_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="another Modality than MR"):
+    with pytest.raises(DataError, match="filter.Modality is not valid. Input should be 'MR'"):
         label_app(tmp_path, monkeypatch, "http://127.0.0.1:1/dicom-web", '{"Modality": "CT"}')
 
 
