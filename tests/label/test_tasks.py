@@ -23,16 +23,14 @@ from label.tasks import work
 from label.tasks.infer import CaseTask, make_tasks
 from label.tasks.work import Workplace
 from label.versions import ServedModels
-from tests.label_cases import GRID, truth, write_case, write_label, write_trainable_bundles
-from tests.study_phantom import lesion_centroid, oblique_grid
-
-FLAIR = oblique_grid((5.0, 4.0, 6.0), (4.0, 12.0, -7.0))
+from tests.label_cases import FLAIR_GRID, GRID, centroid, seen, truth, write_case, write_label, write_trainable_bundles
+from tests.study_phantom import lesion_centroid
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
-    write_case(folder, "case", grids={Sequence.FLAIR: FLAIR})
+    write_case(folder, "case", grids={Sequence.FLAIR: FLAIR_GRID})
     write_case(folder, "plain")
     return folder
 
@@ -61,20 +59,12 @@ def ask(tasks: dict[str, CaseTask], name: str, root: Path, image: str, **request
 
 def read(file: Path | None) -> tuple[NDArray[np.uint8], Grid]:
     assert file is not None
-    picture = sitk.ReadImage(str(file))
+    mask = seen(file)
     file.unlink()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(picture.GetDirection(), (3, 3)) * picture.GetSpacing()
-    affine[:3, 3] = picture.GetOrigin()
-    array = sitk.GetArrayFromImage(picture).transpose(2, 1, 0)
-    return array, Grid(array.shape, affine)
+    return mask
 
 
-def centroid(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
-    return (np.argwhere(mask) @ grid.affine[:3, :3].T + grid.origin).mean(axis=0)
-
-
-@pytest.mark.parametrize(("image", "grid"), [("case", GRID), ("case_flair", FLAIR)])
+@pytest.mark.parametrize(("image", "grid"), [("case", GRID), ("case_flair", FLAIR_GRID)])
 def test_the_mask_lies_on_the_opened_series(
     tasks: dict[str, CaseTask], root: Path, doubts: Doubts, image: str, grid: Grid
 ) -> None:
