@@ -129,9 +129,7 @@ def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
 def case_files(folder: Path) -> dict[Sequence, Path]:
     """The images that a folder NAME holds: NAME_t1, _t1ce, _t2, _flair as BraTS names them, or t1, t1ce, t2, flair.
 
-    Raises
-    ------
-    DataError : two files for one sequence
+    DataError where there are two files for one sequence.
     """
     found: dict[Sequence, Path] = {}
     for sequence, suffix in FILE_SUFFIX.items():
@@ -149,13 +147,7 @@ def case_files(folder: Path) -> dict[Sequence, Path]:
 
 
 def complete_case(folder: Path) -> dict[Sequence, Path]:
-    """All four images of a case, see ``case_files``.
-
-    Raises
-    ------
-    MissingSequenceError : one is absent
-    DataError : two files for one sequence
-    """
+    """All four images of a case, see ``case_files``; MissingSequenceError where one is absent."""
     files = case_files(folder)
     absent = [sequence.value for sequence in Sequence if sequence not in files]
     if absent:
@@ -168,13 +160,7 @@ def complete_case(folder: Path) -> dict[Sequence, Path]:
 
 
 def sequence_of(path: Path) -> Sequence:
-    """The sequence of its case that an image is.
-
-    Raises
-    ------
-    InputNotFoundError : there is no such file
-    DataError : it is no image of a case
-    """
+    """The sequence of its case that an image is; errors as ``read_case``."""
     remedy = "Take the path from the datastore, by the image's id."
     if not path.is_file():
         raise InputNotFoundError("The image of the case does not exist.", remedy=remedy)

@@ -63,12 +63,7 @@ def write_mask(labels: Volume, extension: str) -> Path:
 
 
 def read_labels(path: Path) -> Volume:
-    """A mask of a datastore: uint8 of 0, 1, 2 and 4, on the grid of its image.
-
-    Raises
-    ------
-    DataError : it holds other values
-    """
+    """A mask of a datastore: uint8 of 0, 1, 2 and 4, on the grid of its image; DataError for other values."""
     labels = read_image(path, np.uint8)
     if not np.isin(labels.array, [int(label) for label in Label]).all():
         raise DataError(

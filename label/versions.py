@@ -76,12 +76,7 @@ class Versions:
 
     @property
     def served(self) -> int:
-        """Number of the version that is served; 0 is the released bundle.
-
-        Raises
-        ------
-        DataError : the file that says so is damaged
-        """
+        """Number of the version that is served; DataError where the file that says so is damaged."""
         return self._history()[-1]
 
     def bundle(self) -> Bundle:
@@ -110,12 +105,7 @@ class Versions:
         return [self.candidate(number) for number in self._numbers()]
 
     def candidate(self, number: int) -> Candidate:
-        """One of them.
-
-        Raises
-        ------
-        DataError : it is not there, or damaged
-        """
+        """One of them; DataError where it is not there, or damaged."""
         try:
             return Candidate(**json.loads(self._statement(number).read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -135,14 +125,7 @@ class Versions:
         figures: Mapping[str, Any],
         training: Mapping[str, Any],
     ) -> Candidate:
-        """Keep a trained model, and serve it if it passed.
-
-        Parameters
-        ----------
-        weights : its state_dict; the file is copied
-
-        The others are those of ``Candidate``.
-        """
+        """Keep a trained model, whose state_dict is copied, and serve it if it passed; see ``Candidate``."""
         number = 1 + max(self._numbers(), default=RELEASED)
         write_whole(self.weights(number), lambda path: shutil.copyfile(weights, path))
         digest, made = file_sha256(self.weights(number)), datetime.now(UTC).isoformat(timespec="seconds")
@@ -160,12 +143,7 @@ class Versions:
             write_json({"served": [*history, number]}, self.folder / _FILE)
 
     def back(self) -> int:
-        """Serve the version that was served before; returns its number.
-
-        Raises
-        ------
-        DataError : no other was served before
-        """
+        """Serve the version that was served before; returns its number. DataError where there is none."""
         history = self._history()
         if len(history) == 1:
             raise DataError(

@@ -148,12 +148,7 @@ class _NewConnections(HTTPAdapter):
 
 
 def checked_uid(text: str) -> str:
-    """A UID (PS3.5 section 9.1), so that it may stand in an address or a path.
-
-    Raises
-    ------
-    DataError : it is none
-    """
+    """A UID (PS3.5 section 9.1), so that it may stand in an address or a path; DataError where it is none."""
     if len(text) > 64 or not _UID.fullmatch(text):
         raise DataError(
             f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.", remedy="List the images."

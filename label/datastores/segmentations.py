@@ -152,12 +152,7 @@ def write_label(
 
 
 def model_of(request: SaveRequest) -> ModelInfo | None:
-    """The model that a request to save names, None where a person saves.
-
-    Raises
-    ------
-    DataError : its name, version or hash does not fit DICOM
-    """
+    """The model that a request to save names, None where a person saves; DataError where it does not fit DICOM."""
     if not request.model:
         return None
     params = request.params or {}

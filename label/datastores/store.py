@@ -262,9 +262,7 @@ class CaseDatastore(Datastore, Generic[Found]):
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """The path of a ZIP with the four images and the final label of each labeled case; the next call replaces it.
 
-        Raises
-        ------
-        DataError : no case has a final label
+        DataError where no case has a final label.
         """
         pairs = self.datalist()
         if not pairs:
@@ -287,12 +285,7 @@ def _write_zip(path: Path, pairs: list[dict[str, Any]]) -> None:
 
 
 def checked_tag(tag: str) -> str:
-    """A label's tag as plain text.
-
-    Raises
-    ------
-    DataError : it is no tag
-    """
+    """A label's tag as plain text; DataError where it is none."""
     text = tag.value if isinstance(tag, DefaultLabelTag) else str(tag)
     if not _TAG.fullmatch(text):
         raise DataError(

@@ -1,7 +1,7 @@
 """How many clicks correct a case: an annotator is simulated who always clicks into the largest error.
 
 ``python -m label.experiments.clicks --data BRATS --output OUT`` writes clicks.csv (a row for each case and number of
-clicks) and prints how many clicks reach the wanted Dice. Interrupted, it goes on with the cases that are missing.
+clicks) and prints how many clicks reach the wanted Dice.
 
 The protocol is that of Xu et al., "Deep interactive object selection", CVPR 2016, in three dimensions and for several
 labels: each click lies in the connected error of most voxels, where it is farthest from its border, and says the label
@@ -31,7 +31,7 @@ from acuity.models.segmentation import network_channels, segment
 from acuity.pipeline.stages import SEGMENTATION_BUNDLE
 from acuity.research.datasets import brats
 from acuity.research.metrics.overlap import dice
-from label.experiments.tables import append, read_table
+from label.experiments.tables import Row, write_table
 
 TABLE = "clicks.csv"
 Labels = NDArray[np.uint8]
@@ -100,7 +100,7 @@ def clicks_to_reach(values: Seq[float], wanted: float) -> int | None:
     return next((number for number, value in enumerate(values) if value >= wanted), None)
 
 
-def summary(rows: Seq[dict[str, str]], wanted: float) -> str:
+def summary(rows: Seq[Row], wanted: float) -> str:
     """For people: Dice before and after, and the clicks that the wanted Dice took, for each region and the mean."""
     lines = [f"{'':<6}{'start':>8}{'end':>8}   clicks to Dice {wanted:g}, by case (- where it is not reached)"]
     names = list(dict.fromkeys(row["case"] for row in rows))
@@ -123,19 +123,17 @@ def main(argv: Seq[str] | None = None) -> int:
     parser.add_argument("--clicks", type=int, default=20, metavar="N", help="most clicks of a case (%(default)s)")
     parser.add_argument("--dice", type=float, default=0.9, metavar="D", help="that is wanted (%(default)s)")
     args = parser.parse_args(argv)
-    table = args.output / TABLE
+    rows: list[Row] = []
     try:
-        folder = brats.data_folder(args.data)
-        done = {row["case"] for row in read_table(table)}
-        bundle = load_bundle(args.models, SEGMENTATION_BUNDLE)
-        args.output.mkdir(parents=True, exist_ok=True)
-        for name in tqdm([name for name in args.case or brats.read_split()["test"] if name not in done], desc="cases"):
+        folder, bundle = brats.data_folder(args.data), load_bundle(args.models, SEGMENTATION_BUNDLE)
+        for name in tqdm(args.case or brats.read_split()["test"], desc="cases"):
             found = corrected(folder / name, bundle, args.clicks)
-            append(table, [{"case": name, "clicks": number, **one} for number, one in enumerate(found)])
+            rows += [{"case": name, "clicks": number, **one} for number, one in enumerate(found)]
     except AcuityError as error:
         print_error(error)
         return error.exit_code
-    print(summary(read_table(table), args.dice))
+    write_table(rows, args.output / TABLE)
+    print(summary(rows, args.dice))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Whether corrections improve a model, and whether it gains more from those that it is least sure of.
 
 ``python -m label.experiments.corrections --data BRATS --output OUT`` writes corrections.csv (Dice of each test case and
-region), corrections.png and summary.md. Interrupted, it goes on where it stopped.
+region), corrections.png and summary.md. Trainings that are complete are not done again.
 
 Annotators are simulated by the truth of BraTS training cases. The released model has seen all of these and would learn
 nothing from them. So for each seed a first model is trained on a few of them, and chooses corrections among the others,
@@ -14,12 +14,13 @@ sees axial slices at 2 mm: a CPU core trains it in minutes until it lacks cases,
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,11 +45,11 @@ from acuity.research.sampling.preparation import prepare_cases
 from acuity.research.training import cascade
 from acuity.volume import Volume
 from label.doubts import doubt
-from label.experiments.tables import append, read_table
+from label.experiments.tables import Row, write_table
 
 FIRST, NONE, RANDOM, UNCERTAINTY = "first model", "no corrections", "random", "uncertainty"
 ARMS = (FIRST, NONE, RANDOM, UNCERTAINTY)
-TABLE, FIGURE, SUMMARY, PLAN = "corrections.csv", "corrections.png", "summary.md", "plan.json"
+TABLE, FIGURE, SUMMARY = "corrections.csv", "corrections.png", "summary.md"
 _WIDTH = 16  # features of the network's first level
 _PATCH, _BATCH = (64, 96, 1), 8  # voxels of 2 mm, of axial slices; patches of a step
 _FIRST_RATE, _TUNING_RATE = 1e-3, 5e-4
@@ -85,12 +86,16 @@ class Data:
     test: Seq[PreparedCase]
 
 
-def run(data: Data, plan: Plan, output: Path, device: str | None = None) -> Path:
-    """Train and score all that is missing; the table's path.
+def run(data: Data, plan: Plan, output: Path, device: str | None = None) -> list[Row]:
+    """Train and score; the rows of the table.
+
+    Parameters
+    ----------
+    output : each plan's trainings have a folder of their own in it, so that seeds may be added
 
     Raises
     ------
-    DataError : the folder holds results of another plan, or there are too few cases
+    DataError : there are too few cases
     """
     if len(data.pool) < plan.cases + plan.corrections:
         raise DataError(
@@ -98,31 +103,26 @@ def run(data: Data, plan: Plan, output: Path, device: str | None = None) -> Path
             rule=f"{plan.cases} for the first model and {plan.corrections} corrections are wanted.",
             remedy="Ask for fewer.",
         )
-    output.mkdir(parents=True, exist_ok=True)
-    _keep(plan, output / PLAN)
-    table = output / TABLE
+    rows: list[Row] = []
     for seed in range(plan.seeds):
-        done = {row["arm"] for row in read_table(table) if row["seed"] == str(seed)}
-        if done == set(ARMS):
-            continue
-        folder = output / f"seed_{seed}"
+        folder = (
+            output / f"{plan.cases}+{plan.corrections}_cases_{plan.iterations}+{plan.tuning}_steps" / f"seed_{seed}"
+        )
         order = [sorted(data.pool)[n] for n in np.random.default_rng(seed).permutation(len(data.pool))]
         known, unseen = order[: plan.cases], order[plan.cases :]
         first = _train(data, known, folder / "first", seed, plan.iterations, None, device)
-        chosen = _choose(data, unseen, first, plan.corrections, folder / "corrections.json", seed)
-        for arm in [arm for arm in ARMS if arm not in done]:
-            weights = first
-            if arm != FIRST:
-                names = known + chosen.get(arm, [])
-                weights = _train(data, names, folder / arm.replace(" ", "_"), seed, plan.tuning, first, device)
-            network = _network(weights)
-            rows = [
+        chosen = {NONE: [], **_choose(data, unseen, _network(first), plan.corrections, seed)}
+        weights = {FIRST: first}
+        for arm, names in chosen.items():
+            weights[arm] = _train(data, known + names, folder / arm, seed, plan.tuning, first, device)
+        for arm in ARMS:
+            network = _network(weights[arm])
+            rows += [
                 {"seed": seed, "arm": arm, "case": case.name, "region": region.value, "dice": round(value, 5)}
                 for case in data.test
                 for region, value in scores(found(network, case), case).items()
             ]
-            append(table, rows)
-    return table
+    return rows
 
 
 def found(network: CoarseToFine, case: PreparedCase) -> SegmentationResult:
@@ -141,11 +141,11 @@ def scores(result: SegmentationResult, case: PreparedCase) -> dict[Region, float
     return {region: dice(mask, true) for region, mask, true in pairs}
 
 
-def means(rows: Seq[Mapping[str, str]]) -> Means:
+def means(rows: Seq[Row]) -> Means:
     """Mean Dice over the regions, from the rows of the table."""
-    values: dict[tuple[str, str, str], list[float]] = {}
+    values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for row in rows:
-        values.setdefault((row["arm"], row["seed"], row["case"]), []).append(float(row["dice"]))
+        values[row["arm"], row["seed"], row["case"]].append(float(row["dice"]))
     seeds, cases = (sorted({key[at] for key in values}) for at in (1, 2))
     return {arm: np.array([[np.mean(values[arm, seed, case]) for case in cases] for seed in seeds]) for arm in ARMS}
 
@@ -197,16 +197,12 @@ def _by_seed(values: np.ndarray, form: str) -> str:
     return ", ".join(format(value, form) for value in values.mean(axis=1))
 
 
-def _choose(data: Data, unseen: Seq[str], first: Path, count: int, path: Path, seed: int) -> dict[str, list[str]]:
-    """The names that each arm adds, kept in a file: computing the doubts takes a while."""
-    if not path.is_file():
-        drawn = np.random.default_rng([seed, 1]).choice(len(unseen), count, replace=False)
-        network = _network(first)
-        doubts = {name: doubt(uncertainty(found(network, data.pool[name]))) for name in unseen}
-        least_sure = sorted(unseen, key=lambda name: -doubts[name])[:count]
-        path.write_text(json.dumps({RANDOM: [unseen[n] for n in sorted(drawn)], UNCERTAINTY: least_sure}, indent=2))
-    kept: dict[str, list[str]] = json.loads(path.read_text())
-    return kept
+def _choose(data: Data, unseen: Seq[str], network: CoarseToFine, count: int, seed: int) -> dict[str, list[str]]:
+    """The names that are added at random, and those that the first model is least sure of."""
+    drawn = np.random.default_rng([seed, 1]).choice(len(unseen), count, replace=False)
+    doubts = {name: doubt(uncertainty(found(network, data.pool[name]))) for name in unseen}
+    least_sure = sorted(unseen, key=lambda name: -doubts[name])[:count]
+    return {RANDOM: [unseen[n] for n in sorted(drawn)], UNCERTAINTY: least_sure}
 
 
 def _train(
@@ -243,17 +239,6 @@ def _network(weights: Path) -> CoarseToFine:
     return network.eval()
 
 
-def _keep(plan: Plan, path: Path) -> None:
-    before = json.loads(path.read_text()) if path.is_file() else asdict(plan)
-    if {**before, "seeds": plan.seeds} != asdict(plan):
-        raise DataError(
-            "The folder holds results of another plan.",
-            rule="One table holds one plan; more seeds may be added.",
-            remedy="Name another folder.",
-        )
-    path.write_text(json.dumps(asdict(plan), indent=2))
-
-
 def main(argv: Seq[str] | None = None) -> int:
     """Run the experiment and print its summary; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m label.experiments.corrections", description=__doc__)
@@ -268,10 +253,12 @@ def main(argv: Seq[str] | None = None) -> int:
         pool = {case.name: case for case in prepare_cases(folder, split["train"])}
         data = Data(pool, prepare_cases(folder, split["validation"][:1])[0], prepare_cases(folder, split["test"]))
         plan = Plan(**{name: getattr(args, name) for name in asdict(Plan())})
-        dice_of = means(read_table(run(data, plan, args.output, args.device)))
+        rows = run(data, plan, args.output, args.device)
     except AcuityError as error:
         print_error(error)
         return error.exit_code
+    write_table(rows, args.output / TABLE)
+    dice_of = means(rows)
     (args.output / SUMMARY).write_text(summary(dice_of))
     draw(dice_of, args.output / FIGURE)
     print(summary(dice_of))

@@ -62,12 +62,7 @@ class Patients:
 
 
 def read_patients(path: Path) -> Patients:
-    """The lists of a file; new ones with a salt of their own where it is absent.
-
-    Raises
-    ------
-    DataError : the file is damaged
-    """
+    """The lists of a file, new ones with a salt of their own where it is absent; DataError where it is damaged."""
     if not path.exists():
         return Patients(secrets.token_hex(16))
     try:

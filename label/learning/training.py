@@ -179,12 +179,7 @@ def no_worse(candidate: Mapping[str, Any], served: Mapping[str, Any]) -> tuple[b
 
 
 def parts(cases: Seq[Corrected], patients: Patients) -> tuple[list[Corrected], list[Corrected]]:
-    """Cases to train on and to validate on.
-
-    Raises
-    ------
-    DataError : there are none of one kind
-    """
+    """Cases to train on and to validate on; DataError where there are none of one kind."""
     train = [case for case in cases if patients.key(case.patient) in patients.train]
     validation = [case for case in cases if patients.key(case.patient) in patients.validation]
     if not (train and validation):

@@ -14,7 +14,7 @@ from acuity.imaging.refinement import refined
 from acuity.research.sampling.patches import PreparedCase
 from label.experiments import corrections
 from label.experiments.clicks import clicks_to_reach, next_click, scores, simulate, summary
-from label.experiments.tables import append, read_table
+from label.experiments.tables import Row, write_table
 from tests.label_cases import GRID, truth
 
 
@@ -37,11 +37,9 @@ def test_a_simulated_annotator_corrects_the_phantom(tmp_path: Path) -> None:
     start = np.where(target == 4, 0, target).astype(np.uint8)
     spacing = GRID.spacing.tolist()
     found = simulate(start, target, lambda clicks: refined(start, image, clicks, spacing=spacing), 10)
-    append(
-        tmp_path / "clicks.csv",
-        [{"case": "a", "clicks": number, **scores(labels, target)} for number, labels in enumerate(found)],
-    )
-    rows = read_table(tmp_path / "clicks.csv")
+    rows = [{"case": "a", "clicks": number, **scores(labels, target)} for number, labels in enumerate(found)]
+    write_table(rows, tmp_path / "out" / "clicks.csv")
+    assert (tmp_path / "out" / "clicks.csv").read_text().startswith("case,clicks,dice_ET,dice_TC,dice_WT,dice\na,0,")
     means = [float(row["dice"]) for row in rows]
     assert means[0] < 0.7
     reached = clicks_to_reach(means, 0.9)
@@ -53,13 +51,13 @@ def test_a_simulated_annotator_corrects_the_phantom(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("gains", "verdict"), [((0.1, 0.1), "yes"), ((0.3, -0.1), "no")])
 def test_a_difference_counts_where_every_seed_agrees(gains: tuple[float, float], verdict: str) -> None:
     """Over the cases alone, both gains are as sure as can be."""
-    rows = [
+    rows: list[Row] = [
         {
-            "seed": str(seed),
+            "seed": seed,
             "arm": arm,
             "case": f"case {case}",
             "region": "WT",
-            "dice": str(0.5 + 0.001 * case + (gain if arm == corrections.UNCERTAINTY else 0.0)),
+            "dice": 0.5 + 0.001 * case + (gain if arm == corrections.UNCERTAINTY else 0.0),
         }
         for seed, gain in enumerate(gains)
         for arm in corrections.ARMS
@@ -81,23 +79,24 @@ def bright(name: str) -> PreparedCase:
 
 
 @pytest.mark.slow
-def test_corrections_are_trained_on_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+def test_corrections_are_trained_on_and_no_training_is_done_twice(tmp_path: Path) -> None:
     pool = {case.name: case for case in map(bright, ("a", "b", "c", "d", "e"))}
     data = corrections.Data(pool, bright("shown"), [bright(f"test {n}") for n in range(2)])
     plan = corrections.Plan(cases=2, corrections=2, seeds=1, iterations=2, tuning=1)
-    rows = read_table(corrections.run(data, plan, tmp_path, "cpu"))
+    rows = corrections.run(data, plan, tmp_path, "cpu")
     assert {row["arm"] for row in rows} == set(corrections.ARMS)
     assert len(rows) == 4 * 2 * 3
-    before = (tmp_path / corrections.TABLE).read_text()
-    corrections.run(data, plan, tmp_path, "cpu")
-    assert (tmp_path / corrections.TABLE).read_text() == before
-    chosen = json.loads((tmp_path / "seed_0" / "corrections.json").read_text())
-    known = set(json.loads((tmp_path / "seed_0" / "first" / "settings.json").read_text())["cases"])
-    for names in chosen.values():
-        assert len(set(names)) == 2 and not known & set(names)
+    (folder,) = tmp_path.glob("*/seed_0")
+    known, *corrected = (
+        set(json.loads((folder / arm / "settings.json").read_text())["cases"])
+        for arm in ("first", corrections.RANDOM, corrections.UNCERTAINTY)
+    )
+    assert len(known) == 2 and all(known < names and len(names) == 4 for names in corrected)
+    weights = folder / "first" / "best.pt"
+    written = weights.stat().st_mtime_ns
+    assert corrections.run(data, plan, tmp_path, "cpu") == rows
+    assert weights.stat().st_mtime_ns == written  # what is complete is not trained again
     corrections.draw(corrections.means(rows), tmp_path / corrections.FIGURE)
     assert (tmp_path / corrections.FIGURE).read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(DataError, match="another plan"):
-        corrections.run(data, corrections.Plan(cases=3, corrections=2, seeds=1), tmp_path, "cpu")
     with pytest.raises(DataError, match="5 cases are there"):
         corrections.run(data, corrections.Plan(), tmp_path / "other", "cpu")
