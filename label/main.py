@@ -126,14 +126,14 @@ class AcuityLabel(MONAILabelApp):
         path = store.get_image_uri(image_id)
         inner = {**request, "image": path, "image_id": image_id}
         if self._infers_threadpool is None:
-            mask, said = task(inner)
+            mask, description = task(inner)
         else:
-            mask, said = self._infers_threadpool.submit(task, inner).result()
+            mask, description = self._infers_threadpool.submit(task, inner).result()
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
         label: str | None = mask
         if mask and request.get("save_label"):
-            label = store.save_label(image_id, mask, tag, {"model": said["bundle"], "params": said})
-        return {"label": label, "tag": tag, "file": mask, "params": said}
+            label = store.save_label(image_id, mask, tag, {"model": description["bundle"], "params": description})
+        return {"label": label, "tag": tag, "file": mask, "params": description}
 
     def _doubt_of(self, image_id: str) -> float | None:
         return self.doubts.of(image_id, self.served.segmentation.weights_sha256)

@@ -116,13 +116,19 @@ def _received(upload: UploadFile) -> Path:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AcuityError)
-    said = {"detail": str(error), "code": error.code, "found": error.found, "rule": error.rule, "remedy": error.remedy}
-    return JSONResponse(said, status_of(error))
+    content = {
+        "detail": str(error),
+        "code": error.code,
+        "found": error.found,
+        "rule": error.rule,
+        "remedy": error.remedy,
+    }
+    return JSONResponse(content, status_of(error))
 
 
 def _not_understood(request: Request, error: Exception) -> Response:
-    said = error.msg if isinstance(error, MONAILabelException) else "The request holds JSON that is not valid."
-    return JSONResponse({"detail": said}, 400)
+    detail = error.msg if isinstance(error, MONAILabelException) else "The request holds JSON that is not valid."
+    return JSONResponse({"detail": detail}, 400)
 
 
 def _completed(application: FastAPI) -> FastAPI:

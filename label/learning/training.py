@@ -174,8 +174,8 @@ def no_worse(candidate: Mapping[str, Any], served: Mapping[str, Any]) -> tuple[b
     """Whether a candidate may replace the served model, by the mean Dice on the validation cases; and why."""
     new, old = float(candidate["dice"]), float(served["dice"])
     passed = new >= old
-    said = f"mean Dice {new:.4f} on {candidate['cases']} validation cases, {old:.4f} of the model that is served"
-    return passed, f"Served: {said}." if passed else f"Kept aside: {said}."
+    scores = f"mean Dice {new:.4f} on {candidate['cases']} validation cases, {old:.4f} of the model that is served"
+    return passed, f"Served: {scores}." if passed else f"Kept aside: {scores}."
 
 
 def parts(cases: Seq[Corrected], patients: Patients) -> tuple[list[Corrected], list[Corrected]]:

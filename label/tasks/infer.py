@@ -76,12 +76,12 @@ class CaseTask(InferTask):
         RUNNING.begin(self._task)
         try:
             case = read_case(Path(request["image"]))
-            labels, said = self._work(case, request, RUNNING.report)
+            labels, description = self._work(case, request, RUNNING.report)
             path = None if labels is None else str(write_mask(labels, _extension(request)))
         finally:
             RUNNING.end()
         mask = {} if labels is None else {"label_names": LABELS, "label_info": LABEL_INFO}
-        return path, {**said, **mask, "latencies": {"total": round(time.perf_counter() - started, 2)}}
+        return path, {**description, **mask, "latencies": {"total": round(time.perf_counter() - started, 2)}}
 
 
 def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doubts) -> dict[str, CaseTask]:
@@ -90,16 +90,16 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doub
     Parameters
     ----------
     datastore : where refinement finds the mask of a case, and derived series go
-    doubts : remembers how sure the model was of each case, for active learning
+    doubts : remember how sure the model was of each case, for active learning
     """
 
-    def told(request: Request, finding: Finding) -> tuple[Volume, dict[str, Any]]:
+    def noted(request: Request, finding: Finding) -> tuple[Volume, dict[str, Any]]:
         if "image_id" in request and finding.uncertainty:
             doubts.note(str(request["image_id"]), finding.model.weights_sha256, finding.uncertainty)
         return finding.labels, finding.describe()
 
     def segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
-        return told(request, workplace.segment(case, report))
+        return noted(request, workplace.segment(case, report))
 
     def super_resolve_and_segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
         finding = workplace.super_resolve_and_segment(case, report)
@@ -141,7 +141,7 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doub
         mask = mask or _stored(datastore, request)
         if mask is None:
             mask = workplace.segment(case, lambda done: report(0.4 * done)).labels
-        return told(request, workplace.refine(case, mask, clicks, report))
+        return noted(request, workplace.refine(case, mask, clicks, report))
 
     return {
         TUMOR: CaseTask("find", "Finds the tumor in the four sequences as they were measured", segment),
