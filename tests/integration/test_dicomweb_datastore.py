@@ -290,14 +290,6 @@ def test_the_cache_is_private_and_names_no_patient(place: Place, tmp_path: Path)
     assert not [file for file in files if file.name.startswith(".writing-")]
 
 
-def test_the_training_in_another_process_sees_the_same(place: Place, tmp_path: Path) -> None:
-    place.datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID)), "final", {})
-    first, second = (ArchiveDatastore(Archive(place.orthanc.dicomweb), tmp_path / name) for name in ("cache", "empty"))
-    for datastore in (first, second):
-        (pair,) = datastore.datalist()
-        np.testing.assert_array_equal(voxels(pair["label"]), speckle(GRID))
-
-
 def test_an_archive_that_stops_is_named_so(tmp_path: Path, study: Path) -> None:
     (tmp_path / "orthanc").mkdir()
     with running_orthanc(tmp_path / "orthanc") as server:
