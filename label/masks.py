@@ -15,7 +15,7 @@ from acuity.dicom.reading.read_seg import label_named
 from acuity.errors import DataError
 from acuity.research.datasets.brats import read_image
 from acuity.volume import Grid, Volume, sitk_affine
-from label.requests import Segment
+from label.request import Segment
 from label.spaces import exact_labels
 
 EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")

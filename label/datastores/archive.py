@@ -26,7 +26,7 @@ from label.datastores.segmentations import SegmentationEntry, Segmentations, mod
 from label.datastores.store import CaseDatastore
 from label.datastores.studies import Studies, StudyCase, image_path
 from label.files import scratch_folder, write_whole
-from label.requests import SaveRequest, checked
+from label.request import SaveRequest, checked
 from label.spaces import placed_labels
 
 _FIRST_DERIVED = 9111  # series number

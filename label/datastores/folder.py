@@ -21,7 +21,7 @@ from acuity.volume import Volume
 from label.case import EXTENSIONS, case_files, complete_case, read_volume, write_volume
 from label.datastores.store import CaseDatastore, checked_tag
 from label.files import write_whole
-from label.requests import SaveRequest
+from label.request import SaveRequest
 from label.spaces import placed_labels
 
 _LABELS, _DERIVED, _STATE = "labels", "derived", ".acuity"

@@ -21,7 +21,7 @@ from acuity.volume import Volume
 from label.datastores.dicomweb import Archive, SeriesEntry
 from label.datastores.store import FINAL, ORIGINAL
 from label.files import remembered
-from label.requests import SaveRequest
+from label.request import SaveRequest
 
 # Series numbers where a scanner's do not reach, after those of the application.
 _BY_MODEL, _BY_PERSON = 9101, 9102

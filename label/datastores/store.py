@@ -20,7 +20,7 @@ from acuity.volume import Volume
 from label.case import complete_case, read_volume
 from label.files import Notes, write_whole
 from label.masks import read_upload
-from label.requests import SaveRequest, checked
+from label.request import SaveRequest, checked
 
 ORIGINAL, FINAL = DefaultLabelTag.ORIGINAL.value, DefaultLabelTag.FINAL.value
 
@@ -196,7 +196,7 @@ class CaseDatastore(Datastore, Generic[Found]):
         Parameters
         ----------
         label_filename : NIfTI or NRRD on the grid of the image, see ``label.masks.read_upload``
-        label_info : see ``label.requests.SaveRequest``; it is noted
+        label_info : see ``label.request.SaveRequest``; it is noted
 
         Returns
         -------

@@ -28,7 +28,7 @@ from acuity.research.training import cascade
 from label.learning.cases import Corrected, corrected_cases, scored, training_case
 from label.learning.patients import Patients, read_patients, write_patients
 from label.learning.scoring import mean_scores
-from label.requests import checked
+from label.request import checked
 from label.status import TrainingStatus
 from label.versions import Candidate, Versions
 
@@ -58,8 +58,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    iterations: int = Field(150, ge=1, le=100_000)
-    learning_rate: float = Field(2e-4, gt=0, le=0.01)
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 150
+    learning_rate: Annotated[float, Field(gt=0, le=0.01)] = 2e-4
     patch: tuple[_Size, _Size, _Size] = (48, 64, 48)
     seed: int = 0
 
@@ -214,7 +214,7 @@ def _trained(
     weights = start
     for number, part in enumerate(_PARTS):
         patch, batch = SLICES if sees_several_planes(network.get_submodule(part)) else (settings.patch, 1)
-        with _each_step(lambda step, part=part, before=number * settings.iterations: report(before + step, part)):
+        with _reporting(report, part, number * settings.iterations):
             weights = cascade.train(
                 network,
                 part=part,
@@ -237,12 +237,12 @@ def _trained(
 
 
 @contextmanager
-def _each_step(report: Callable[[int], None]) -> Iterator[None]:
+def _reporting(report: Report, part: str, before: int) -> Iterator[None]:
     """Report the optimizer's number of steps after each; a training that is taken up again does not begin at 0."""
 
     def after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        state = next(iter(optimizer.state.values()), {})
-        report(int(state.get("step", 0)))
+        state: dict[str, Any] = next(iter(optimizer.state.values()), {})
+        report(before + int(state.get("step", 0)), part)
 
     hook = register_optimizer_step_post_hook(after)
     try:

@@ -11,7 +11,7 @@ from acuity.errors import DataError
 from acuity.imaging.refinement import Click, Clicks
 from acuity.volume import Grid, Volume
 from label.masks import LABEL_INFO, LABELS
-from label.requests import checked
+from label.request import checked
 
 MOST = 500  # clicks of a request
 

@@ -17,7 +17,7 @@ from label.case import Case, read_case
 from label.datastores.store import FINAL, ORIGINAL, CaseDatastore
 from label.doubts import Doubts
 from label.masks import EXTENSIONS, LABEL_INFO, LABELS, read_labels, read_upload, write_mask
-from label.requests import SaveRequest, checked
+from label.request import SaveRequest, checked
 from label.status import RUNNING, Task
 from label.tasks.clicks import read_clicks, scribbled
 from label.tasks.work import Finding, Report, Workplace, describe_model

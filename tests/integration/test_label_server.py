@@ -270,8 +270,8 @@ def test_two_corrected_patients_make_a_candidate(place: Place, tmp_path: Path) -
     assert said["version"] == ("0.0.1+1" if made["served"] else "0.0.1")
     if made["served"]:
         assert said["weights_sha256"] == made["weights_sha256"]
-        back = {"params": {"run_sync": "true"}, "json": {"rollback": "previous"}}
-        requests.post(f"{place.server.url}/train/tumor_segmentation", **back, timeout=60).raise_for_status()
+        address = f"{place.server.url}/train/tumor_segmentation?run_sync=true"
+        requests.post(address, json={"rollback": "previous"}, timeout=60).raise_for_status()
         assert client.info()["train_stats"]["tumor_segmentation"]["served"] == 0
 
 

@@ -37,7 +37,7 @@ def test_a_simulated_annotator_corrects_the_phantom(tmp_path: Path) -> None:
     start = np.where(target == 4, 0, target).astype(np.uint8)
     spacing = GRID.spacing.tolist()
     found = simulate(start, target, lambda clicks: refined(start, image, clicks, spacing=spacing), 10)
-    rows = [{"case": "a", "clicks": number, **scores(labels, target)} for number, labels in enumerate(found)]
+    rows: list[Row] = [{"case": "a", "clicks": number, **scores(labels, target)} for number, labels in enumerate(found)]
     write_table(rows, tmp_path / "out" / "clicks.csv")
     assert (tmp_path / "out" / "clicks.csv").read_text().startswith("case,clicks,dice_ET,dice_TC,dice_WT,dice\na,0,")
     means = [float(row["dice"]) for row in rows]

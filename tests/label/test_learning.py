@@ -13,10 +13,10 @@ import torch
 from acuity.anatomy import Region, labels_to_regions
 from acuity.errors import DataError
 from acuity.models.uncertainty import Uncertainty
+from acuity.research.training import cascade
 from acuity.volume import Volume
 from label.datastores.folder import FolderDatastore
 from label.doubts import Doubts, doubt
-from label.learning import training
 from label.learning.cases import corrected_cases, training_case
 from label.learning.patients import read_patients
 from label.learning.scoring import OverlapScoring, mean_scores, score
@@ -101,7 +101,7 @@ def test_a_training_that_harms_is_kept_aside(
         torch.save({name: -value for name, value in state.items()}, tmp_path / "harmed.pt")
         return tmp_path / "harmed.pt"
 
-    monkeypatch.setattr(training.cascade, "train", harmed)
+    monkeypatch.setattr(cascade, "train", harmed)
     task(QUICK, corrected)
     (made,) = versions.candidates()
     assert not made.served and versions.served == 0
