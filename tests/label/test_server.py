@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-from label.server import environment, parse
+from label.server import APP, environment, parse
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,9 @@ def test_the_processes_of_a_training_find_the_same_places(tmp_path: Path) -> Non
     assert Path(found["MONAI_LABEL_DATASTORE_CACHE_PATH"]).is_absolute()
     address = "http://127.0.0.1:8042/dicom-web"
     assert environment(parse(["--studies", address]))["MONAI_LABEL_STUDIES"] == address
+
+
+def test_no_module_stands_in_the_place_of_a_library() -> None:
+    """MONAI Label puts the folder of the app first on sys.path."""
+    names = {path.stem for path in APP.iterdir() if not path.name.startswith("_")}
+    assert not names & (packages_distributions().keys() | sys.stdlib_module_names)
