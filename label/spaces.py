@@ -1,11 +1,16 @@
-"""Labels put on the grid of the image that an annotator opened: voxel by voxel where the grids allow it."""
+"""Labels from one grid or space to another: of the library, of a series, of a file that a viewer wrote."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from acuity.anatomy import Sequence
 from acuity.models.source_grid import labels_on_grid
+from acuity.pipeline.preparation import Prepared
 from acuity.volume import Grid, Volume
 
 # In voxels: viewers round positions; a voxel that lies further off belongs to another lattice.
@@ -29,10 +34,8 @@ def exact_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> Vo
     """
     transform = np.linalg.inv(grid.affine) @ labels.affine
     axes = np.array([a for a in range(3) if labels.shape[a] > 1 and not (drawn_there and a == 2)], dtype=int)
-    steps = transform[:3, axes]
-    if not np.allclose(np.abs(steps).max(axis=0), 1.0, atol=_TOLERANCE) or not np.allclose(
-        np.abs(steps).sum(axis=0), 1.0, atol=_TOLERANCE
-    ):
+    steps = np.abs(transform[:3, axes])
+    if not np.allclose([steps.max(axis=0), steps.sum(axis=0)], 1.0, atol=_TOLERANCE):
         return None  # other spacing or orientation
     voxels = np.argwhere(labels.array)
     places = voxels @ transform[:3, :3].T + transform[:3, 3]
@@ -56,3 +59,28 @@ def placed_labels(labels: Volume, grid: Grid, *, drawn_there: bool = False) -> V
     affine[:3, 3] -= affine[:3, :3].sum(axis=1)
     padded = np.pad(labels.array, 1)
     return labels_on_grid(labels.on_grid(padded, Grid(padded.shape, affine)), grid)
+
+
+def labels_on_series(labels: Volume, prepared: Prepared, sequence: Sequence) -> Volume:
+    """Labels of the reference's space, uint8 on any grid of it, on the grid of one series of the case."""
+    series, rigid = prepared.volumes[sequence], prepared.alignment[sequence]
+    moved = replace(labels, affine=rigid.matrix @ labels.affine) if rigid.performed else labels
+    return series.with_array(labels_on_grid(moved, series.grid).array)
+
+
+def labels_in_reference_space(labels: Volume, prepared: Prepared, sequence: Sequence) -> Volume:
+    """Labels that were drawn on one series, where they lie in the reference's space; nothing is interpolated."""
+    rigid = prepared.alignment[sequence]
+    return replace(labels, affine=np.linalg.inv(rigid.matrix) @ labels.affine) if rigid.performed else labels
+
+
+def network_grid(grid: Grid) -> Grid:
+    """The grid over the same field of view that networks are trained on: 1 mm, i left, j back, k up as far as can be.
+
+    Axes are exchanged and mirrored, but not turned: an oblique grid stays oblique.
+    """
+    # nibabel's axis codes are those of RAS; of an LPS affine they read left, posterior, superior.
+    orientation = nib.orientations.io_orientation(grid.affine)
+    to_given = nib.orientations.inv_ornt_aff(orientation, grid.shape)
+    i, j, k = (grid.shape[axis] for axis in np.argsort(orientation[:, 0]))
+    return Grid((i, j, k), grid.affine @ to_given).with_spacing((1.0, 1.0, 1.0))

@@ -1,6 +1,6 @@
-"""Versions of a fine-tuned model: candidates with their figures, which of them is served, and the way back.
+"""The models that the server runs: the released bundles, and versions of the segmentation that were fine-tuned.
 
-``python -m label.learning.versions list|serve|back --models FOLDER`` shows and changes what a server serves.
+``python -m label.versions list|serve|back --models FOLDER`` shows and changes the version that a server serves.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from acuity.console import print_error
 from acuity.errors import AcuityError, BundleError, DataError
 from acuity.models.bundle import Bundle, load_bundle
+from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 from acuity.resources import file_sha256
-from label.datastores.notes import write_whole
+from label.files import write_json, write_whole
 
+TUMOR = "tumor_segmentation"  # name of the task, of its training and of the folder of its versions
 RELEASED = 0  # the number of the bundle as it was released
 _FILE = "served.json"
 
@@ -33,11 +36,11 @@ class Candidate:
     Parameters
     ----------
     number : 1 for the first, then counted up; 0 is the released bundle, which is no candidate
-    parent : number of the version that it was trained on from
+    parent : number of the version that the training started from
     weights_sha256 : of its file of weights
     served : whether it passed the gate when it was made
     reason : a sentence for people on why it did or did not
-    figures : of "candidate" and of "served", the model it was compared with, on the validation list
+    figures : of "candidate" and of "served", the model it was compared with, on the validation cases
     training : how it was trained: settings and numbers of cases, no identifiers
     made : UTC, ISO 8601
     """
@@ -53,7 +56,7 @@ class Candidate:
 
 
 class Versions:
-    """What was trained on from one released bundle, in a folder of its own.
+    """The versions of one released bundle, in a folder of their own.
 
     ``candidates/<number>.pt`` and ``.json`` hold a version, ``served.json`` which one is served. All are written
     aside and moved into place, so that a server that reads them sees the old state or the new one.
@@ -68,35 +71,28 @@ class Versions:
         self.folder = folder
         self.bundles = bundles
         self.name = name
+        self._candidates = folder / "candidates"
         self._loaded: tuple[int, Bundle] | None = None
 
     @property
     def served(self) -> int:
-        """Number of the version that is served; 0 is the released bundle.
+        """Number of the version that is served; DataError where the file that says so is damaged."""
+        return self._history()[-1]
 
-        Raises
-        ------
-        DataError : the file that says so is damaged
-        """
-        return self._state()[-1]
+    def bundle(self) -> Bundle:
+        """The served version, kept in memory until another is served.
 
-    def bundle(self, number: int | None = None) -> Bundle:
-        """A version, by default the served one; its version reads as "0.3.0+2" for candidate 2 of release 0.3.0.
-
-        The served one is kept in memory until another is served.
+        Its version reads as "0.3.0+2" for candidate 2 of release 0.3.0.
 
         Raises
         ------
         BundleNotFoundError, BundleError : as ``load_bundle``; or its weights are not those that were measured
         DataError : there is no such candidate
         """
-        wanted = self.served if number is None else number
-        if self._loaded is not None and self._loaded[0] == wanted:
-            return self._loaded[1]
-        found = self._load(wanted)
-        if number is None:
-            self._loaded = wanted, found
-        return found
+        served = self.served
+        if self._loaded is None or self._loaded[0] != served:
+            self._loaded = served, self._load(served)
+        return self._loaded[1]
 
     def weights(self, number: int) -> Path:
         """The file of weights of a version."""
@@ -105,29 +101,18 @@ class Versions:
         return self._candidates / f"{number:04d}.pt"
 
     def candidates(self) -> list[Candidate]:
-        """All, oldest first.
-
-        Raises
-        ------
-        DataError : one is damaged
-        """
-        return [self.candidate(int(path.stem)) for path in sorted(self._candidates.glob("[0-9]*.json"))]
+        """All, oldest first; raises as ``candidate``."""
+        return [self.candidate(number) for number in self._numbers()]
 
     def candidate(self, number: int) -> Candidate:
-        """One of them.
-
-        Raises
-        ------
-        DataError : it is not there, or damaged
-        """
-        path = self._candidates / f"{number:04d}.json"
+        """One of them; DataError where it is not there, or damaged."""
         try:
-            return Candidate(**json.loads(path.read_text()))
+            return Candidate(**json.loads(self._statement(number).read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(
                 f"Version {number} of {self.name} cannot be read ({type(error).__name__}).",
                 rule="A version is 0, the released bundle, or a candidate that a training made.",
-                remedy="`python -m label.learning.versions list` shows those that there are.",
+                remedy="`python -m label.versions list` shows those that there are.",
             ) from error
 
     def add(
@@ -140,85 +125,61 @@ class Versions:
         figures: Mapping[str, Any],
         training: Mapping[str, Any],
     ) -> Candidate:
-        """Keep a trained model; serve it if it passed, else leave served what is.
-
-        Parameters
-        ----------
-        weights : its state_dict; the file is copied
-        """
-        self._candidates.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(path.stem) for path in self._candidates.glob("[0-9]*.json")), default=RELEASED)
+        """Keep a trained model, whose state_dict is copied, and serve it if it passed; see ``Candidate``."""
+        number = 1 + max(self._numbers(), default=RELEASED)
         write_whole(self.weights(number), lambda path: shutil.copyfile(weights, path))
-        made = Candidate(
-            number,
-            parent,
-            file_sha256(self.weights(number)),
-            passed,
-            reason,
-            dict(figures),
-            dict(training),
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        _write(asdict(made), self._candidates / f"{number:04d}.json")
+        digest, made = file_sha256(self.weights(number)), datetime.now(UTC).isoformat(timespec="seconds")
+        candidate = Candidate(number, parent, digest, passed, reason, figures, training, made)
+        write_json(asdict(candidate), self._statement(number))
         if passed:
             self.serve(number)
-        return made
+        return candidate
 
     def serve(self, number: int) -> None:
-        """Serve this version from now on, once it was seen to load.
-
-        Raises
-        ------
-        As ``bundle``.
-        """
-        state = self._state()
-        if number == state[-1]:
-            return
-        self._load(number)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write({"served": [*state, number]}, self.folder / _FILE)
+        """Serve this version from now on, once it was seen to load; raises as ``bundle``."""
+        history = self._history()
+        if number != history[-1]:
+            self._load(number)
+            write_json({"served": [*history, number]}, self.folder / _FILE)
 
     def back(self) -> int:
-        """Serve again what was served before; the number of it.
-
-        Raises
-        ------
-        DataError : nothing was served before
-        """
-        state = self._state()
-        if len(state) == 1:
+        """Serve the version that was served before; returns its number. DataError where there is none."""
+        history = self._history()
+        if len(history) == 1:
             raise DataError(
-                f"{self.name} is served as version {state[-1]}, the first one.",
+                f"{self.name} is served as version {history[-1]}, the first one.",
                 rule="The way back leads to a version that was served before.",
                 remedy="There is none: nothing has to be done.",
             )
-        self._load(state[-2])
-        _write({"served": state[:-1]}, self.folder / _FILE)
-        return state[-2]
+        self._load(history[-2])
+        write_json({"served": history[:-1]}, self.folder / _FILE)
+        return history[-2]
 
     def describe(self) -> dict[str, Any]:
         """The served version and all candidates, as JSON."""
         served = self.served
         return {"bundle": self.name, "served": served, "candidates": [asdict(one) for one in self.candidates()]}
 
-    @property
-    def _candidates(self) -> Path:
-        return self.folder / "candidates"
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._candidates.glob("[0-9]*.json"))
 
-    def _state(self) -> list[int]:
-        """Numbers of what was served, one after the other; the last is served now."""
+    def _statement(self, number: int) -> Path:
+        return self._candidates / f"{number:04d}.json"
+
+    def _history(self) -> list[int]:
+        """Numbers of the versions that were served, one after the other; the last is served now."""
         path = self.folder / _FILE
         if not path.is_file():
             return [RELEASED]
         try:
-            state = [int(number) for number in json.loads(path.read_text())["served"]]
+            history = [int(number) for number in json.loads(path.read_text())["served"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{_FILE} of {self.name} is damaged ({type(error).__name__}).",
-                rule="It lists the numbers of what was served.",
+                rule="It lists the numbers of the versions that were served.",
                 remedy="Restore it, or delete it to serve the released bundle.",
             ) from error
-        return state or [RELEASED]
+        return history or [RELEASED]
 
     def _load(self, number: int) -> Bundle:
         if number == RELEASED:
@@ -234,13 +195,38 @@ class Versions:
         return replace(bundle, version=f"{bundle.version}+{number}")
 
 
-def _write(content: object, path: Path) -> None:
-    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n"))
+class ServedModels:
+    """Both models, each loaded when it is first asked for.
+
+    Parameters
+    ----------
+    models : folder of the versions
+    bundles : folder of the released bundles
+    """
+
+    def __init__(self, models: Path, bundles: Path) -> None:
+        self._bundles = bundles
+        self.versions = tumor_versions(models, bundles)
+
+    @property
+    def segmentation(self) -> Bundle:
+        """The version that is served now; raises as ``Versions.bundle``."""
+        return self.versions.bundle()
+
+    @cached_property
+    def super_resolution(self) -> Bundle:
+        """The released one; raises as ``load_bundle``."""
+        return load_bundle(self._bundles, SUPER_RESOLUTION_BUNDLE)
+
+
+def tumor_versions(models: Path, bundles: Path) -> Versions:
+    """The versions of the segmentation, below the folder of all models."""
+    return Versions(models / TUMOR, bundles, SEGMENTATION_BUNDLE)
 
 
 def main(argv: Seq[str] | None = None) -> int:
-    """Show or change what is served; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m label.learning.versions", description=__doc__)
+    """Show or change the served version; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m label.versions", description=__doc__)
     parser.add_argument("action", choices=("list", "serve", "back"))
     parser.add_argument("number", type=int, nargs="?", help="of the version to serve; 0 is the released bundle")
     parser.add_argument("--models", type=Path, required=True, metavar="FOLDER", help="the server's --models")
@@ -248,8 +234,6 @@ def main(argv: Seq[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.action == "serve") != (args.number is not None):
         parser.error("serve takes a number, the others none")
-    from label.tasks.models import tumor_versions
-
     versions = tumor_versions(args.models, args.bundles)
     try:
         if args.action == "serve":

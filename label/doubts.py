@@ -13,14 +13,14 @@ import numpy as np
 
 from acuity.anatomy import Region
 from acuity.models.uncertainty import Uncertainty
-from label.datastores.notes import write_whole
+from label.files import write_json
 
 
 def doubt(found: Mapping[Region, Uncertainty]) -> float:
-    """How unsure a segmentation is of itself: 1 minus the mean Dice that it expects of its regions, 0 to 1.
+    """1 minus the mean Dice that a segmentation expects of its regions, 0 to 1.
 
-    Regions of which it found nothing are left out. Where it found nothing at all, the doubt is 1: in a patient who is
-    examined for a tumor, that is what a person should look at first.
+    Regions of which it found nothing do not count. Where it found nothing at all, the doubt is 1: in a patient who is
+    examined for a tumor, that is the first case that a person should look at.
     """
     expected = [one.expected_dice for one in found.values() if not math.isnan(one.expected_dice)]
     return 1.0 - float(np.mean(expected)) if expected else 1.0
@@ -42,7 +42,7 @@ class Doubts:
         """Remember the doubt of a case; those of other models are forgotten."""
         with self._lock:
             kept = {**self._read(weights_sha256), _key(image_id): round(doubt(found), 4)}
-            write_whole(self._path, lambda part: part.write_text(json.dumps({weights_sha256: kept})))
+            write_json({weights_sha256: kept}, self._path)
 
     def of(self, image_id: str, weights_sha256: str) -> float | None:
         """The doubt of this model about a case; None where it is not known."""

@@ -1,4 +1,4 @@
-"""Which patients are trained on and which validate: decided once for each, and kept for ever."""
+"""Patients to train on and patients to validate on: decided once for each, and kept for ever."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acuity.errors import DataError
-from label.datastores.notes import write_whole
+from label.files import write_json
 
 VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Keys of patients; a key does not tell whose it is.
+class Patients:
+    """The two lists of patients by their keys; a key does not tell whose it is.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Lists:
         """The key of a patient: 16 hexadecimal digits of HMAC-SHA-256."""
         return hmac.new(bytes.fromhex(self.salt), patient.encode(), hashlib.sha256).hexdigest()[:16]
 
-    def assigned(self, keys: Iterable[str]) -> Lists:
+    def assigned(self, keys: Iterable[str]) -> Patients:
         """These lists with the keys that are in neither yet, each put by its value alone.
 
         While no patient validates, one of those that are new does, as soon as another is left to train on: the one
@@ -58,21 +58,16 @@ class Lists:
         if not (train or self.train) and validation and len(validation | self.validation) > 1:
             last = max(validation)
             train, validation = {last}, validation - {last}
-        return Lists(self.salt, self.train | train, self.validation | validation)
+        return Patients(self.salt, self.train | train, self.validation | validation)
 
 
-def read_lists(path: Path) -> Lists:
-    """The lists of a file; new ones with a salt of their own where it is absent.
-
-    Raises
-    ------
-    DataError : the file is damaged
-    """
+def read_patients(path: Path) -> Patients:
+    """The lists of a file, new ones with a salt of their own where it is absent; DataError where it is damaged."""
     if not path.exists():
-        return Lists(secrets.token_hex(16))
+        return Patients(secrets.token_hex(16))
     try:
         content = json.loads(path.read_text())
-        return Lists(str(content["salt"]), frozenset(content["train"]), frozenset(content["validation"]))
+        return Patients(str(content["salt"]), frozenset(content["train"]), frozenset(content["validation"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"The lists of patients cannot be read ({type(error).__name__}).",
@@ -81,7 +76,7 @@ def read_lists(path: Path) -> Lists:
         ) from error
 
 
-def write_lists(lists: Lists, path: Path) -> None:
+def write_patients(patients: Patients, path: Path) -> None:
     """Keep the lists; the file is the old one or the new one, never a part."""
-    content = {"salt": lists.salt, "train": sorted(lists.train), "validation": sorted(lists.validation)}
-    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n"))
+    train, validation = sorted(patients.train), sorted(patients.validation)
+    write_json({"salt": patients.salt, "train": train, "validation": validation}, path)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from acuity.volume import Grid, Volume
-from label.datastores.placement import exact_labels, placed_labels
+from label.spaces import exact_labels, placed_labels
 from tests.dicom_builder import oblique_affine
 
 SHAPE = (14, 11, 9)
