@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,15 +71,3 @@ def labels_in_reference_space(labels: Volume, prepared: Prepared, sequence: Sequ
     """Labels that were drawn on one series, where they lie in the reference's space; nothing is interpolated."""
     rigid = prepared.alignment[sequence]
     return replace(labels, affine=np.linalg.inv(rigid.matrix) @ labels.affine) if rigid.performed else labels
-
-
-def network_grid(grid: Grid) -> Grid:
-    """The grid over the same field of view that networks are trained on: 1 mm, i left, j back, k up as far as can be.
-
-    Axes are exchanged and mirrored, but not turned: an oblique grid stays oblique.
-    """
-    # nibabel's axis codes are those of RAS; of an LPS affine they read left, posterior, superior.
-    orientation = nib.orientations.io_orientation(grid.affine)
-    to_given = nib.orientations.inv_ornt_aff(orientation, grid.shape)
-    i, j, k = (grid.shape[axis] for axis in np.argsort(orientation[:, 0]))
-    return Grid((i, j, k), grid.affine @ to_given).with_spacing((1.0, 1.0, 1.0))

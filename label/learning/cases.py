@@ -21,7 +21,7 @@ from acuity.volume import Grid, Volume
 from label.case import prepare_case, read_case
 from label.learning.scoring import Scores, score
 from label.masks import read_labels
-from label.spaces import labels_in_reference_space, labels_on_series, network_grid
+from label.spaces import labels_in_reference_space, labels_on_series
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def training_case(corrected: Corrected, name: str) -> PreparedCase:
     """
     case = read_case(corrected.image)
     prepared = prepare_case(case)
-    grid = network_grid(prepared.reference.grid)
+    grid = prepared.reference.grid.canonical().with_spacing((1.0, 1.0, 1.0))
     brain = mask_on_grid(prepared.brain, grid).array > 0
     volumes = {}
     for sequence in Sequence:

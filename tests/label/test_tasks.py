@@ -17,7 +17,6 @@ from acuity.volume import Grid
 from label.case import read_case
 from label.datastores.folder import FolderDatastore
 from label.doubts import Doubts
-from label.spaces import network_grid
 from label.status import RUNNING, Status
 from label.tasks import work
 from label.tasks.infer import CaseTask, make_tasks
@@ -188,7 +187,7 @@ def test_networks_see_axes_that_run_left_back_and_up(axes: tuple[int, int, int])
     matrix[3, 3] = 1
     for column, axis in enumerate(axes):
         matrix[axis, column] = -2.0 if column == 1 else 2.0
-    grid = network_grid(Grid((10, 12, 14), matrix))
+    grid = Grid((10, 12, 14), matrix).canonical().with_spacing((1.0, 1.0, 1.0))
     np.testing.assert_allclose(grid.affine[:3, :3], np.eye(3), atol=1e-12)
     corners = np.array(np.meshgrid(*[[-0.5, n - 0.5] for n in (10, 12, 14)])).reshape(3, -1)
     places = matrix[:3, :3] @ corners
