@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,9 @@ from acuity.research.metrics.overlap import dice
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
 from acuity.research.training import cascade
+from acuity.research.training import segmentation as training
+from acuity.research.training.data import training_data
+from acuity.research.training.segmentation_recipe import Recipe
 from acuity.volume import Volume
 from label.learning.doubts import doubt
 from label.learning.study_figure import draw
@@ -229,22 +233,16 @@ def _train(
 ) -> Path:
     iterations = plan.iterations if start is None else plan.tuning
     torch.manual_seed(seed)
+    rate = plan.learning_rate if start is None else plan.tuning_rate
     return cascade.train(
         _pair(plan),
-        part="coarse",
-        folder=str(folder),
-        iterations=iterations,
-        patch=plan.patch,
-        batch=plan.batch,
-        learning_rate=plan.learning_rate if start is None else plan.tuning_rate,
-        other_share=0.0,
-        ema=0.98,
-        seed=seed,
-        initial_weights=None if start is None else str(start),
-        validate_every=iterations,
+        "coarse",
+        partial(Recipe, patch=plan.patch, batch=plan.batch, learning_rate=rate),
+        training_data([data.pool[name] for name in names], [data.shown], halved=True),
+        training.Plan(iterations, ema=0.98, seed=seed, validate_every=iterations),
+        folder=folder,
+        initial_weights=start,
         device=device,
-        train_cases=[data.pool[name] for name in names],
-        validation_cases=[data.shown],
     )
 
 

@@ -21,6 +21,8 @@ FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Seque
 
 FOLDS = 4
 
+Split = Mapping[str, Seq[str]]  # names of cases by part and by mark
+
 
 def data_folder(folder: str | Path | None = None) -> Path:
     """The folder of BraTS cases: ``folder``, else the environment's ``ACUITY_DATA``/brats.
@@ -41,7 +43,7 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 
 def read_split() -> dict[str, list[str]]:
-    """Case names under "train" (39), "validation" (4) and "test" (6); "coarse" and "low_grade" mark some of them.
+    """The project's own split: "train" (39), "validation" (4) and "test" (6); "coarse" and "low_grade" mark some cases.
 
     "coarse" cases have 64 gray levels or blurred channels: they train the segmentation only.
     """
@@ -50,22 +52,21 @@ def read_split() -> dict[str, list[str]]:
     return split
 
 
-def read_folds() -> list[list[str]]:
+def folds(split: Split) -> list[list[str]]:
     """The cases of training and validation in FOLDS parts of like mixture: each is held out from one network.
 
     What four validation cases cannot tell, all cases can, each seen by the network that was not trained on it.
     """
-    split = read_split()
     marked = [set(split["low_grade"]), set(split["coarse"])]
     names = sorted([*split["train"], *split["validation"]], key=lambda name: [*(name in m for m in marked), name])
     return [names[n::FOLDS] for n in range(FOLDS)]
 
 
-def without_fold(number: int) -> tuple[list[str], list[str]]:
+def without_fold(split: Split, number: int) -> tuple[list[str], list[str]]:
     """The cases of all other folds, to train on, and those of the fold, to validate on."""
-    folds = read_folds()
-    held_out = folds.pop(number)
-    return sorted(name for fold in folds for name in fold), held_out
+    parts = folds(split)
+    held_out = parts.pop(number)
+    return sorted(name for part in parts for name in part), held_out
 
 
 def fine_cases(names: Seq[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def read_slices(folder: Path, *, cases: Seq[str] | None = None, scale: int = 4) 
         values that are not finite, or no slice with signal
     """
     kind = image_format(folder)
-    slices = [cropped(s, scale) for s in tqdm(_SOURCES[kind](folder, cases), desc=f"reading {kind}", mininterval=10)]
+    found = tqdm(_SOURCES[kind](folder, cases), desc=f"reading {kind}", mininterval=10)
+    slices = [cropped(s, scale) for s in found if (s.image > 0).mean() >= MINIMUM_SIGNAL]
     absent = [case for case in cases or () if case not in {s.case for s in slices}]
     if absent or not slices:
         raise DataError(
@@ -129,7 +131,7 @@ def cropped(item: ImageSlice, scale: int) -> ImageSlice:
     size = tuple(n // scale * scale for n in item.image.shape)
     top, left = ((n - m) // 2 for n, m in zip(item.image.shape, size, strict=True))
     image = np.ascontiguousarray(item.image[top : top + size[0], left : left + size[1]])
-    return ImageSlice(image, item.case, item.sequence, item.index, item.spacing)
+    return replace(item, image=image)
 
 
 def draw_hr_patches(slices: Seq[ImageSlice], count: int, size: int, rng: np.random.Generator) -> Tensor:
@@ -144,10 +146,20 @@ def draw_hr_patches(slices: Seq[ImageSlice], count: int, size: int, rng: np.rand
         image = np.pad(image, rim) if any(b for _, b in rim) else image
         i, j = (int(rng.integers(n - size + 1)) for n in image.shape)
         patch = image[i : i + size, j : j + size]
-        if (patch > 0).mean() > 0.25 or rng.random() < 0.1:
-            turned = np.rot90(patch, int(rng.integers(4)))
-            patches.append(turned[:, ::-1] if rng.random() < 0.5 else turned)
+        if shows_enough(patch, rng):
+            patches.append(turned(patch, rng))
     return torch.from_numpy(np.stack(patches)[:, None].copy())
+
+
+def shows_enough(patch: NDArray[np.floating], rng: np.random.Generator) -> bool:
+    """Whether more than a quarter of a patch holds signal; one in ten of the others counts, too."""
+    return bool((patch > 0).mean() > 0.25 or rng.random() < 0.1)
+
+
+def turned(patch: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A patch turned by a multiple of a right angle and mirrored at random."""
+    rotated = np.rot90(patch, int(rng.integers(4)))
+    return rotated[:, ::-1] if rng.random() < 0.5 else rotated
 
 
 def _brats_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
@@ -157,12 +169,10 @@ def _brats_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
         images = brats.read_case(case)
         box = brats.brain_box([images[s].array for s in Sequence])
         for sequence in Sequence:
-            array = _unit_scaled(images[sequence].array[box], case.name)
+            array = unit_scaled(images[sequence].array[box], case.name)
             rows, columns = float(images[sequence].spacing[1]), float(images[sequence].spacing[0])
             for k in range(array.shape[2]):
-                item = ImageSlice(array[:, :, k].T, case.name, sequence.value, box[2].start + k, (rows, columns))
-                if _has_signal(item):
-                    yield item
+                yield ImageSlice(array[:, :, k].T, case.name, sequence.value, box[2].start + k, (rows, columns))
 
 
 def _fastmri_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
@@ -171,44 +181,34 @@ def _fastmri_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice
         if cases is not None and case not in cases:
             continue
         scan = read_scan(file)
-        for n, image in enumerate(_unit_scaled(scan.images, case)):
-            item = ImageSlice(image, case, scan.acquisition, n, scan.spacing)
-            if _has_signal(item):
-                yield item
+        for n, image in enumerate(unit_scaled(scan.images, case)):
+            yield ImageSlice(image, case, scan.acquisition, n, scan.spacing)
 
 
-def _dicom_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
-    return _volume_slices(read_dicom(folder), cases)
-
-
-def _nifti_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
-    return _volume_slices(read_nifti(folder), cases)
-
-
-def _volume_slices(volumes: Iterator[NamedVolume], cases: Seq[str] | None) -> Iterator[ImageSlice]:
-    for named in volumes:
+def _volume_slices(
+    read: Callable[[Path], Iterator[NamedVolume]], folder: Path, cases: Seq[str] | None
+) -> Iterator[ImageSlice]:
+    for named in read(folder):
         if cases is not None and named.case not in cases:
             continue
         spacing = named.volume.spacing
         # Across the coarsest axis; of equal ones the last, along which DICOM stacks its slices.
         axis = 2 if spacing[2] >= 0.99 * spacing.max() else int(spacing.argmax())
         columns, rows = (float(spacing[a]) for a in range(3) if a != axis)
-        stack = np.moveaxis(_unit_scaled(named.volume.array, named.case), axis, 0)
+        stack = np.moveaxis(unit_scaled(named.volume.array, named.case), axis, 0)
         for n, plane in enumerate(stack):
-            item = ImageSlice(plane.T, named.case, named.sequence, n, (rows, columns))
-            if _has_signal(item):
-                yield item
+            yield ImageSlice(plane.T, named.case, named.sequence, n, (rows, columns))
 
 
 _SOURCES = {
     ImageFormat.BRATS: _brats_slices,
     ImageFormat.FASTMRI: _fastmri_slices,
-    ImageFormat.DICOM: _dicom_slices,
-    ImageFormat.NIFTI: _nifti_slices,
+    ImageFormat.DICOM: partial(_volume_slices, read_dicom),
+    ImageFormat.NIFTI: partial(_volume_slices, read_nifti),
 }
 
 
-def _unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
+def unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
     """Divided by the 99.9th percentile of what is above 0, so that a few bright vessels or coils do not matter."""
     signal = array[array > 0]
     if not np.isfinite(array).all() or not signal.size:
@@ -218,10 +218,6 @@ def _unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
             remedy="Write the image again, or leave it out.",
         )
     return np.maximum(array / np.percentile(signal, 99.9), 0).astype(np.float32)
-
-
-def _has_signal(item: ImageSlice) -> bool:
-    return float((item.image > 0).mean()) >= MINIMUM_SIGNAL
 
 
 def _tumor_areas(case: Path) -> NDArray[np.int64]:

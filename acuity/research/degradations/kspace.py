@@ -1,4 +1,4 @@
-"""How an MR scanner loses resolution: in k-space, and through the thickness of slices.
+"""How an MR scanner loses resolution in k-space.
 
 Images are magnitudes, (..., H, W), at least 0. Every function keeps the mean signal: a flat image stays as it is.
 """
@@ -70,24 +70,6 @@ def partial_fourier(image: Tensor, fraction: float, axis: int = -2) -> Tensor:
     beyond = max(1, round(fraction * n) - n // 2)  # the first frequency left out; never the mean
     mask = (torch.fft.fftfreq(n, 1 / n, device=image.device) < beyond).to(image.dtype)
     return torch.fft.ifft2(torch.fft.fft2(image) * (mask[:, None] if axis == -2 else mask)).abs()
-
-
-def thick_slices(stack: Tensor, thickness: int, spacing: int) -> Tensor:
-    """Average neighboring thin slices into thick ones: a box profile.
-
-    Parameters
-    ----------
-    stack : (N, D, H, W), thin slices along D
-    thickness : of a thick slice, in thin ones, at most D
-    spacing : from one thick slice to the next, in thin ones; above ``thickness`` leaves gaps, below overlaps
-
-    Returns
-    -------
-    (N, (D - thickness) // spacing + 1, H, W); the outer face of the first slice stays, a rest at the end is dropped
-    """
-    if not 1 <= thickness <= stack.shape[1]:
-        raise ValueError(f"thickness is {thickness}; the stack has {stack.shape[1]} slices")
-    return stack.unfold(1, thickness, spacing).mean(dim=-1)
 
 
 def _central(n: int, fraction: float, image: Tensor) -> Tensor:

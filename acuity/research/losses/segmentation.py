@@ -35,8 +35,3 @@ def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
 def dice_cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Dice and cross-entropy together: the one counts regions alike, the other has gradients everywhere."""
     return dice_loss(logits, target) + cross_entropy_loss(logits, target)
-
-
-def agreement_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared difference of the probabilities of two predictions of one place, given as logits."""
-    return F.mse_loss(first.sigmoid(), second.sigmoid())

@@ -7,6 +7,7 @@ what they are given as it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,9 @@ from acuity.research.degradations.noise import rician_noise
 Rng = np.random.Generator
 Change = Callable[[Tensor], Tensor]
 
+_WAYS = ("soften", "coarse", "thick", "blur")  # in which detail is lost, of which a crop has one at most
+_MISSING = ("missing", "two_missing", "three_missing")
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -40,8 +44,7 @@ class Augmentation:
     noise : Gaussian
     rician : noise of a magnitude image
     bias : a field that varies over the crop, of each channel
-    missing : one sequence is unknown, all 0
-    two_missing : two are
+    missing, two_missing, three_missing : one, two or three sequences are unknown, all 0
     rim : a brain mask that takes or leaves up to 4 mm too much
     unenhanced : the tumor takes up no contrast agent, see ``without_enhancement``
     """
@@ -56,11 +59,12 @@ class Augmentation:
     bias: float = 0.0
     missing: float = 0.1
     two_missing: float = 0.0
+    three_missing: float = 0.0
     rim: float = 0.0
     unenhanced: float = 0.0
 
     def __post_init__(self) -> None:
-        for names in (("soften", "coarse", "thick", "blur"), ("missing", "two_missing")):
+        for names in (_WAYS, _MISSING):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
                 raise ValueError(f"{', '.join(names)} exclude each other, but sum to {total:g}")
@@ -118,34 +122,53 @@ def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, s
     image = image * brain
     if rng.random() < a.rim:
         image = _draw_rim(image, brain, rng, spacing)
-    u = rng.random()
-    if u < a.missing + a.two_missing:
-        lost = rng.choice(len(image), 1 if u < a.missing else 2, replace=False, p=_LOST)
+    count = _one_of(_MISSING, a, rng)
+    if count is not None:
+        lost = rng.choice(len(image), 1 + count, replace=False, p=_LOST)
         image[torch.from_numpy(lost)] = 0
     return image
 
 
+def _one_of(names: Seq[str], a: Augmentation, rng: Rng) -> int | None:
+    """Which of changes that exclude each other is made, by its place in ``names``; None makes none."""
+    bounds = np.cumsum([getattr(a, name) for name in names])
+    number = int(np.searchsorted(bounds, rng.random(), side="right"))
+    return number if number < len(names) else None
+
+
 def _lose_detail(image: Tensor, rng: Rng, a: Augmentation, spacing: float) -> Tensor:
-    """One of the four ways, or none; half of the time each sequence in its own, as protocols have them."""
-    u, soft = rng.random(), a.soften + a.coarse + a.thick + a.blur
-    if u < a.soften:
-        return soften(image, rng)
-    if u >= soft:
+    """One of the ways, or none; but for ``soften`` half of the time each sequence in its own, as protocols have it."""
+    way = _one_of(_WAYS, a, rng)
+    if way is None:
         return image
-    kind = "coarse" if u < a.soften + a.coarse else "thick" if u < a.soften + a.coarse + a.thick else "blur"
-    parts = [image] if rng.random() < 0.5 else list(image.split(1))
-    return torch.cat([_draw_coarser(part, kind, rng, spacing)(part) for part in parts])
+    draw = (_draw_softening, _draw_coarser, _draw_thicker, _draw_blur)[way]
+    parts = [image] if way == 0 or rng.random() < 0.5 else list(image.split(1))
+    return torch.cat([draw(part.shape[1:], rng, spacing)(part) for part in parts])
 
 
-def _draw_coarser(image: Tensor, kind: str, rng: Rng, spacing: float) -> Change:
-    if kind == "coarse":
-        i, j, k = rng.uniform(1.0, 2.5, 3) / spacing
-        return partial(at_resolution, factors=(float(i), float(j), float(k)))
-    if kind == "thick":
-        # Not along an axis on which the crop holds no two slices: that of a 2D patch.
-        thickness = float(rng.uniform(2.0, 6.0)) / spacing
-        axes = [axis for axis, size in enumerate(image.shape[1:]) if size >= 2 * thickness]
-        return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
+def _draw_softening(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    """Half the resolution, or slices of 3 to 6 voxels."""
+    factors = [1.0, 1.0, 1.0]
+    if rng.random() < 0.6:
+        factors = [2.0, 2.0, 2.0]
+    else:
+        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
+    return partial(soften, factors=(factors[0], factors[1], factors[2]), share=float(rng.uniform(0.2, 1.0)))
+
+
+def _draw_coarser(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    i, j, k = rng.uniform(1.0, 2.5, 3) / spacing
+    return partial(at_resolution, factors=(float(i), float(j), float(k)))
+
+
+def _draw_thicker(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    # Not along an axis on which the crop holds no two slices: that of a 2D patch.
+    thickness = float(rng.uniform(2.0, 6.0)) / spacing
+    axes = [axis for axis, n in enumerate(size) if n >= 2 * thickness]
+    return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
+
+
+def _draw_blur(size: Seq[int], rng: Rng, spacing: float) -> Change:
     return partial(blurred, sigma=float(rng.uniform(0.5, 1.5)) / spacing)
 
 
@@ -187,18 +210,12 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
     return changed, without
 
 
-def soften(image: Tensor, rng: Rng) -> Tensor:
-    """What interpolation leaves of a crop at half its resolution, or with slices of 3 to 6 voxels.
+def soften(image: Tensor, factors: tuple[float, float, float], share: float) -> Tensor:
+    """A crop blended with itself at a lower resolution, see ``at_resolution``: super-resolved images lie between.
 
-    Blended with the crop itself: super-resolved images lie between the two.
+    share : of the lower resolution, 0 to 1
     """
-    factors = [1.0, 1.0, 1.0]
-    if rng.random() < 0.6:
-        factors = [2.0, 2.0, 2.0]
-    else:
-        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
-    share = float(rng.uniform(0.2, 1.0))
-    return share * at_resolution(image, (factors[0], factors[1], factors[2])) + (1 - share) * image
+    return share * at_resolution(image, factors) + (1 - share) * image
 
 
 def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:

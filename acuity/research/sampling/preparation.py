@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from pathlib import Path
 
@@ -64,7 +65,19 @@ def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
     ]
 
 
-def low_grade_twice(cases: Seq[PreparedCase]) -> list[PreparedCase]:
-    """``cases``, with those of low grade twice, so that they are drawn twice as often: there are few of them."""
-    low_grade = brats.read_split()["low_grade"]
-    return [*cases, *(case for case in cases if case.name in low_grade)]
+def grade_weights(cases: Seq[PreparedCase], low_grade: Collection[str], share: float) -> list[float] | None:
+    """How often each case is drawn so that a share of what is drawn is of low grade: few cases are, and they differ.
+
+    Parameters
+    ----------
+    low_grade : names of the cases of low grade
+    share : of all that is drawn, 0 to 1
+
+    Returns
+    -------
+    Probabilities that sum to 1; None, which draws all alike, where all cases are of one grade
+    """
+    low = [case.name in low_grade for case in cases]
+    if all(low) or not any(low):
+        return None
+    return [share / sum(low) if is_low else (1 - share) / (len(low) - sum(low)) for is_low in low]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
+SETTINGS = "settings.json"
 
 
 class Stateful(Protocol):
@@ -38,12 +40,22 @@ class NonFiniteLossError(RuntimeError):
     """A loss became NaN or infinite; the checkpoint before it is kept."""
 
 
+def half_cosine(progress: float) -> float:
+    """From 1 at the start (0) to 0 at the end (1) along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
 def cosine(iteration: int, iterations: int, warmup: int = 50) -> float:
     """Factor of the learning rate: linear warm-up, then half a cosine from 1 to 0.02."""
     if iteration < warmup:
         return (iteration + 1) / warmup
-    progress = min(1.0, (iteration - warmup) / max(1, iterations - warmup))
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.02 + 0.98 * half_cosine(min(1.0, (iteration - warmup) / max(1, iterations - warmup)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give all parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
@@ -56,6 +68,12 @@ def save_atomically(state: object, path: Path) -> None:
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+def write_settings(folder: Path, settings: Mapping[str, object]) -> None:
+    """Record in settings.json what a training is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def run(

@@ -113,29 +113,16 @@ class VolumePairs:
 
     Parameters
     ----------
-    volumes : (I, J, K), 0 to about 1
+    volumes : (I, J, K), 0 to about 1, as ``acuity.research.datasets.slices.read_volumes`` gives them
     size : of the patches in pixels, without a margin round them
-    tumors : (I, J, K), the tumor in each volume, in their order
-    tumor_share : how many batches are of patches that show it
     """
 
     volumes: Seq[NDArray[np.float16]]
     size: int = 48
-    tumors: Seq[NDArray[np.bool_]] = ()
-    tumor_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.tumor_share and len(self.tumors) != len(self.volumes):
-            raise ValueError(
-                f"a share of patches is to show a tumor: {len(self.volumes)} volumes need as many "
-                f"tumors, not {len(self.tumors)}"
-            )
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """See ``Pairs``; the patches are of one volume and share a degradation."""
-        number = int(rng.integers(len(self.volumes)))
-        tumor = self.tumors[number] if self.tumor_share and rng.random() < self.tumor_share else None
-        hr = clinical.draw_patches(self.volumes[number], count, self.size, rng, tumor)
+        hr = clinical.draw_patches(self.volumes[int(rng.integers(len(self.volumes)))], count, self.size, rng)
         return _degraded(hr, clinical.draw_degradation(rng))
 
     def fixed(self) -> dict[str, list[Batch]]:

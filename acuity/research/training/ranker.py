@@ -41,8 +41,7 @@ def train(
 
     def step(n: int) -> dict[str, float]:
         rng = np.random.default_rng([seed, n, run.rank])
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * 0.5 ** sum(n >= share * iterations for share in (0.25, 0.5))
+        loop.set_rate(optimizer, learning_rate * 0.5 ** sum(n >= share * iterations for share in (0.25, 0.5)))
         a, b, worse = _stacked(pairs, [int(i) for i in rng.integers(len(pairs), size=batch)], run.device)
         with run.autocast():
             scores = scorer(torch.cat([a, b])).float()

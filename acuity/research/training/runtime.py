@@ -25,6 +25,11 @@ class Runtime:
     rank: int = 0
     processes: int = 1
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """For the record of a training."""
+        return {"processes": self.processes, "torch": torch.__version__}
+
     def distribute(self, network: nn.Module) -> nn.Module:
         """The network on the device; its gradients are averaged over the processes if there are several."""
         network.to(self.device)

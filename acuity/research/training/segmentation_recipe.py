@@ -20,14 +20,14 @@ WARMUP = 50  # iterations
 
 
 @dataclass(frozen=True)
-class SegmentationRecipe:
+class Recipe:
     """One method.
 
     Parameters
     ----------
     network : (N, 4, I, J, K) to logits (N, 3, I, J, K), or in training to those of the patch's middle alone, or to a
         list of them whose mean loss counts
-    loss : of logits and target, see ``acuity.research.losses.segmentation``
+    loss : of logits and target: a function of ``acuity.research.losses.segmentation`` (Dice, Jaccard, cross-entropy)
     optimizer : "adamw", or "ranger" as Open BraTS has it
     learning_rate : after the warm-up
     constant_share : part of the iterations at that rate, before it falls along half a cosine
@@ -73,7 +73,7 @@ class SegmentationRecipe:
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
 
 
-def read_segmentation_recipe(path: Path, *, compact: bool) -> SegmentationRecipe:
+def read_recipe(path: Path, *, compact: bool) -> Recipe:
     """A recipe from its YAML file.
 
     Parameters
@@ -85,5 +85,5 @@ def read_segmentation_recipe(path: Path, *, compact: bool) -> SegmentationRecipe
     DataError : the file is absent or not a recipe
     """
     recipe = read_entry(path, compact=compact, pretrained=True)
-    assert isinstance(recipe, SegmentationRecipe)
+    assert isinstance(recipe, Recipe)
     return recipe

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator, Mapping
-from collections.abc import Sequence as Seq
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from acuity.anatomy import Sequence
 from acuity.errors import DataError
-from acuity.research.datasets import brats
 from acuity.research.losses.best_buddy import best_buddy_loss, flat_mask
 from acuity.research.losses.consistency import back_projection_loss, cycle_loss
 from acuity.research.losses.perceptual import PerceptualLoss
@@ -35,65 +28,54 @@ from acuity.research.training.runtime import Runtime
 from acuity.research.training.super_resolution_recipe import ADVERSARIAL, Recipe
 from acuity.research.weights.checkpoints import load_published
 
-logger = logging.getLogger(__name__)
-
-SETTINGS = "settings.json"
 INTERPOLATED = "interpolated.pt"
 ADVERSARIAL_SHARE = 0.8  # of the interpolated weights; ESRGAN's published example
 
 
-def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16]]:
-    """Every sequence of the named cases, cut to the brain's box, divided by its 99.9th percentile in the brain."""
-    folder = brats.data_folder(folder)
-    volumes = []
-    for name in tqdm(names, desc="reading cases", mininterval=10):
-        images = brats.read_case(folder / name)
-        box = brats.brain_box([images[s].array for s in Sequence])
-        for sequence in Sequence:
-            array = images[sequence].array[box]
-            volumes.append((array / np.percentile(array[array > 0], 99.9)).astype(np.float16))
-    return volumes
+@dataclass(frozen=True)
+class Plan:
+    """How one stage is trained, whichever the recipe.
 
+    Parameters
+    ----------
+    stage : "pixel" minimizes L1 alone; "adversarial", which starts from its result, all losses of the recipe
+    iterations : steps in all
+    batch : patches of a step and process
+    ema : decay of the averaged weights
+    seed : of what is drawn
+    validate_every : iterations
+    """
 
-def read_tumors(folder: str | Path, names: Seq[str]) -> list[NDArray[np.bool_]]:
-    """The tumor in each volume that ``read_volumes`` gives for the same cases; a case's four share an array."""
-    folder = brats.data_folder(folder)
-    tumors: list[NDArray[np.bool_]] = []
-    for name in tqdm(names, desc="reading labels", mininterval=10):
-        box = brats.brain_box([image.array for image in brats.read_case(folder / name).values()])
-        tumors += [brats.read_labels(folder / name).array[box] > 0] * len(Sequence)
-    return tumors
+    stage: Literal["pixel", "adversarial"]
+    iterations: int
+    batch: int = 8
+    ema: float = 0.995
+    seed: int = 0
+    validate_every: int = 200
 
 
 def train(
     recipe: Recipe,
     pairs: Pairs,
     validation_pairs: Pairs,
+    plan: Plan,
     *,
-    stage: Literal["pixel", "adversarial"],
     folder: str | Path,
-    iterations: int,
-    batch: int = 8,
     initial_weights: str | Path | None = None,
-    ema: float = 0.995,
-    seed: int = 0,
-    validate_every: int = 200,
     device: str | None = None,
 ) -> Path:
     """Train one stage of a recipe, resuming where it was cut; under torchrun in several processes.
 
-    "pixel" minimizes L1 alone; "adversarial", which starts from its result, all losses of the recipe. The pixel
-    stage keeps the weights of the highest PSNR on validation pairs, the adversarial one its last, averaged over
-    iterations both: PSNR alone would always choose the weights that the adversarial loss has changed least. Of these
-    and those that it started from ADVERSARIAL_SHARE is taken (network interpolation; Wang et al., ESRGAN, section
-    3.4), which keeps most of the texture and loses less of the truth.
+    The pixel stage keeps the weights of the highest PSNR on validation pairs, the adversarial one its last, averaged
+    over iterations both: PSNR alone would always choose the weights that the adversarial loss has changed least. Of
+    these and those that it started from ADVERSARIAL_SHARE is taken (network interpolation; Wang et al., ESRGAN,
+    section 3.4), which keeps most of the texture and loses less of the truth.
 
     Parameters
     ----------
     folder : checkpoints, TensorBoard log with sample images, settings.json, and best.pt (a state_dict of the generator)
-    batch : patches of a step and process
     initial_weights : a file to start from, ours or as published, see ``acuity.research.weights.checkpoints``
-    ema : decay of the averaged weights
+    device : "cpu" or "cuda", instead of what is found
 
     Returns
     -------
@@ -107,33 +89,26 @@ def train(
     run = runtime.start(device)
     start = None if initial_weights is None else start_from(recipe.generator, Path(initial_weights))
     started_from = {name: value.clone() for name, value in recipe.generator.state_dict().items()}
-    adversarial = stage == "adversarial"
+    adversarial = plan.stage == "adversarial"
     # 10% faster on a CPU; torch's type stubs do not know the argument.
     recipe.generator.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = loop.averaged(recipe.generator, ema)
+    average = loop.averaged(recipe.generator, plan.ema)
     steps = _Steps(recipe, run, adversarial=adversarial)
     if run.rank == 0:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         settings = {
-            "stage": stage,
-            "iterations": iterations,
-            "batch": batch,
+            **asdict(plan),
             "patch": pairs.size,
-            "processes": run.processes,
-            "seed": seed,
-            "ema": ema,
             "initial_weights": start,
             "adversarial_share": ADVERSARIAL_SHARE if adversarial and start else None,
             "loss_weights": asdict(recipe.weights),
             "perceptual": steps.perceptual_description,
-            "torch": torch.__version__,
         }
-        (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+        loop.write_settings(Path(folder), settings | run.settings)
     held_out = validation_pairs.fixed()
 
     def step(n: int) -> dict[str, float]:
-        drawn = pairs.draw(batch, np.random.default_rng([seed, n, run.rank])).to(run.device)
-        losses = steps.run(drawn, n, iterations)
+        drawn = pairs.draw(plan.batch, np.random.default_rng([plan.seed, n, run.rank])).to(run.device)
+        losses = steps.run(drawn, n, plan.iterations)
         average.update_parameters(recipe.generator)
         return losses
 
@@ -150,10 +125,10 @@ def train(
 
     path = loop.run(
         step,
-        iterations=iterations,
+        iterations=plan.iterations,
         folder=Path(folder),
         validate=validate,
-        validate_every=validate_every,
+        validate_every=plan.validate_every,
         weights=lambda: dict(average.module.state_dict()),
         images=images,
         rank=run.rank,
@@ -274,10 +249,10 @@ class _Steps:
 
     def _set_rates(self, n: int, iterations: int) -> None:
         if not self.adversarial:
-            set_rate(self.generator_optimizer, self.recipe.pixel_learning_rate * loop.cosine(n, iterations))
+            loop.set_rate(self.generator_optimizer, self.recipe.pixel_learning_rate * loop.cosine(n, iterations))
             return
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
-            set_rate(optimizer, self.recipe.adversarial_rate(n / iterations))
+            loop.set_rate(optimizer, self.recipe.adversarial_rate(n / iterations))
 
     def _generator_losses(self, batch: Batch, sr: Tensor) -> dict[str, Tensor]:
         """Every loss that has a weight."""
@@ -327,12 +302,6 @@ class _Steps:
                 return image * (1 - batch.cut(flat_mask(batch.lr, scale)))
             case _:
                 return image
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give all parameters this learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 @contextmanager

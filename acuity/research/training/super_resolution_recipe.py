@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import nn
 
 from acuity.research.degradations.random import Draw, draw_bicubic
 from acuity.research.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANILLA, AdversarialLoss
+from acuity.research.training.loop import half_cosine
 from acuity.research.training.recipe_file import read_entry
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
@@ -56,7 +56,7 @@ class Recipe:
     discriminator_view : what it judges: the "image", its "high_pass", or what is not flat in it ("textured")
     sharpened_target : pixel and perceptual loss compare with the unsharp-masked truth
     ranker : RankSRGAN's, trained before
-    degradation : how the low resolution is made
+    degradation : how the low resolution is made: a function of ``acuity.research.degradations.random``
     pixel_learning_rate, learning_rate : of the two stages
     milestones, decay : the adversarial rate is multiplied by ``decay`` at these parts of the stage
     cosine : the adversarial rate falls along half a cosine instead
@@ -97,7 +97,7 @@ class Recipe:
     def adversarial_rate(self, progress: float) -> float:
         """Learning rate at a part of the adversarial stage, 0 to 1."""
         if self.cosine:
-            return self.learning_rate * max(1e-3, 0.5 * (1 + math.cos(math.pi * progress)))
+            return self.learning_rate * max(1e-3, half_cosine(progress))
         passed = sum(progress >= milestone for milestone in self.milestones)
         return self.learning_rate * self.decay**passed
 

@@ -9,7 +9,7 @@ from skimage import data
 from skimage.transform import downscale_local_mean
 
 from acuity.imaging.forward_model import resize_cubic
-from acuity.research.degradations.kspace import gibbs_ringing, partial_fourier, thick_slices, truncate_kspace
+from acuity.research.degradations.kspace import gibbs_ringing, partial_fourier, truncate_kspace
 
 
 def wave(positions, cycles, length, amplitude=0.3):
@@ -112,20 +112,6 @@ def test_impossible_parts_are_refused():
         partial_fourier(flat, 0.5)
     with pytest.raises(ValueError, match="fraction is 0; a part of k-space is above 0"):
         gibbs_ringing(flat, (0, 1.0))
-
-
-@pytest.mark.parametrize(("thickness", "spacing", "count"), [(3, 3, 4), (5, 6, 2), (5, 2, 4), (12, 1, 1)])
-def test_thick_slices_are_means_of_thin_ones(thickness, spacing, count):
-    stack = np.random.default_rng(0).random((2, 12, 5, 4)).astype(np.float32)
-    thick = thick_slices(torch.from_numpy(stack), thickness, spacing)
-    assert thick.shape == (2, count, 5, 4)
-    for n in range(count):
-        np.testing.assert_allclose(thick[:, n], stack[:, n * spacing : n * spacing + thickness].mean(axis=1), atol=1e-6)
-
-
-def test_a_slice_thicker_than_the_stack_is_refused():
-    with pytest.raises(ValueError, match="thickness is 4; the stack has 3 slices"):
-        thick_slices(torch.zeros(1, 3, 2, 2), 4, 4)
 
 
 def test_gradients_pass_through_truncation():

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,9 +15,10 @@ from acuity.errors import DataError
 from acuity.networks.discriminators import VGGDiscriminator
 from acuity.networks.ranker import Ranker
 from acuity.networks.srresnet import SRResNet
+from acuity.research.training.loop import SETTINGS
 from acuity.research.training.pairs import InPlanePairs
 from acuity.research.training.recipe_file import recipe_names
-from acuity.research.training.super_resolution import SETTINGS, train
+from acuity.research.training.super_resolution import Plan, train
 from acuity.research.training.super_resolution_recipe import LossWeights, Recipe, read_recipe
 from acuity.resources import config_file
 from tests.phantom_slices import phantom_slices
@@ -92,18 +94,9 @@ def test_each_recipe_trains_two_steps(name: str, tmp_path: Path) -> None:
     method = recipe(name)
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
     before = {key: value.clone() for key, value in method.generator.state_dict().items()}
-    pixel = train(method, pairs, pairs, stage="pixel", folder=tmp_path / "pixel", iterations=2, batch=2, device="cpu")
-    last = train(
-        method,
-        pairs,
-        pairs,
-        stage="adversarial",
-        folder=tmp_path / "gan",
-        iterations=2,
-        batch=2,
-        initial_weights=pixel,
-        device="cpu",
-    )
+    pixel = train(method, pairs, pairs, Plan("pixel", 2, batch=2), folder=tmp_path / "pixel", device="cpu")
+    plan, folder = Plan("adversarial", 2, batch=2), tmp_path / "gan"
+    last = train(method, pairs, pairs, plan, folder=folder, initial_weights=pixel, device="cpu")
     released = torch.load(last, weights_only=True)
     assert any(not torch.equal(before[key], released[key]) for key in before)
     settings = json.loads((tmp_path / "gan" / SETTINGS).read_text())
@@ -127,9 +120,7 @@ def test_a_resumed_stage_reaches_the_same_loss(tmp_path: Path) -> None:
                 pixel_learning_rate=1e-3,
             )
             pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-            path = train(
-                method, pairs, pairs, stage="adversarial", folder=folder, iterations=count, batch=2, device="cpu"
-            )
+            path = train(method, pairs, pairs, Plan("adversarial", count, batch=2), folder=folder, device="cpu")
         return torch.load(path, weights_only=True)
 
     # Constant rates, so that the length of the run does not change them.
@@ -142,18 +133,9 @@ def test_batch_norm_keeps_the_statistics_it_starts_with(tmp_path: Path) -> None:
     method = recipe("srgan")
     torch.save(method.generator.state_dict(), tmp_path / "start.pt")
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-    path = train(
-        method,
-        pairs,
-        pairs,
-        stage="pixel",
-        folder=tmp_path / "run",
-        iterations=2,
-        batch=2,
-        initial_weights=tmp_path / "start.pt",
-        device="cpu",
-    )
-    before, after = (torch.load(file, weights_only=True) for file in (tmp_path / "start.pt", path))
+    plan, start = Plan("pixel", 2, batch=2), tmp_path / "start.pt"
+    path = train(method, pairs, pairs, plan, folder=tmp_path / "run", initial_weights=start, device="cpu")
+    before, after = (torch.load(file, weights_only=True) for file in (start, path))
     for key in before:
         assert torch.equal(before[key], after[key]) == key.endswith(("running_mean", "running_var", "tracked")), key
 
@@ -163,17 +145,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     method = recipe("esrgan")
     pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
     with pytest.raises(DataError, match="other.pt holds SRResNet with 8 features and 2 blocks"):
-        train(
-            method,
-            pairs,
-            pairs,
-            stage="pixel",
-            folder=tmp_path / "run",
-            iterations=1,
-            initial_weights=tmp_path / "other.pt",
-            device="cpu",
-        )
+        train(method, pairs, pairs, Plan("pixel", 1), folder=tmp_path / "run", initial_weights=tmp_path / "other.pt")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("name", "draw"), [("bsrgan", "draw_bsrgan"), ("realesrgan", "draw_real_esrgan")])
+def test_a_recipe_names_the_degradation_of_photographs_too(name: str, draw: str, tmp_path: Path) -> None:
+    content = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    content["recipe"]["degradation"]["_target_"] = f"acuity.research.degradations.random.{draw}"
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    degradation = read_recipe(tmp_path / "own.yaml", compact=True, patch=32).degradation
+    batch = InPlanePairs(phantom_slices(), degradation, scale=4, size=32).draw(2, np.random.default_rng(0))
+    assert batch.lr.shape == (2, 1, 8, 8) and degradation.__name__ == draw
 
 
 def test_rates_follow_the_schedules() -> None:
