@@ -1,8 +1,8 @@
-"""Slices for in-plane super-resolution from any source, and the fixed ones on which methods are compared."""
+"""Slices for in-plane super-resolution from images of any format, and the fixed slices for comparing methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,20 +30,20 @@ from acuity.research.datasets.folders import (
     read_nifti,
 )
 
-MINIMUM_SIGNAL = 0.1  # of a slice's pixels are above 0; emptier slices are left out
-LEVELS = 5  # slices of each volume on which methods are compared
+MINIMUM_SIGNAL = 0.1  # part of a slice's pixels above 0; emptier slices are left out
+LEVELS = 5  # slices of each volume for comparing methods
 
 
 @dataclass(frozen=True)
 class ImageSlice:
-    """A slice and where it is from.
+    """A slice and its origin.
 
     Parameters
     ----------
-    image : float32 (H, W), 0 to 1 and slightly above: the volume divided by the 99.9th percentile of its values
-        above 0, nothing clipped but values below 0. Rows and columns as DICOM shows them (an axial slice: from
-        front to back, and from the patient's right to left)
-    case : the BraTS case, or the file or folder it was read from
+    image : float32 (H, W), 0 to 1 and slightly above: the volume divided by the 99.9th percentile of its values above
+        0. Only values below 0 are clipped. Rows and columns are those of DICOM (in an axial slice, from front to back
+        and from the patient's right to left)
+    case : the BraTS case, or the file or folder that it was read from
     sequence : T1, T1c, T2 or FLAIR; fastMRI's acquisition; the series' number; "" in NIfTI
     index : number of the slice in its volume or file, from 0
     spacing : size of a pixel along H and W in mm
@@ -57,21 +57,20 @@ class ImageSlice:
 
 
 def read_slices(folder: Path, *, cases: Seq[str] | None = None, scale: int = 4) -> list[ImageSlice]:
-    """Every slice of a folder, whichever of the formats of ``image_format`` it holds.
+    """Read every slice of a folder in any of the formats of ``image_format``.
 
-    BraTS cases give axial slices of all four sequences, cut to the brain's box; DICOM and NIfTI volumes those
-    across their coarsest axis; fastMRI files theirs. Slices with signal in less than MINIMUM_SIGNAL of their
-    pixels are left out.
+    BraTS cases give axial slices of all four sequences, cut to the brain's box. DICOM and NIfTI volumes are sliced
+    across their coarsest axis. Slices with signal in less than MINIMUM_SIGNAL of their pixels are left out.
 
     Parameters
     ----------
-    cases : those to read, by name; None reads all
+    cases : names of the cases to read; None reads all
     scale : rows and columns are cropped, evenly at both ends, to multiples of it
 
     Raises
     ------
-    DataError : a folder without images or with several formats, a case that is not there, a damaged file,
-        values that are not finite, or no slice with signal
+    DataError : a folder without images or with several formats, a case that is absent, a damaged file, values that are
+        not finite, or no slice with signal
     """
     kind = image_format(folder)
     found = tqdm(_SOURCES[kind](folder, cases), desc=f"reading {kind}", mininterval=10)
@@ -89,10 +88,10 @@ def read_slices(folder: Path, *, cases: Seq[str] | None = None, scale: int = 4) 
 def comparison_slices(
     folder: Path, *, cases: Seq[str] | None = None, scale: int = 4, levels: int | None = LEVELS
 ) -> list[ImageSlice]:
-    """The slices on which methods are compared: always the same ones, so nothing is drawn.
+    """The slices for comparing methods; they are always the same.
 
-    Of each volume the middle slices of ``levels`` equal parts (``spread``) of those that ``read_slices`` gives;
-    None takes all. In BraTS cases the one nearest to the slice with most tumor moves there.
+    Each volume's slices (``read_slices``) are divided into ``levels`` equal parts, of which the middle slices are taken
+    (``spread``); None takes all. In a BraTS case, the slice with most tumor takes the place of the nearest of them.
 
     Raises
     ------
@@ -114,14 +113,14 @@ def comparison_slices(
 
 
 def spread(indices: Seq[int], count: int) -> list[int]:
-    """The middle ones of ``count`` equal parts of ``indices``; all of them if there are no more."""
+    """The middles of ``count`` equal parts of ``indices``; all indices if there are no more than that."""
     if len(indices) <= count:
         return list(indices)
     return [indices[int((n + 0.5) * len(indices) / count)] for n in range(count)]
 
 
 def moved(indices: Seq[int], target: int) -> list[int]:
-    """``indices`` with the one nearest to ``target`` moved there."""
+    """``indices`` with the nearest to ``target`` replaced by it."""
     nearest = min(indices, key=lambda index: abs(index - target))
     return [target if index == nearest else index for index in indices]
 
@@ -135,9 +134,9 @@ def cropped(item: ImageSlice, scale: int) -> ImageSlice:
 
 
 def draw_hr_patches(slices: Seq[ImageSlice], count: int, size: int, rng: np.random.Generator) -> Tensor:
-    """Square patches of slices drawn at random, turned and mirrored: float32 (count, 1, size, size).
+    """Square patches of slices, drawn at random, turned and mirrored: float32 (count, 1, size, size).
 
-    Most hold signal in at least a quarter of their pixels. Slices smaller than ``size`` get a rim of zeros.
+    Most hold signal in more than a quarter of their pixels. Slices smaller than ``size`` are padded with zeros.
     """
     patches: list[NDArray[np.float32]] = []
     while len(patches) < count:
@@ -152,7 +151,7 @@ def draw_hr_patches(slices: Seq[ImageSlice], count: int, size: int, rng: np.rand
 
 
 def shows_enough(patch: NDArray[np.floating], rng: np.random.Generator) -> bool:
-    """Whether more than a quarter of a patch holds signal; one in ten of the others counts, too."""
+    """Whether to take a patch: if more than a quarter of it holds signal, else one time in ten."""
     return bool((patch > 0).mean() > 0.25 or rng.random() < 0.1)
 
 
@@ -200,7 +199,7 @@ def _volume_slices(
             yield ImageSlice(plane.T, named.case, named.sequence, n, (rows, columns))
 
 
-_SOURCES = {
+_SOURCES: Mapping[ImageFormat, Callable[[Path, Seq[str] | None], Iterator[ImageSlice]]] = {
     ImageFormat.BRATS: _brats_slices,
     ImageFormat.FASTMRI: _fastmri_slices,
     ImageFormat.DICOM: partial(_volume_slices, read_dicom),
@@ -209,7 +208,12 @@ _SOURCES = {
 
 
 def unit_scaled(array: NDArray, case: str) -> NDArray[np.float32]:
-    """Divided by the 99.9th percentile of what is above 0, so that a few bright vessels or coils do not matter."""
+    """Divide an image by the 99.9th percentile of its values above 0, so that a few bright vessels do not matter.
+
+    Raises
+    ------
+    DataError : values that are not finite, or none above 0; the message names the ``case``
+    """
     signal = array[array > 0]
     if not np.isfinite(array).all() or not signal.size:
         raise DataError(

@@ -18,16 +18,16 @@ from acuity.imaging.forward_model import resize_cubic
 from acuity.research.datasets import brats
 from acuity.research.datasets.slice_sets import shows_enough, turned, unit_scaled
 
-MARGIN = 8  # pixels cut off around a patch, so that no kernel sees the edge of what was read
+MARGIN = 8  # pixels round a patch that no loss counts, so that no kernel reaches beyond what was read
 KERNELS = ("cubic", "box", "decimate")
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """How a slice lost resolution: by ``factors`` along H and W, through ``kernel``.
+    """A loss of resolution by ``factors`` along H and W.
 
-    "cubic" is antialiased cubic shrinking (a = -0.5), "box" averages over the new pixel as a slice profile does,
-    "decimate" is cubic without antialiasing.
+    The ``kernel`` "cubic" is antialiased cubic shrinking (a = -0.5), "box" averages over the new pixel as a slice
+    profile does, and "decimate" is cubic shrinking without antialiasing.
     """
 
     factors: tuple[float, float]
@@ -35,7 +35,7 @@ class Degradation:
 
 
 def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16]]:
-    """Every sequence of the named BraTS cases, cut to the brain's box, in the scale of ``unit_scaled``."""
+    """Read all sequences of the named BraTS cases, cut to the brain's box, in the scale of ``unit_scaled``."""
     folder = brats.data_folder(folder)
     volumes = []
     for name in tqdm(names, desc="reading cases", mininterval=10):
@@ -46,7 +46,7 @@ def read_volumes(folder: str | Path, names: Seq[str]) -> list[NDArray[np.float16
 
 
 def draw_degradation(rng: np.random.Generator) -> Degradation:
-    """Half of them x2 in both axes (in-plane), the rest along one: x2, or a thick slice of 2.5 to 6."""
+    """Draw x2 along both axes half of the time, else along one axis x2 or a thick slice of 2.5 to 6 pixels."""
     kind = rng.random()
     kernel = str(rng.choice(KERNELS, p=[0.6, 0.25, 0.15]))
     if kind < 0.5:
@@ -59,7 +59,7 @@ def draw_degradation(rng: np.random.Generator) -> Degradation:
 
 
 def degrade(image: Tensor, degradation: Degradation) -> Tensor:
-    """(N, 1, H, W) to the low-resolution (N, 1, h, w); outer faces coincide."""
+    """Degrade (N, 1, H, W) to the low resolution (N, 1, h, w); the outer faces coincide."""
     size = tuple(max(1, round(n / f)) for n, f in zip(image.shape[-2:], degradation.factors, strict=True))
     ratios = tuple(n / m for n, m in zip(image.shape[-2:], size, strict=True))
     if degradation.kernel == "box":
@@ -68,7 +68,7 @@ def degrade(image: Tensor, degradation: Degradation) -> Tensor:
 
 
 def interpolate_back(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cubic interpolation (a = -0.5) of (N, 1, h, w) to (N, 1, *size): the generator's input."""
+    """Interpolate (N, 1, h, w) to (N, 1, *size) by cubic convolution (a = -0.5): the generator's input."""
     ratios = tuple(n / m for n, m in zip(image.shape[-2:], size, strict=True))
     return resize_cubic(image, size, ratios)
 

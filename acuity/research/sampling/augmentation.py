@@ -1,7 +1,7 @@
-"""Making a crop look like other scanners', coarser protocols' and worse preparations': drawing and applying apart.
+"""Augmentation: crops as other scanners, coarser protocols and worse brain extraction would show them.
 
-Crops are float32 (C, I, J, K), z-scored over the brain, exactly 0 outside it; the functions that change a crop leave
-what they are given as it is.
+Parameters are drawn apart from the functions that apply them. Crops are float32 (C, I, J, K), z-scored over the brain,
+exactly 0 outside it. No function changes its input.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from acuity.research.degradations.noise import rician_noise
 Rng = np.random.Generator
 Change = Callable[[Tensor], Tensor]
 
-_WAYS = ("soften", "coarse", "thick", "blur")  # in which detail is lost, of which a crop has one at most
+_WAYS = ("soften", "coarse", "thick", "blur")  # of losing detail; a crop has at most one
 _MISSING = ("missing", "two_missing", "three_missing")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often each change is made, 0 to 1; 0 leaves it out. Gain and offset of the channels always vary.
+    """How often each change is made, 0 to 1. Gain and offset of each channel always vary.
 
     Parameters
     ----------
-    soften : blended with itself at half its resolution, as super-resolved images are, see ``soften``
+    soften : blend with the crop at a lower resolution, as super-resolved images look, see ``soften``
     coarse : resolution of 1 to 2.5 mm along each axis
     thick : slices of 2 to 6 mm along one axis
-    blur : Gaussian, 0.5 to 1.5 mm; a crop has one of these four at most, so that their sum is 1 at most
+    blur : Gaussian of 0.5 to 1.5 mm. A crop has at most one of these four, so their sum is 1 at most
     contrast : gamma of each channel
     noise : Gaussian
     rician : noise of a magnitude image
     bias : a field that varies over the crop, of each channel
     missing, two_missing, three_missing : one, two or three sequences are unknown, all 0
-    rim : a brain mask that takes or leaves up to 4 mm too much
+    rim : a brain mask that is up to 4 mm too small or too large in places
     unenhanced : the tumor takes up no contrast agent, see ``without_enhancement``
     """
 
@@ -70,7 +70,7 @@ class Augmentation:
                 raise ValueError(f"{', '.join(names)} exclude each other, but sum to {total:g}")
 
 
-PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network knows of that, it learned elsewhere
+PLAIN = Augmentation(soften=0.0)  # never loses resolution
 STANDARD = Augmentation()
 HOSPITAL = Augmentation(
     soften=0.15,
@@ -89,12 +89,12 @@ HOSPITAL = Augmentation(
 _T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
 _SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
 _LEAST_TISSUE = 500  # voxels
-_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumor is hard to see
+_LOST = (0.2, 0.2, 0.2, 0.4)  # of T1, T1c, T2, FLAIR; without FLAIR, most of a tumor is hard to see
 NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
 def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:
-    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumor's enhancement.
+    """Draw and apply all changes of a crop except the loss of enhancement, which changes the regions, too.
 
     Parameters
     ----------
@@ -130,14 +130,14 @@ def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, s
 
 
 def _one_of(names: Seq[str], a: Augmentation, rng: Rng) -> int | None:
-    """Which of changes that exclude each other is made, by its place in ``names``; None makes none."""
+    """Draw one of changes that exclude each other, by its place in ``names``; None is no change."""
     bounds = np.cumsum([getattr(a, name) for name in names])
     number = int(np.searchsorted(bounds, rng.random(), side="right"))
     return number if number < len(names) else None
 
 
 def _lose_detail(image: Tensor, rng: Rng, a: Augmentation, spacing: float) -> Tensor:
-    """One of the ways, or none; but for ``soften`` half of the time each sequence in its own, as protocols have it."""
+    """Lose detail in one way or none; half of the time each sequence loses its own, except with ``soften``."""
     way = _one_of(_WAYS, a, rng)
     if way is None:
         return image
@@ -162,7 +162,7 @@ def _draw_coarser(size: Seq[int], rng: Rng, spacing: float) -> Change:
 
 
 def _draw_thicker(size: Seq[int], rng: Rng, spacing: float) -> Change:
-    # Not along an axis on which the crop holds no two slices: that of a 2D patch.
+    # Not along an axis on which the crop holds fewer than two slices, as a 2D patch does.
     thickness = float(rng.uniform(2.0, 6.0)) / spacing
     axes = [axis for axis, n in enumerate(size) if n >= 2 * thickness]
     return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
@@ -180,10 +180,10 @@ def _draw_rim(image: Tensor, brain: Tensor, rng: Rng, spacing: float) -> Tensor:
 
 
 def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A crop whose tumor takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
+    """A crop whose tumor takes up no contrast agent, as in most gliomas of low grade, and its regions with an empty ET.
 
-    Cases of low grade are few. Where the tumor enhances, T1c becomes what T1 is there, in T1c's intensities: as the
-    two are related in the tissue round the tumor (least squares).
+    There are few cases of low grade. Where the tumor enhances, T1c is predicted from T1 by their linear relation
+    (least squares) in the tissue round the tumor.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
 
     Returns
     -------
-    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumor
+    image and regions. They stay as they were if nothing enhances or hardly any tissue lies round the tumor
     """
     t1, t1c = image[_T1], image[_T1C]
     brain = (image != 0).any(dim=0)
@@ -211,7 +211,7 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
 
 
 def soften(image: Tensor, factors: tuple[float, float, float], share: float) -> Tensor:
-    """A crop blended with itself at a lower resolution, see ``at_resolution``: super-resolved images lie between.
+    """A crop blended with itself at a lower resolution (``at_resolution``), as super-resolved images look.
 
     share : of the lower resolution, 0 to 1
     """
@@ -219,9 +219,9 @@ def soften(image: Tensor, factors: tuple[float, float, float], share: float) -> 
 
 
 def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
-    """Shrunk by antialiased cubic interpolation and interpolated back.
+    """A crop shrunk by antialiased cubic interpolation and interpolated back.
 
-    factors : along i, j, k; below 1, and along an axis of one voxel, nothing is lost
+    factors : along i, j, k. Factors below 1 count as 1, and so does any factor along an axis of one voxel
     """
     size = tuple(image.shape[1:])
     f = tuple(1.0 if n == 1 else max(1.0, factor) for n, factor in zip(size, factors, strict=True))
@@ -230,7 +230,7 @@ def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
 
 
 def in_thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
-    """Means over slices of ``thickness`` voxels along ``axis`` (0, 1, 2: i, j, k), interpolated back."""
+    """A crop averaged over slices of ``thickness`` voxels along ``axis`` (0, 1, 2: i, j, k) and interpolated back."""
     size = list(image.shape[1:])
     low = size.copy()
     low[axis] = int(np.ceil(size[axis] / thickness))
@@ -241,14 +241,14 @@ def in_thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian of ``sigma`` voxels along i, j, k."""
+    """A crop blurred by a Gaussian of ``sigma`` voxels along i, j, k."""
     return torch.from_numpy(ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma, sigma), mode="nearest"))
 
 
 def change_contrast(channel: Tensor, gamma: float) -> Tensor:
-    """Gamma correction of z-scored values over their own range; their mean and deviation stay as they are.
+    """Gamma correction of z-scored values over their own range; their mean and deviation stay the same.
 
-    Scanners differ in how far gray and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
+    Scanners differ in the contrast of gray and white matter, which z-scoring cannot undo. From nnU-Net's augmentation
     (Isensee et al., Nature Methods 18, 2021).
     """
     low, high = channel.min(), channel.max()
@@ -259,9 +259,9 @@ def change_contrast(channel: Tensor, gamma: float) -> Tensor:
 
 
 def with_bias_field(channel: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
-    """A channel (I, J, K) times exp of a smooth field: its intensities count from the darkest voxel.
+    """A channel (I, J, K) times exp of a smooth field. Intensities count from the darkest voxel.
 
-    coefficients : of the field's Legendre polynomials over the crop, one axis for each of the channel's
+    coefficients : of the field's Legendre polynomials along i, j, k over the crop
     """
     i, j, k = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in channel.shape)
     field = legendre.leggrid3d(i, j, k, coefficients)
@@ -269,13 +269,13 @@ def with_bias_field(channel: Tensor, coefficients: NDArray[np.float64]) -> Tenso
 
 
 def with_rician_noise(channel: Tensor, brain: Tensor, sigma: float, seed: int) -> Tensor:
-    """Noise of a magnitude image of ``sigma`` (in deviations of the brain) whose signal is 0 at the brain's darkest."""
+    """A channel with Rician noise of ``sigma`` (in deviations of the brain); its signal is 0 at the darkest voxel."""
     floor = channel[brain].min() if brain.any() else channel.min()
     return rician_noise((channel - floor).clamp(min=0), sigma, seed) + floor
 
 
 def depth_within(mask: Tensor, thickness: float) -> NDArray[np.float64]:
-    """1 at the border of the mask (I, J, K), falling to 0 at ``thickness`` voxels within it; 0 beyond and outside."""
+    """1 at the border of a mask (I, J, K), falling to 0 at ``thickness`` voxels inside; 0 deeper inside and outside."""
     if mask.all() or not mask.any():
         return np.zeros(mask.shape)
     depth = ndimage.distance_transform_edt(mask.numpy())
@@ -283,14 +283,14 @@ def depth_within(mask: Tensor, thickness: float) -> NDArray[np.float64]:
 
 
 def patchy(nearness: NDArray[np.float64], seed: int) -> Tensor:
-    """Where ``nearness``, 0 to 1, exceeds a smooth random level: bool (I, J, K), as masks are wrong in places."""
+    """Where ``nearness``, 0 to 1, exceeds a smooth random level: bool (I, J, K). Masks are wrong in places only."""
     coarse = torch.rand((1, 1, 4, 4, 4), generator=torch.Generator().manual_seed(seed))
     level = F.interpolate(coarse, size=nearness.shape, mode="trilinear", align_corners=False)[0, 0]
     return torch.from_numpy(nearness) > level
 
 
 def with_rim(image: Tensor, rim: Tensor, levels: NDArray[np.float64], seed: int) -> Tensor:
-    """What lies round the brain left in where ``rim`` is: ``levels`` of each channel, with noise."""
+    """A crop with tissue round the brain where ``rim`` is True: ``levels`` of each channel, with noise."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     tissue = torch.from_numpy(levels.astype(np.float32)).reshape(-1, 1, 1, 1) + 0.5 * noise
     return torch.where(rim, tissue, image)

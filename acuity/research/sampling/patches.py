@@ -1,4 +1,4 @@
-"""Random crops of brains: drawing them, taking them from a volume, and batches of them, apart from each other."""
+"""Random crops of brains: drawing them, sampling them from a volume, and batches of them from several sources."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Source:
     Parameters
     ----------
     cases : brains or parts of brains; or a function that draws one, such as
-        ``acuity.research.synthetic.transplant.OtherBrains.draw``. A function is called once for all patches of a
-        batch: to make a brain takes longer than a step of a 2D network.
+        ``acuity.research.synthetic.transplant.OtherBrains.draw``. A function is called once for each batch, because
+        making a brain takes longer than a step of a 2D network
     share : of all patches, 0 to 1
-    weights : probability of each of ``cases``, which sum to 1; None draws all alike
-    names : of what a function draws from, for the record of a training; of a sequence its cases' are taken
+    weights : probabilities of ``cases``, which sum to 1; None draws all equally often
+    names : names of the brains that a function draws from, for the record of a training
     """
 
     cases: Seq[PreparedCase] | Callable[[Rng], PreparedCase]
@@ -53,11 +53,11 @@ class Source:
 
     @property
     def all_names(self) -> list[str]:
-        """Of all that is drawn from."""
+        """Names of the brains that are drawn from."""
         return list(self.names) if callable(self.cases) else [case.name for case in self.cases]
 
     def draw(self, rng: Rng) -> PreparedCase:
-        """One of the cases, by ``rng`` alone."""
+        """A case that depends on ``rng`` alone."""
         if callable(self.cases):
             return self.cases(rng)
         count = len(self.cases)
@@ -73,7 +73,7 @@ class Crop:
 
 
 def draw_center(case: PreparedCase, tumor_share: float, rng: Rng) -> NDArray[np.float64]:
-    """A voxel of the tumor with probability ``tumor_share`` (of its enhancing part or core half of the time)."""
+    """A place near the tumor with probability ``tumor_share`` (half of the time near ET or TC), else anywhere."""
     shape = case.regions.shape[1:]
     if rng.random() < tumor_share:
         region = case.regions[int(rng.choice([0, 1, 2, 2]))]
@@ -86,7 +86,7 @@ def draw_center(case: PreparedCase, tumor_share: float, rng: Rng) -> NDArray[np.
 def draw_matrix(rng: Rng, *, rotation: float = 15.0, scale: float = 0.15, turned: bool = False) -> NDArray[np.float64]:
     """Mirrored axes, a rotation of up to ``rotation`` degrees about each axis and a zoom of 1 +- ``scale``.
 
-    turned : the crop's axes are the volume's in any order, so that its slices lie in any of the three planes
+    turned : permute the axes, so that the crop's slices lie in any of the three planes
     """
     matrix = np.diag(rng.choice([-1.0, 1.0], 3) * rng.uniform(1 - scale, 1 + scale))
     for axis, angle in enumerate(np.deg2rad(rng.uniform(-rotation, rotation, 3))):
@@ -122,7 +122,7 @@ def _needed(shape: Seq[int], crop: Crop, size: tuple[int, int, int]) -> list[sli
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of a segmentation's training sees.
+    """The patches of one step.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Patches:
     tumor_share : part of the patches that are centered on the tumor
     augmentation : what each patch is perturbed by
     spacing : of the voxels in mm
-    turned : patches lie in any of the three planes, see ``draw_matrix``
+    turned : whether patches lie in any of the three planes, see ``draw_matrix``
 
     Raises
     ------

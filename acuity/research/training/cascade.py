@@ -1,4 +1,4 @@
-"""Training the released coarse-to-fine pair, one part after the other."""
+"""Training the released coarse-to-fine pair, part by part."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def train(
 ) -> Path:
     """Train one part, resuming where it was cut.
 
-    Validated and kept are both networks together, as they are released but for the mirrored views; while the coarse
-    network is trained it alone counts, and a member of an ensemble stands for all its stage. The weights of the other
-    stage pass through unchanged. ``load_part`` puts what is kept into a network.
+    The weights of the whole pair are kept, those of the other stage unchanged; ``load_part`` loads the trained part of
+    them. The pair is validated as it is released, but without mirrored views. While the coarse network is trained, the
+    fine one has no weight. A member of an ensemble is validated as if it were its whole stage.
 
     Parameters
     ----------
     part : "coarse" (images at half the resolution), "fine" (full resolution), or a member of either's ensemble, such
         as "fine.networks.0"
-    recipe : makes the part's recipe from its network. The patch is of voxels of the stage's resolution, multiples of
-        8, but across slices, where they are as many as one sees
+    recipe : makes the part's recipe from its network. The patch is in voxels of the stage's resolution: multiples of 8,
+        except across the slices of a 2D network
     data : ``halved`` for the coarse stage, see ``acuity.research.training.data.training_data``
     initial_weights : a state_dict of ``network`` to start from
 
-    The others, and what is raised, are as in ``acuity.research.training.segmentation.train``.
+    The others are as in ``acuity.research.training.segmentation.train``, and so are the errors.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a segmentation network is trained on: cases, brains made from them, and the cases that are held out."""
+"""The data that a segmentation network is trained on: cases, brains made from them, and cases that are held out."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LOW_GRADE_SHARE = 0.2  # of the whole cases that are drawn: as many as there are
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training sees.
+    """Data to train and to validate on.
 
     Parameters
     ----------
     cases : whole brains to train on
     held_out : whole brains at 1 mm to validate on
-    others : sources of further brains, or of parts of brains; the rest of the patches is of ``cases``
-    weights : probability of each of ``cases``, see ``grade_weights``; None draws all alike
+    others : sources of other brains or of parts of brains; the remaining patches come from ``cases``
+    weights : probability of each of ``cases``, see ``grade_weights``; None draws all equally often
     spacing : of the voxels of ``cases`` and ``others`` in mm
     """
 
@@ -55,14 +55,15 @@ def training_data(
     low_grade: Collection[str] = (),
     low_grade_share: float = LOW_GRADE_SHARE,
 ) -> TrainingData:
-    """Cases at 1 mm, and brains without a tumor or with the tumor of another case.
+    """Cases, and brains that are made from them: without a tumor, or with the tumor of another case.
 
     Parameters
     ----------
-    halved : at half the resolution, as the coarse network sees brains; ``held_out`` stays as it is
-    other_share : part of the patches that are of no case: of the cases' healthy halves, mirrored, and of phantoms
-    phantoms : how many
-    low_grade, low_grade_share : names of the cases of low grade, and their share of all cases that are drawn
+    cases, held_out : at 1 mm
+    halved : train at half the resolution, as the coarse network sees brains; ``held_out`` stays at 1 mm
+    other_share : part of the patches that come from made brains: the cases' healthy halves, mirrored, and phantoms
+    phantoms : number of phantoms
+    low_grade, low_grade_share : names of the cases of low grade, and their share of the draws from ``cases``
     """
     free = tumor_free_brains(cases, phantoms) if other_share else []
     if halved:
@@ -85,14 +86,14 @@ def read_training_data(
     phantoms: int = PHANTOMS,
     low_grade_share: float = LOW_GRADE_SHARE,
 ) -> TrainingData:
-    """``training_data`` of the BraTS cases that a split names.
+    """The BraTS cases that a split names, as ``training_data`` takes them.
 
     Parameters
     ----------
     folder : see ``brats.data_folder``
     split : as ``brats.read_split`` gives it
-    fold : of ``brats.folds``, which is held out; all other cases but those of test are trained on. None takes the
-        split's own parts
+    fold : number of the fold (``brats.folds``) that is held out; the other folds are trained on. None takes the
+        split's parts for training and validation
 
     Raises
     ------

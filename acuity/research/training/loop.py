@@ -27,17 +27,17 @@ SETTINGS = "settings.json"
 
 
 class Stateful(Protocol):
-    """Whatever a checkpoint keeps: networks, optimizers, averaged weights."""
+    """What a checkpoint can keep: networks, optimizers, averaged weights."""
 
     def state_dict(self) -> dict:
-        """The state, of tensors and plain types only."""
+        """Give the state, in tensors and plain types only."""
 
     def load_state_dict(self, state: dict) -> object:
         """Take the state back."""
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the checkpoint before it is kept."""
+    """A loss became NaN or infinite; the last checkpoint before it is kept."""
 
 
 def half_cosine(progress: float) -> float:
@@ -64,7 +64,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def save_atomically(state: object, path: Path) -> None:
-    """``torch.save`` that a cut cannot leave half-written."""
+    """``torch.save`` that never leaves a half-written file."""
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     os.replace(partial, path)
@@ -94,18 +94,18 @@ def run(
 
     Parameters
     ----------
-    step : does iteration n (a batch drawn from n alone, so that a resumed run sees the same ones) and
-        returns its losses by name
+    step : does iteration n and returns its losses by name. It draws its batch from n alone, so that a resumed run
+        sees the same batches
     state : what a checkpoint keeps, by name
     validate : returns metrics by name
-    weights : the state_dict that a release would hold, kept as best.pt
-    metric : of the metrics; the weights of its highest value are kept. None keeps the last
+    weights : gives the state_dict that a release would hold; it is kept as best.pt
+    metric : name of a metric; the weights of its highest value are kept. None keeps the last weights
+    images : logs sample images to TensorBoard after each validation
     rank : of the process under torchrun; only rank 0 validates, logs and saves
-    images : logs sample images to TensorBoard, after each validation
 
     Returns
     -------
-    The path of the weights kept.
+    The path of best.pt
 
     Raises
     ------

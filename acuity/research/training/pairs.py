@@ -23,15 +23,15 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees; all in 0 to about 1.
+    """The images of one step, with values from 0 to about 1.
 
     Parameters
     ----------
-    image : what the generator takes (N, 1, h, w)
-    lr : the low resolution itself; ``image`` where the generator upsamples
+    image : the generator's input (N, 1, h, w)
+    lr : the low resolution itself; the same as ``image`` where the generator upsamples
     hr : the truth (N, 1, H, W), of the size of the generator's output
     interpolated : cubic interpolation of ``lr`` at the size of ``hr``, the baseline
-    degrade : brings an image of the size of ``hr`` to that of ``lr`` as ``lr`` was made
+    degrade : brings an image of the size of ``hr`` to that of ``lr`` in the way that ``lr`` was made
     margin : pixels at each side of ``hr`` that no loss counts
     """
 
@@ -58,7 +58,7 @@ class Pairs(Protocol):
 
     @property
     def size(self) -> int:
-        """Of the patches of the truth, in pixels."""
+        """Size of the truth's patches in pixels."""
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """A batch that depends on ``rng`` alone."""
@@ -108,8 +108,8 @@ class InPlanePairs:
 class VolumePairs:
     """Patches of any plane of volumes, degraded along one or two axes as thick slices and coarse pixels are.
 
-    The generator restores what cubic interpolation brought to the target grid, so that any spacing can be reached:
-    the way of the clinical chain.
+    The generator restores an image that cubic interpolation brought to the target grid. So any spacing can be reached,
+    as the application needs.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class VolumePairs:
 
 @torch.no_grad()
 def psnr_gain(generator: Callable[[Tensor], Tensor], batches: Seq[Batch], device: torch.device) -> float:
-    """dB by which the generator beats cubic interpolation, mean over the batches."""
+    """Gain in PSNR (dB) of the generator over cubic interpolation, mean over the batches."""
     gains = []
     for batch in batches:
         sr = generator(batch.image.to(device)).float().cpu()

@@ -37,7 +37,7 @@ LogitsOf = Callable[[nn.Module, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is trained, whichever it is.
+    """How a network is trained; the recipe says which.
 
     Parameters
     ----------
@@ -47,9 +47,8 @@ class Plan:
     ema : decay of the averaged weights
     seed : of what is drawn
     validate_every : iterations
-    keep_last : keep the last weights whatever the validation says, which then tells what it would of cases never seen
-    frozen_statistics : batch normalization keeps the means and deviations that it has: those of a few cases are not
-        those of all
+    keep_last : keep the last weights instead of the best, so that the validation stays independent of the choice
+    frozen_statistics : batch normalization keeps its means and deviations; a few cases would give unlike ones
     """
 
     iterations: int
@@ -79,8 +78,8 @@ def train(
 ) -> Path:
     """Train a recipe's network, resuming where it was cut; under torchrun in several processes.
 
-    Kept are the averaged weights of the highest mean Dice over whole validation brains, tidied as released, or the
-    last ones.
+    The averaged weights of the highest mean Dice over whole validation brains are kept, or the last ones. Regions are
+    tidied before they are scored, as in the application.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def train(
 
 
 def _settings(recipe: Recipe, data: TrainingData, plan: Plan) -> dict[str, object]:
-    """For the record, beside what was started from and where it ran."""
+    """The settings that are recorded."""
     return {
         "network": type(recipe.network).__name__,
         "parameters": sum(p.numel() for p in recipe.network.parameters()),
@@ -196,7 +195,7 @@ class _Steps:
 
 
 def _middle(target: Tensor, logits: Tensor) -> Tensor:
-    """Of a target (N, R, I, J, K) the middle, as large as the logits: a network may see more than it segments."""
+    """The middle of a target (N, R, I, J, K), as large as the logits: a network may see more than it segments."""
     starts = [(n - m) // 2 for n, m in zip(target.shape[2:], logits.shape[2:], strict=True)]
     box = (slice(start, start + m) for start, m in zip(starts, logits.shape[2:], strict=True))
     return target[(slice(None), slice(None), *box)]
@@ -215,9 +214,9 @@ def dice_by_region(preds: Seq[NDArray[np.bool_]], cases: Seq[PreparedCase]) -> d
 
 
 def overview(case: PreparedCase, preds: NDArray[np.bool_]) -> Tensor:
-    """(3, J, 4 I), 0 to 1: T1c, FLAIR, truth and ``preds`` (3, I, J, K) in the axial slice of the largest tumor.
+    """(3, J, 4 I), 0 to 1: T1c, FLAIR, truth and ``preds`` (3, I, J, K) in the axial slice with most tumor.
 
-    Of regions, ET, TC and WT are the red, the green and the blue channel.
+    ET, TC and WT are the red, the green and the blue channel.
     """
     k = int(case.regions[2].sum(dim=(0, 1)).argmax())
     channels = [list(Sequence).index(sequence) for sequence in (Sequence.T1C, Sequence.FLAIR)]
@@ -234,7 +233,7 @@ def _regions(module: nn.Module, case: PreparedCase, logits_of: LogitsOf, device:
 
 
 def _start_from(network: nn.Module, path: Path) -> dict[str, str]:
-    """Load the weights; which they are, for the record."""
+    """Load weights into a network, and describe them for the record."""
     with any_as_data_error(
         f"{path} does not hold weights of the recipe's {type(network).__name__}",
         rule="Initial weights must be of the recipe's network, in its size.",

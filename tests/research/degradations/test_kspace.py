@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
-from skimage.transform import downscale_local_mean
 
-from acuity.imaging.forward_model import resize_cubic
 from acuity.research.degradations.kspace import gibbs_ringing, partial_fourier, truncate_kspace
 
 
@@ -31,18 +29,6 @@ def test_truncation_keeps_a_wave_below_the_cut_and_removes_one_above(length, siz
         np.testing.assert_allclose(low[0, 0, :, 1], wave(centers, cycles, length, amplitude), atol=1e-5)
 
 
-def test_truncation_keeps_mean_and_place():
-    image = torch.from_numpy(data.camera()[::4, ::4] / 255.0).float()[None, None]
-    low = truncate_kspace(image, (32, 32))
-    assert low.mean().item() == pytest.approx(image.mean().item(), abs=2e-3)
-    cubic = resize_cubic(image, (32, 32), (4, 4))
-    moved = [(low.roll(n, dims=-1) - cubic).abs().mean().item() for n in (-1, 0, 1)]
-    assert min(moved) == moved[1]
-    # Half a pixel would already be worse than what the kernels differ by.
-    box = torch.from_numpy(downscale_local_mean(image[0, 0].numpy(), (4, 4)))
-    assert (low[0, 0] - box).abs().mean() < 0.6 * (low.roll(1, dims=-1)[0, 0] + low[0, 0] - 2 * box).abs().mean() / 2
-
-
 def test_truncation_of_a_symmetric_object_stays_symmetric():
     """The transform's own grid would shift a x4 image by 1.5 of the old pixels."""
     image = torch.zeros(1, 1, 64, 64)
@@ -56,11 +42,6 @@ def test_truncation_of_a_symmetric_object_stays_symmetric():
 def test_truncation_to_the_same_size_changes_nothing():
     image = torch.rand(2, 1, 15, 16, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(truncate_kspace(image, (15, 16)), image, atol=1e-6, rtol=0)
-
-
-def test_more_lines_than_there_are_cannot_be_kept():
-    with pytest.raises(ValueError, match="9 of 8 lines are to be kept; 1 to 8 can be"):
-        truncate_kspace(torch.zeros(1, 1, 8, 8), (9, 8))
 
 
 def test_ringing_overshoots_an_edge_by_wilbrahams_nine_percent():
@@ -108,6 +89,8 @@ def test_no_mean_is_lost_even_on_few_lines():
 
 def test_impossible_parts_are_refused():
     flat = torch.zeros(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="9 of 8 lines are to be kept; 1 to 8 can be"):
+        truncate_kspace(flat, (9, 8))
     with pytest.raises(ValueError, match="fraction is 0.5; more than half"):
         partial_fourier(flat, 0.5)
     with pytest.raises(ValueError, match="fraction is 0; a part of k-space is above 0"):

@@ -11,38 +11,17 @@ from scipy import ndimage
 from acuity.research.sampling.augmentation import Augmentation
 from acuity.research.sampling.patches import Crop, Patches, PreparedCase, Source, draw_center, draw_matrix, take
 
+NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)  # except gain and offset
+
 
 @pytest.fixture
 def case():
-    image = torch.zeros(4, 20, 24, 16, dtype=torch.float16)
-    image[:, 2:18, 2:22, 2:14] = 1
-    regions = torch.zeros(3, 20, 24, 16, dtype=torch.uint8)
-    regions[:, 5:8, 10:14, 6:9] = 1
-    return PreparedCase("phantom", image, regions)
-
-
-def test_an_upright_crop_is_the_plain_slice():
-    volume = torch.arange(20 * 24 * 16, dtype=torch.float32).reshape(1, 20, 24, 16)
-    # Eight voxels about the face between voxels 9 and 10, 11 and 12, 7 and 8: [6:14], [8:16], [4:12].
-    crop = take(volume, Crop(np.array([9.5, 11.5, 7.5]), np.eye(3)), (8, 8, 8))
-    torch.testing.assert_close(crop, volume[:, 6:14, 8:16, 4:12], atol=1e-2, rtol=0)
-
-
-def test_a_mirrored_crop_is_the_mirrored_slice():
-    volume = torch.rand(1, 12, 12, 12)
-    crop = take(volume, Crop(np.array([5.5] * 3), np.diag([-1.0, 1, 1])), (12, 12, 12))
-    torch.testing.assert_close(crop, volume.flip(1), atol=1e-4, rtol=0)
-
-
-def test_axes_are_not_mixed_up():
-    """A zoom along the first axis alone halves a step there and leaves the others."""
-    volume = torch.zeros(1, 16, 16, 16)
-    volume[:, 8:] = 1
-    ramp = torch.arange(16.0).expand(1, 16, 16, 16)
-    matrix = np.diag([0.5, 1, 1])
-    center = np.array([7.5] * 3)
-    assert (take(volume, Crop(center, matrix), (16, 16, 16)) > 0.5).float().mean() == pytest.approx(0.5)
-    torch.testing.assert_close(take(ramp, Crop(center, matrix), (16, 16, 16)), ramp, atol=1e-3, rtol=0)
+    """A brain with a tumor off the middle."""
+    image = torch.zeros(4, 40, 44, 36)
+    image[:, 12:24, 14:28, 10:20] = torch.rand(4, 12, 14, 10, generator=torch.Generator().manual_seed(0)) / 2 + 0.5
+    regions = torch.zeros(3, 40, 44, 36, dtype=torch.uint8)
+    regions[:, 15:20, 18:25, 13:17] = 1
+    return PreparedCase("phantom", image.half(), regions)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -57,39 +36,18 @@ def test_any_crop_is_sampled_linearly_with_0_outside(seed):
     np.testing.assert_allclose(take(volume, crop, size).numpy(), np.stack(expected), atol=1e-4)
 
 
-def test_draws_repeat_and_vary(case):
-    first, again, other = (draw_matrix(np.random.default_rng([0, n])) for n in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.allclose(first, other)
-    assert abs(np.linalg.det(first)) == pytest.approx(1, abs=0.5)
-
-
 def test_tumor_centers_lie_about_the_tumor(case):
     rng = np.random.default_rng(0)
     centers = np.array([draw_center(case, 1.0, rng) for _ in range(50)])
-    assert np.abs(centers - np.array([6, 11.5, 7])).max() < 11
+    assert np.abs(centers - np.array([17, 21, 14.5])).max() < 12
     nowhere = PreparedCase("healthy", case.image, torch.zeros_like(case.regions))
     assert np.isfinite(draw_center(nowhere, 1.0, rng)).all()
 
 
-NOTHING = Augmentation(soften=0, contrast=0, noise=0, missing=0)  # but for gain and offset
-
-
-@pytest.fixture
-def whole():
-    """A brain with detail, and 0 all round a tumor off the middle, so that crops of parts lose nothing."""
-    rng = np.random.default_rng(0)
-    image = torch.zeros(4, 40, 44, 36)
-    image[:, 12:24, 14:28, 10:20] = torch.from_numpy(rng.uniform(0.5, 1, (4, 12, 14, 10)))
-    regions = torch.zeros(3, 40, 44, 36, dtype=torch.uint8)
-    regions[:, 15:20, 18:25, 13:17] = 1
-    return PreparedCase("phantom", image.half(), regions)
-
-
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_tumors_do_not_enhance_as_often_as_told(whole, share):
+def test_tumors_do_not_enhance_as_often_as_told(case, share):
     augmentation = dataclasses.replace(NOTHING, unenhanced=share)
-    patches = Patches([Source([whole])], (24, 24, 24), tumor_share=1.0, augmentation=augmentation)
+    patches = Patches([Source([case])], (24, 24, 24), tumor_share=1.0, augmentation=augmentation)
     batch = patches.draw(60, np.random.default_rng(0))
     enhancing, whole_tumor = batch.target[:, 0].flatten(1).any(dim=1), batch.target[:, 2].flatten(1).any(dim=1)
     assert (enhancing & ~whole_tumor).sum() == 0
@@ -124,8 +82,8 @@ def test_patches_are_turned_if_told():
     assert 0.15 < varies_across(True) < 0.55
 
 
-def test_a_batch_depends_on_its_seed_alone(whole):
-    patches = Patches([Source([whole])], (8, 8, 1))
+def test_a_batch_depends_on_its_seed_alone(case):
+    patches = Patches([Source([case])], (8, 8, 1))
     first, again, other = (patches.draw(2, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first.image.shape == (2, 4, 8, 8, 1)
     assert torch.equal(first.image, again.image)
@@ -155,10 +113,9 @@ def test_cases_are_drawn_by_their_weights():
 
 def test_a_function_is_called_once_for_a_batch():
     """To make a brain takes longer than a step of a 2D network."""
-    calls = []
-    patches = Patches([Source(lambda rng: calls.append(0) or gray(1), 0.9), Source([gray(2)], 0.1)], (2, 2, 2))
+    made = [gray(1)]
+    patches = Patches([Source(lambda rng: made.pop(), 0.9), Source([gray(2)], 0.1)], (2, 2, 2))
     assert len(patches.draw(8, np.random.default_rng(0)).image) == 8
-    assert len(calls) == 1
 
 
 def test_a_source_smaller_than_the_patch_is_padded_with_zeros():
