@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acuity.research.datasets import slices as clinical
+from acuity.research.datasets import volume_patches
 from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
 from acuity.research.degradations.random import Draw
 from acuity.research.degradations.steps import apply
@@ -94,7 +94,7 @@ class InPlanePairs:
             return torch.cat(parts).to(image.device)
 
         lr = degrade(hr)
-        return Batch(lr, lr, hr, clinical.interpolate_back(lr, (self.size, self.size)), degrade)
+        return Batch(lr, lr, hr, volume_patches.interpolate_back(lr, (self.size, self.size)), degrade)
 
     def fixed(self) -> dict[str, list[Batch]]:
         """See ``Pairs``: 24 patches of slices throughout."""
@@ -113,7 +113,7 @@ class VolumePairs:
 
     Parameters
     ----------
-    volumes : (I, J, K), 0 to about 1, as ``acuity.research.datasets.slices.read_volumes`` gives them
+    volumes : (I, J, K), 0 to about 1, as ``acuity.research.datasets.volume_patches.read_volumes`` gives them
     size : of the patches in pixels, without a margin round them
     """
 
@@ -122,17 +122,17 @@ class VolumePairs:
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """See ``Pairs``; the patches are of one volume and share a degradation."""
-        hr = clinical.draw_patches(self.volumes[int(rng.integers(len(self.volumes)))], count, self.size, rng)
-        return _degraded(hr, clinical.draw_degradation(rng))
+        hr = volume_patches.draw_patches(self.volumes[int(rng.integers(len(self.volumes)))], count, self.size, rng)
+        return _degraded(hr, volume_patches.draw_degradation(rng))
 
     def fixed(self) -> dict[str, list[Batch]]:
         """See ``Pairs``: of each volume, x2 in both axes, x2 and x5 along one."""
         kinds = {"x2": (2.0, 2.0), "x2_one_axis": (2.0, 1.0), "x5_one_axis": (5.0, 1.0)}
         batches: dict[str, list[Batch]] = {kind: [] for kind in kinds}
         for n, volume in enumerate(self.volumes):
-            hr = clinical.draw_patches(volume, 4, 96, np.random.default_rng([1, n]))
+            hr = volume_patches.draw_patches(volume, 4, 96, np.random.default_rng([1, n]))
             for kind, factors in kinds.items():
-                batches[kind].append(_degraded(hr, clinical.Degradation(factors, "cubic")))
+                batches[kind].append(_degraded(hr, volume_patches.Degradation(factors, "cubic")))
         return batches
 
 
@@ -147,7 +147,7 @@ def psnr_gain(generator: Callable[[Tensor], Tensor], batches: Seq[Batch], device
     return float(np.mean(gains))
 
 
-def _degraded(hr: Tensor, degradation: clinical.Degradation) -> Batch:
-    lr = clinical.degrade(hr, degradation)
-    image = clinical.interpolate_back(lr, (hr.shape[-2], hr.shape[-1]))
-    return Batch(image, lr, hr, image, lambda sr: clinical.degrade(sr, degradation), clinical.MARGIN)
+def _degraded(hr: Tensor, degradation: volume_patches.Degradation) -> Batch:
+    lr = volume_patches.degrade(hr, degradation)
+    image = volume_patches.interpolate_back(lr, (hr.shape[-2], hr.shape[-1]))
+    return Batch(image, lr, hr, image, lambda sr: volume_patches.degrade(sr, degradation), volume_patches.MARGIN)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acuity.research.datasets.slices import MARGIN
+from acuity.research.datasets.volume_patches import MARGIN
 from acuity.research.degradations.random import draw_bicubic, draw_bsrgan_mri
 from acuity.research.training.pairs import InPlanePairs, VolumePairs, psnr_gain
 from tests.phantom_slices import phantom_slices

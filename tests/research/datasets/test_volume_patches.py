@@ -6,7 +6,7 @@ import torch
 
 from acuity.anatomy import Sequence
 from acuity.research.datasets.slice_sets import read_slices
-from acuity.research.datasets.slices import (
+from acuity.research.datasets.volume_patches import (
     MARGIN,
     Degradation,
     degrade,
