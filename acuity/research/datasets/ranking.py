@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from acuity.errors import DataError
+from acuity.errors import DataError, any_as_data_error
 from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
 
 logger = logging.getLogger(__name__)
@@ -142,14 +141,14 @@ def read_ranking_set(path: Path) -> RankingSet:
     ------
     DataError : the file is absent or something else
     """
-    rule = "A ranking set holds names, images (P, M, 1, S, S) and scores (P, M)."
-    remedy = "Make it again with make_ranking_set."
-    try:
+    with any_as_data_error(
+        f"{path.name} is no ranking set",
+        rule="A ranking set holds names, images (P, M, 1, S, S) and scores (P, M).",
+        remedy="Make it again with `acuity train ranker`.",
+    ):
         content = torch.load(path, map_location="cpu", weights_only=True)
         ranking = RankingSet(list(content["names"]), content["images"], content["scores"])
         expected = (ranking.scores.shape[0], len(ranking.names))
         if ranking.images.ndim != 5 or not expected == ranking.scores.shape == ranking.images.shape[:2]:
             raise ValueError("shapes disagree")
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path.name} is no ranking set.", rule=rule, remedy=remedy) from error
     return ranking

@@ -46,7 +46,7 @@ def test_each_format_is_told(tmp_path, kind):
     assert image_format(tmp_path) is kind
 
 
-@pytest.mark.parametrize(("first", "second"), combinations(ImageFormat, 2))
+@pytest.mark.parametrize(("first", "second"), list(combinations(ImageFormat, 2)))
 def test_several_formats_are_refused_by_name(tmp_path, first, second):
     ADD[first](tmp_path)
     ADD[second](tmp_path)

@@ -113,5 +113,5 @@ def test_another_file_is_refused(tmp_path, content):
         (tmp_path / "r.pt").write_bytes(b"no weights")
     else:
         torch.save(content, tmp_path / "r.pt")
-    with pytest.raises(DataError, match=r"r\.pt is no ranking set"):
+    with pytest.raises(DataError, match=r"r\.pt is no ranking set \(\w+\)"):
         read_ranking_set(tmp_path / "r.pt")
