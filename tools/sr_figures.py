@@ -13,7 +13,7 @@ from acuity.errors import DataError
 from acuity.research.evaluation.bootstrap import paired_difference
 from acuity.research.evaluation.slices.methods import BASELINE
 from acuity.research.evaluation.slices.table import Scores, by_method, case_differences
-from acuity.research.training.super_resolution import SETTINGS
+from acuity.research.training.loop import SETTINGS
 
 METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 4), "perceptual": ("perceptual distance", 4)}
 DATASETS = ("brain", "knee")  # folders of scores

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ from acuity.research.evaluation.bootstrap import paired_difference
 from acuity.research.metrics.overlap import dice
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
-from acuity.research.training import cascade
+from acuity.research.training import cascade, segmentation
+from acuity.research.training.data import training_data
+from acuity.research.training.segmentation_recipe import Recipe
 from acuity.volume import Volume
 from label.doubts import doubt
 from label.experiments.tables import Row, write_table
@@ -209,22 +212,16 @@ def _train(
     data: Data, names: Seq[str], folder: Path, seed: int, iterations: int, start: Path | None, device: str | None
 ) -> Path:
     torch.manual_seed(seed)
+    rate = _FIRST_RATE if start is None else _TUNING_RATE
     return cascade.train(
         _pair(),
-        part="coarse",
-        folder=str(folder),
-        iterations=iterations,
-        patch=_PATCH,
-        batch=_BATCH,
-        learning_rate=_FIRST_RATE if start is None else _TUNING_RATE,
-        other_share=0.0,
-        ema=0.98,
-        seed=seed,
-        initial_weights=None if start is None else str(start),
-        validate_every=iterations,
+        "coarse",
+        partial(Recipe, patch=_PATCH, batch=_BATCH, learning_rate=rate),
+        training_data([data.pool[name] for name in names], [data.shown], halved=True),
+        segmentation.Plan(iterations, ema=0.98, seed=seed, validate_every=iterations),
+        folder=folder,
+        initial_weights=start,
         device=device,
-        train_cases=[data.pool[name] for name in names],
-        validation_cases=[data.shown],
     )
 
 

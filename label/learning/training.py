@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +24,10 @@ from acuity.errors import AcuityError, BundleError, DataError
 from acuity.models.bundle import Bundle, load_bundle
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import sees_several_planes
-from acuity.research.sampling.augmentation import STANDARD
 from acuity.research.training import cascade
+from acuity.research.training.data import training_data
+from acuity.research.training.segmentation import Plan
+from acuity.research.training.segmentation_recipe import Recipe
 from label.learning.cases import Corrected, corrected_cases, scored, training_case
 from label.learning.patients import Patients, read_patients, write_patients
 from label.learning.scoring import mean_scores
@@ -217,21 +220,18 @@ def _trained(
         with _reporting(report, part, number * settings.iterations):
             weights = cascade.train(
                 network,
-                part=part,
-                folder=str(work / part),
-                iterations=settings.iterations,
-                patch=patch,
-                batch=batch,
-                learning_rate=settings.learning_rate,
-                other_share=0.0,
-                ema=0.98,
-                seed=settings.seed,
-                validate_every=settings.iterations,
-                augmentation=STANDARD,
-                initial_weights=str(weights),
-                train_cases=train_cases,
-                validation_cases=shown,
-                frozen_statistics=True,
+                part,
+                partial(Recipe, patch=patch, batch=batch, learning_rate=settings.learning_rate),
+                training_data(train_cases, shown, halved=part == "coarse"),
+                Plan(
+                    settings.iterations,
+                    ema=0.98,
+                    seed=settings.seed,
+                    validate_every=settings.iterations,
+                    frozen_statistics=True,
+                ),
+                folder=work / part,
+                initial_weights=weights,
             )
     return weights
 

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from acuity.research.datasets.slices import (
+from acuity.anatomy import Sequence
+from acuity.research.datasets.slice_sets import read_slices
+from acuity.research.datasets.volume_patches import (
     MARGIN,
     Degradation,
     degrade,
     draw_degradation,
     draw_patches,
     interpolate_back,
+    read_volumes,
 )
+from tests.research.datasets.test_slice_sets import add_case
 
 
 @pytest.mark.parametrize("kernel", ["cubic", "box", "decimate"])
@@ -48,23 +52,16 @@ def test_patches_come_from_the_brain_and_repeat():
     assert ((first > 0).float().mean(dim=(1, 2, 3)) > 0.25).sum() >= 5
 
 
-@pytest.mark.parametrize("corner", [(20, 25, 15), (0, 0, 0), (39, 49, 29)])
-def test_patches_show_the_tumor_where_it_is_given(corner):
-    volume = np.full((40, 50, 30), 0.5, dtype=np.float16)
-    tumor = np.zeros(volume.shape, dtype=bool)
-    tumor[corner] = True
-    volume[corner] = 1
-    for seed in range(12):
-        patches = draw_patches(volume, 3, 12, np.random.default_rng(seed), tumor)
-        # half of the voxel's contrast is left where two slices are averaged
-        assert (patches.amax(dim=(1, 2, 3)) >= 0.75).all()
-        if corner == (20, 25, 15):
-            inner = patches[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-            assert (inner.amax(dim=(1, 2, 3)) >= 0.75).all()
-
-
-def test_a_case_without_a_tumor_gives_patches_from_anywhere():
-    volume = np.random.default_rng(0).uniform(0.1, 1, (40, 50, 30)).astype(np.float16)
-    none = np.zeros(volume.shape, dtype=bool)
-    first, again = (draw_patches(volume, 6, 16, np.random.default_rng(3), tumor) for tumor in (None, none))
-    torch.testing.assert_close(first, again)
+def test_volumes_are_cut_to_the_brain_and_scaled_as_slices_are(tmp_path):
+    for name in ("CASE_1", "CASE_2"):
+        add_case(tmp_path, name)
+    volumes = read_volumes(tmp_path, ["CASE_2", "CASE_1"])
+    assert len(volumes) == 2 * 4 and {volume.dtype for volume in volumes} == {np.dtype(np.float16)}
+    slices = [item for item in read_slices(tmp_path) if item.case == "CASE_1"]
+    for volume, sequence in zip(volumes[4:], Sequence, strict=True):
+        middle = next(item for item in slices if item.sequence == sequence and item.index == 9)
+        found = volume[..., [k for k in range(volume.shape[2]) if (volume[..., k] > 0).any()][5]].T
+        rows, columns = ((n - m) // 2 for n, m in zip(found.shape, middle.image.shape, strict=True))
+        height, width = middle.image.shape
+        found = found[rows : rows + height, columns : columns + width]
+        np.testing.assert_allclose(found, middle.image, atol=1e-3)
