@@ -36,7 +36,7 @@ from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import Slices
 from acuity.networks.unet2d import UNet2d
 from acuity.research.datasets import brats
-from acuity.research.evaluation.bootstrap import paired_difference
+from acuity.research.evaluation.statistics import paired_difference
 from acuity.research.metrics.overlap import dice
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
@@ -195,7 +195,7 @@ def summary(rows: Seq[Mapping[str, str]]) -> str:
         gain = dice_of[better] - dice_of[worse]
         one = paired_difference(gain.mean(axis=0))
         same_sign = len(set(np.sign(gain.mean(axis=1)))) == 1
-        verdict = "real" if one.real and same_sign else "may be chance"
+        verdict = "real" if one.excludes_zero and same_sign else "may be chance"
         lines.append(
             f"| {better} - {worse} | {one.mean:+.3f} | {one.low:+.3f} to {one.high:+.3f} | "
             f"{_by_seed(gain, '+.3f')} | {verdict} |"

@@ -13,7 +13,7 @@ from acuity.anatomy import Sequence, labels_to_regions, regions_to_labels
 from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes
 from acuity.research.degradations.volumes import ThickSlices, axial_axis, low_resolution
 from acuity.research.derived.sets import Case, Making
-from acuity.research.evaluation.volumes.methods import VolumeMethod
+from acuity.research.restoration import VolumeMethod
 from acuity.volume import Grid, Volume
 
 

@@ -21,7 +21,7 @@ from acuity.errors import DataError, OutputError
 from acuity.pipeline.result import software
 from acuity.research.datasets import brats
 from acuity.research.datasets.folders import case_folders
-from acuity.research.evaluation import store as volume_files
+from acuity.research.store import file_mark, files_sha256, fingerprint, make_folder, save_volume, write_text
 from acuity.volume import Volume
 
 DESCRIPTION = "dataset.json"
@@ -142,26 +142,26 @@ def complete_set(
     """
     path = output / DESCRIPTION
     _require_room(output, recipe)
-    volume_files.make_folder(output)
+    make_folder(output)
     done = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
     for original in tqdm(originals, desc=str(recipe["kind"])):
         name = original.name
-        mark = volume_files.fingerprint(recipe, original.identity())
+        mark = fingerprint(recipe, original.identity())
         suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labeled else [])]
         targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
-        if name not in done or any(volume_files.volume_mark(target) != mark for target in targets):
+        if name not in done or any(file_mark(target) != mark for target in targets):
             case = original.read()
             made = making(case)
             if made is not None:
                 for target, volume in zip(targets, _volumes(made), strict=True):
-                    volume_files.save_volume(volume.array, volume.affine, target, mark)
+                    save_volume(volume.array, volume.affine, target, mark)
                 done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
             else:  # what there may be was made from something else
                 done.pop(name, None)
                 for target in targets:
                     target.unlink(missing_ok=True)
         text = json.dumps({"made": recipe, "command": command, "software": software(), "cases": done}, indent=2)
-        volume_files.write_text(text + "\n", path)
+        write_text(text + "\n", path)
     return path
 
 
@@ -220,7 +220,7 @@ def _brats_original(folder: Path) -> Original:
 
     def identity() -> str:
         files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labeled else [])]
-        return volume_files.files_sha256(files)
+        return files_sha256(files)
 
     def read() -> Case:
         return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labeled else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,8 +14,7 @@ from acuity.imaging import projection
 from acuity.pipeline.result import software
 from acuity.research.datasets.folders import ImageFormat
 from acuity.research.datasets.slice_sets import ImageSlice
-from acuity.research.degradations.steps import Steps
-from acuity.research.evaluation import bootstrap
+from acuity.research.evaluation import statistics
 from acuity.research.evaluation.slices import scores as scoring
 from acuity.research.evaluation.slices.methods import Method
 from acuity.research.evaluation.slices.timing import ROUNDS, SIZE
@@ -29,13 +29,17 @@ def describe(
     judge: scoring.Judge,
     *,
     data_format: ImageFormat,
-    degradation: str,
-    steps: Steps,
-    seed: int,
+    degradation: Mapping[str, object],
     niqe_source: str,
     device: torch.device,
 ) -> dict[str, Any]:
-    """The content of ``settings.json``."""
+    """The content of ``settings.json``.
+
+    Parameters
+    ----------
+    degradation : its name, steps and seed
+    niqe_source : what NIQE's model is fitted on
+    """
     perceptual, model = judge.perceptual, judge.niqe_model
     return {
         "data": {
@@ -45,7 +49,7 @@ def describe(
             "pixels_sha256": _sha256(slices),
         },
         "scale": judge.scale,
-        "degradation": {"name": degradation, "steps": [repr(step) for step in steps], "seed": seed},
+        "degradation": dict(degradation),
         "data_range": scoring.DATA_RANGE,
         "intensities": "volume / 99.9th percentile of its values above 0; truth and result clipped to 0..1",
         "perceptual": perceptual.description if perceptual else None,
@@ -55,7 +59,7 @@ def describe(
             "most_steps": projection.MOST_STEPS,
             "patience": projection.PATIENCE,
         },
-        "bootstrap": bootstrap.DESCRIPTION,
+        "bootstrap": statistics.DESCRIPTION,
         "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],
         "software": software() | _libraries(),
