@@ -22,7 +22,7 @@ from acuity.research.degradations.volumes import low_resolution
 from acuity.research.derived.low_resolution import shrunk_labels
 from acuity.research.derived.sets import chosen_cases
 from acuity.volume import sitk_affine
-from tests.research.evaluation.volumes.test_comparison import add_bundle
+from tests.research.evaluation.bundles import add_bundle
 
 SHAPE = (27, 30, 20)
 # Turned by 20 degrees and anisotropic, as RAS in the file.

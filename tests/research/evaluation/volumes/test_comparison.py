@@ -24,7 +24,19 @@ from acuity.research.evaluation.volumes.comparison import evaluate
 from tests.research.datasets.test_slice_sets import add_case
 from tests.research.evaluation.bundles import add_bundle, add_convolution
 
-COLUMNS = ["case", "sequence", "degradation", "method", "psnr", "ssim", "residual", "residual_after", "residual_known", "seconds", "made_from"]
+COLUMNS = [
+    "case",
+    "sequence",
+    "degradation",
+    "method",
+    "psnr",
+    "ssim",
+    "residual",
+    "residual_after",
+    "residual_known",
+    "seconds",
+    "made_from",
+]
 
 
 @pytest.fixture
