@@ -33,6 +33,9 @@ class Lowering(Making, Protocol):
         """One image."""
 
 
+_HALF = "a voxel belongs to ET, TC or WT where that region fills half of it or more"
+
+
 @dataclass(frozen=True)
 class LowResolution:
     """Images and labels at 1/``scale`` of the resolution along each axis: the paper's LRBraTS."""
@@ -52,13 +55,11 @@ class LowResolution:
     @property
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
-        return {
-            "kind": "lr",
-            **self.extent,
-            "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
-            "faces of the first ones where they were",
-            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }
+        images = (
+            "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer faces of the "
+            "first ones where they were"
+        )
+        return {"kind": "lr", **self.extent, "images": images, "labels": _HALF}
 
     def __call__(self, case: Case) -> Case:
         """See the class."""
@@ -88,12 +89,8 @@ class ThickSliced:
     @property
     def description(self) -> dict[str, object]:
         """As ``Making`` says."""
-        return {
-            "kind": "lr",
-            **self.extent,
-            "images": f"{self}; the outer faces of the first ones where they were",
-            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }
+        images = f"{self}; the outer faces of the first ones where they were"
+        return {"kind": "lr", **self.extent, "images": images, "labels": _HALF}
 
     def __call__(self, case: Case) -> Case:
         """See the class.
@@ -108,12 +105,7 @@ class ThickSliced:
         return _shrunk_case(case, self, (factors[0], factors[1], factors[2]))
 
     def shrunk(self, volume: Volume) -> Volume:
-        """One image.
-
-        Raises
-        ------
-        DataError : as above
-        """
+        """One image; raises as for a case."""
         thick, axis = ThickSlices(self.thickness), axial_axis(volume.grid)
         thick.covered(volume)  # refuses what makes no whole slices, and says of how many
         # The set keeps the whole field of view: nothing is cropped to a multiple, as a comparison of volumes does it.
