@@ -152,14 +152,14 @@ def complete_set(
         if name not in done or any(file_mark(target) != mark for target in targets):
             case = original.read()
             made = making(case)
-            if made is not None:
-                for target, volume in zip(targets, _volumes(made), strict=True):
-                    save_volume(volume.array, volume.affine, target, mark)
-                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
-            else:  # what there may be was made from something else
+            if made is None:  # what there may be was made from something else
                 done.pop(name, None)
                 for target in targets:
                     target.unlink(missing_ok=True)
+            else:
+                for target, volume in zip(targets, _volumes(made), strict=True):
+                    save_volume(volume.array, volume.affine, target, mark)
+                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
         text = json.dumps({"made": recipe, "command": command, "software": software(), "cases": done}, indent=2)
         write_text(text + "\n", path)
     return path

@@ -35,5 +35,5 @@ def add_bundle(models: Path, name: str, *, scale: int = 2, spoilt: bool = False)
 
 def add_convolution(models: Path, name: str) -> None:
     """A network that neither super-resolves nor segments."""
-    definition = {"in_channels": 1, "out_channels": 1, "kernel_size": 3}
-    add_network(models / name, {"_target_": "torch.nn.Conv2d", **definition}, torch.nn.Conv2d(**definition))
+    definition = {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 3}
+    add_network(models / name, definition, torch.nn.Conv2d(1, 1, 3))

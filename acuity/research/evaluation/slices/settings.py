@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -41,12 +42,13 @@ def describe(
     niqe_source : what NIQE's model is fitted on
     """
     perceptual, model = judge.perceptual, judge.niqe_model
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     return {
         "data": {
             "format": data_format.value,
             "cases": list(dict.fromkeys(s.case for s in slices)),
             "slices": len(slices),
-            "pixels_sha256": _sha256(slices),
+            "pixels_sha256": hashlib.sha256(b"".join(s.image.tobytes() for s in slices)).hexdigest(),
         },
         "scale": judge.scale,
         "degradation": dict(degradation),
@@ -60,7 +62,7 @@ def describe(
             "patience": projection.PATIENCE,
         },
         "bootstrap": statistics.DESCRIPTION,
-        "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
+        "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": name},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],
         "software": software() | _libraries(),
     }
@@ -88,22 +90,9 @@ def notes(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def _named(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
 def _libraries() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
-
-
-def _sha256(slices: Seq[ImageSlice]) -> str:
-    digest = hashlib.sha256()
-    for item in slices:
-        digest.update(item.image.tobytes())
-    return digest.hexdigest()

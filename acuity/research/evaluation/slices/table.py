@@ -38,8 +38,8 @@ _RANKINGS = {col.PSNR: True, col.PERCEPTUAL: False}  # whether more is better
 
 def case_differences(scores: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series:
     """``first`` minus ``second`` by case: of each the mean over the slices in which both have a finite value."""
-    of_method = [scores[scores[col.METHOD] == name] for name in (first, second)]
-    by_slice = differences(*of_method, [metric], on=[col.CASE, col.SEQUENCE, col.SLICE])
+    ours, theirs = (scores[scores[col.METHOD] == name] for name in (first, second))
+    by_slice = differences(ours, theirs, [metric], on=[col.CASE, col.SEQUENCE, col.SLICE])
     return by_slice.groupby(col.CASE, sort=False)[metric].mean().dropna()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +193,7 @@ class _Run:
         """Table, summary and settings, as far as they are known."""
         self.store.write()
         used = {name: DEGRADATIONS[name] for name in self.degradations}
-        settings = {
+        settings: dict[str, Any] = {
             "degradations": {
                 name: f"{degradation}; slice profile in super-resolution: {degradation.slice_profile}"
                 for name, degradation in used.items()

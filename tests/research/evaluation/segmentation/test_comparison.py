@@ -18,13 +18,13 @@ from acuity.cli import main
 from acuity.errors import BundleError, BundleNotFoundError, DataError
 from acuity.models.segmentation import SegmentationResult
 from acuity.networks.cascade import CoarseToFine
-from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.research.evaluation.cases import grade_of
 from acuity.research.evaluation.segmentation import comparison, models
 from acuity.research.evaluation.segmentation.comparison import evaluate
 from acuity.research.evaluation.segmentation.models import SegmentationModel, bundle_model, bundle_models, trained_model
 from acuity.research.metrics.overlap import Overlap, dice, jaccard
 from acuity.volume import Volume
+from tests.research.cases import write_case
 from tests.research.evaluation.bundles import add_bundle, add_network
 
 SHAPE = (24, 20, 12)
@@ -48,13 +48,13 @@ def add_case(folder: Path, name: str, *, enhancing: bool = True, shift: int = 0)
     """T1c, T2 and FLAIR are bright where ET, TC and WT are, ``shift`` voxels further along j; all else is even."""
     truth = labels(enhancing=enhancing)
     et, tc, wt = labels_to_regions(np.roll(truth, shift, axis=1))
-    (folder / name).mkdir(parents=True)
+    images = {}
     for sequence, bright in {Sequence.T1: wt, Sequence.T1C: et, Sequence.T2: tc, Sequence.FLAIR: wt}.items():
         image = np.zeros(SHAPE, np.float32)
         image[2:-2, 2:-2, 1:-1] = 100
         image[bright] = 200
-        nib.save(nib.Nifti1Image(image, AFFINE), folder / name / f"{name}_{FILE_SUFFIX[sequence]}.nii.gz")
-    nib.save(nib.Nifti1Image(truth, AFFINE), folder / name / f"{name}_seg.nii.gz")
+        images[sequence] = image
+    write_case(folder, name, images, truth, AFFINE)
 
 
 def bright(volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:

@@ -34,7 +34,7 @@ def scores_of(gains: dict[str, float], cases: int = 8, spread: float = 0.1) -> p
 
 
 def document(scores: pd.DataFrame, methods=(), **options) -> str:
-    common = {
+    common: dict[str, object] = {
         "title": "Comparison",
         "milliseconds": {},
         "denoising": {},

@@ -17,7 +17,7 @@ def scores(cases: int = 6) -> pd.DataFrame:
     found: list[dict[str, object]] = []
     for n in range(cases):
         for offset, sequence in ((-0.5, "T1"), (0.5, "T2")):
-            volume = {"case": f"c{n}", "sequence": sequence, "degradation": "x2"}
+            volume: dict[str, object] = {"case": f"c{n}", "sequence": sequence, "degradation": "x2"}
             psnr = 30 + n + offset
             plain = {"psnr": psnr, "ssim": 0.9, "residual_known": 0.2, "seconds": 2}
             ours = {"psnr": psnr + GAINS[n] + offset, "ssim": 0.92, "residual_known": 0.001, "seconds": 4}
