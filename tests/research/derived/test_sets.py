@@ -291,10 +291,10 @@ def test_refusals_say_what_is_wrong(data, tmp_path, capsys):
         assert make(kind, data, output, *options) == code
         assert message in capsys.readouterr().err
     for options, message in (
-        (["--scale", "1"], "1 does not shrink"),
-        (["--scale", "half"], "invalid"),
-        (["--slice-thickness", "-3"], "is no thickness"),
-        (["--slice-thickness", "3", "--scale", "2"], "not allowed"),
+        (("--scale", "1"), "1 does not shrink"),
+        (("--scale", "half"), "invalid"),
+        (("--slice-thickness", "-3"), "is no thickness"),
+        (("--slice-thickness", "3", "--scale", "2"), "not allowed"),
     ):
         with pytest.raises(SystemExit) as stop:
             make("lr", data, out, *options)

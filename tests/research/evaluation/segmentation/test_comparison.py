@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -76,6 +77,12 @@ def data(tmp_path: Path) -> Path:
     add_case(tmp_path / "moved", HIGH_GRADE, shift=1)
     add_case(tmp_path / "moved", LOW_GRADE, enhancing=False, shift=1)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def measure(data: Path, tmp_path: Path) -> partial[Path]:
+    """``evaluate`` of the case of high grade."""
+    return partial(evaluate, data=data, output=tmp_path / "out", cases=[HIGH_GRADE])
 
 
 @pytest.fixture
@@ -163,7 +170,7 @@ def test_sequences_are_kept_from_the_models(data, tmp_path, calls, capsys, monke
     assert settings["inputs"]["HR without T1, T1c"]["missing"] == ["T1", "T1c"]
 
 
-def test_every_model_is_given_the_brain_of_the_inputs_images(data, tmp_path, calls):
+def test_every_model_is_given_the_brain_of_the_inputs_images(measure, tmp_path, calls):
     """As it was stripped, well or badly: calibration counts its voxels."""
     folder = tmp_path / "understripped" / HIGH_GRADE
     add_case(tmp_path / "understripped", HIGH_GRADE)
@@ -177,46 +184,29 @@ def test_every_model_is_given_the_brain_of_the_inputs_images(data, tmp_path, cal
         given.append(brain.array)
         return SegmentationResult(brain.with_array(np.zeros(SHAPE, np.uint8)), np.full((3, *SHAPE), 0.5, np.float32))
 
-    table = evaluate(
-        data=data,
-        output=tmp_path / "out",
-        cases=[HIGH_GRADE],
-        models=[SegmentationModel("a", run, {})],
-        inputs={"understripped": tmp_path / "understripped"},
-        missing=[Sequence.T2],
-    )
+    inputs = {"understripped": tmp_path / "understripped"}
+    table = measure(models=[SegmentationModel("a", run, {})], inputs=inputs, missing=[Sequence.T2])
     assert [int(brain.sum()) for brain in given] == [20 * 16 * 10, 20 * 16 * 10 + 20 * 12]
     assert given[1][1].all() and not given[0][1].any()
     voxels = pd.read_csv(table.with_name("calibration.csv"))["voxels"]
     assert voxels[voxels > 0].tolist() == [3200] * 3 + [3440] * 3
 
 
-def test_images_that_are_not_stripped_are_refused(data, tmp_path, calls):
+def test_images_that_are_not_stripped_are_refused(measure, tmp_path, calls):
     add_case(tmp_path / "raw", HIGH_GRADE)
     path = tmp_path / "raw" / HIGH_GRADE / f"{HIGH_GRADE}_t2.nii.gz"
     nib.save(nib.Nifti1Image(np.full(SHAPE, 50, np.float32), AFFINE), path)
     with pytest.raises(DataError, match=r"raw 1\.80 times as many voxels have signal.*Images are 0 outside the brain"):
-        evaluate(
-            data=data,
-            output=tmp_path / "out",
-            cases=[HIGH_GRADE],
-            models=[counted("a", calls)],
-            inputs={"raw": tmp_path / "raw"},
-        )
+        measure(models=[counted("a", calls)], inputs={"raw": tmp_path / "raw"})
 
 
-def test_a_truth_without_tumor_is_pictured_and_its_false_volume_told(data, tmp_path, monkeypatch):
+def test_a_truth_without_tumor_is_pictured_and_its_false_volume_told(data, measure, tmp_path, monkeypatch):
     """The middle slice is shown; what was found counts in ml."""
     truth = data / LOW_GRADE / f"{LOW_GRADE}_seg.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), truth)
     monkeypatch.setattr(comparison, "brats_overlap", lambda p, t, spacing: Overlap(dice(p, t), jaccard(p, t), 0.0))
     blind = SegmentationModel("blind", lambda volumes, brain: bright({}, brain), {})
-    table = evaluate(
-        data=data,
-        output=tmp_path / "out",
-        cases=[HIGH_GRADE, LOW_GRADE],
-        models=[SegmentationModel("bright", bright, {}), blind],
-    )
+    table = measure(cases=[HIGH_GRADE, LOW_GRADE], models=[SegmentationModel("bright", bright, {}), blind])
     text = table.with_suffix(".md").read_text()
     # 8 x 8 x 6 voxels of 2 mm^3
     assert "| bright | HR | 1 | 0.768 | 0.768 | 1 |" in text and "| blind | HR | 1 | 0.000 | 0.000 | 0 |" in text
@@ -228,17 +218,12 @@ def test_a_truth_without_tumor_is_pictured_and_its_false_volume_told(data, tmp_p
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_what_is_there_is_not_measured_again(data, tmp_path, calls):
+def test_what_is_there_is_not_measured_again(data, measure, tmp_path, calls):
     def run(version: int = 1, **options) -> str:
         calls.clear()
-        common = {
-            "data": data,
-            "output": tmp_path / "out",
-            "cases": [HIGH_GRADE, LOW_GRADE],
-            "models": [counted("a", calls), counted("b", calls, version)],
-            "inputs": {"moved": tmp_path / "moved"},
-        }
-        return evaluate(**common | options).read_text()
+        models = [counted("a", calls), counted("b", calls, version)]
+        common = {"cases": [HIGH_GRADE, LOW_GRADE], "inputs": {"moved": tmp_path / "moved"}}
+        return measure(models=models, **common | options).read_text()
 
     first = run()
     assert calls == ["a", "b"] * 4
@@ -273,47 +258,35 @@ def test_what_is_there_is_not_measured_again(data, tmp_path, calls):
     assert run(version=2, cases=[LOW_GRADE], inputs={}).count("\n") == 1 + 8 * 3 and not calls
 
 
-def test_a_cut_run_goes_on_where_it_ended(data, tmp_path, calls):
+def test_a_cut_run_goes_on_where_it_ended(measure, tmp_path, calls):
     def cut(volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:
         calls.append("cut")
         if len(calls) > 2:
             raise KeyboardInterrupt
         return bright(volumes, brain)
 
-    options = {
-        "data": data,
-        "output": tmp_path / "out",
-        "cases": [HIGH_GRADE, LOW_GRADE],
-        "inputs": {"moved": tmp_path / "moved"},
-    }
+    options = {"cases": [HIGH_GRADE, LOW_GRADE], "inputs": {"moved": tmp_path / "moved"}}
     with pytest.raises(KeyboardInterrupt):
-        evaluate(**options, models=[SegmentationModel("a", cut, {"version": 1})])
+        measure(**options, models=[SegmentationModel("a", cut, {"version": 1})])
     assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 2 * 3
     calls.clear()
-    assert len(pd.read_csv(evaluate(**options, models=[counted("a", calls)]))) == 4 * 3
+    assert len(pd.read_csv(measure(**options, models=[counted("a", calls)]))) == 4 * 3
     assert len(calls) == 2
 
 
-def test_how_an_input_was_made_is_kept(data, tmp_path, calls):
+def test_how_an_input_was_made_is_kept(data, measure, tmp_path, calls):
     assert main(["dataset", "interpolated", "--data", str(data), "--output", str(tmp_path / "lr")]) == 0
-    evaluate(
-        data=data,
-        output=tmp_path / "out",
-        cases=[HIGH_GRADE],
-        models=[counted("a", calls)],
-        inputs={"tricubic": tmp_path / "lr"},
-    )
+    measure(models=[counted("a", calls)], inputs={"tricubic": tmp_path / "lr"})
     made = json.loads((tmp_path / "out" / "settings.json").read_text())["inputs"]
     assert made["HR"]["made"] is None and made["tricubic"]["made"]["kind"] == "interpolated"
     rows = by(tmp_path / "out" / "segmentation.csv", "input", "region")
     assert 0.5 < rows["tricubic", "WT"]["dsc"] <= rows["HR", "WT"]["dsc"] == 1
 
 
-def test_refusals_say_what_is_wrong(data, tmp_path, calls, capsys):
+def test_refusals_say_what_is_wrong(data, measure, tmp_path, calls, capsys):
     def refused(match: str, **options) -> None:
-        common = {"data": data, "output": tmp_path / "out", "cases": [HIGH_GRADE], "models": [counted("a", calls)]}
         with pytest.raises(DataError, match=match):
-            evaluate(**common | options)
+            measure(**{"models": [counted("a", calls)]} | options)
 
     assert main(["dataset", "lr", "--data", str(data), "--output", str(tmp_path / "lr")]) == 0
     capsys.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def scores_of(gains: dict[str, float], cases: int = 8, spread: float = 0.1) -> p
 
 
 def document(scores: pd.DataFrame, methods=(), **options) -> str:
-    common: dict[str, object] = {
+    common: dict[str, Any] = {
         "title": "Comparison",
         "milliseconds": {},
         "denoising": {},
