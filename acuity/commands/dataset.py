@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from acuity.research.options import Alteration
 
 if TYPE_CHECKING:
-    from acuity.research.derived.sets import Making
+    from acuity.research.derived.sets import Derivation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
         path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))
     else:
         cases = chosen_cases(args.data, split=args.split, names=args.case)
-        path = make_set(args.data, args.output, cases, _making(args), command=_command(args))
+        path = make_set(args.data, args.output, cases, _derivation(args), command=_command(args))
     print(path)
     return 0
 
 
-def _making(args: argparse.Namespace) -> Making:
+def _derivation(args: argparse.Namespace) -> Derivation:
     from acuity.research.derived.altered import Altered
-    from acuity.research.derived.low_resolution import BroughtBack, Lowering, LowResolution, ThickSliced
+    from acuity.research.derived.low_resolution import BroughtBack, LowResolution, ResolutionLoss, ThickSliced
     from acuity.research.derived.sets import Cropped
     from acuity.research.derived.tumor_free import Mirrored
     from acuity.research.restoration import BASELINE, VolumeMethod, volume_methods
@@ -88,7 +88,7 @@ def _making(args: argparse.Namespace) -> Making:
         return Altered(args.change)
     if args.kind == "mirrored":
         return Mirrored()
-    low: Lowering = ThickSliced(args.slice_thickness) if args.slice_thickness else LowResolution(args.scale)
+    low: ResolutionLoss = ThickSliced(args.slice_thickness) if args.slice_thickness else LowResolution(args.scale)
     if args.kind == "lr":
         return low
     if args.kind == "interpolated":

@@ -47,7 +47,7 @@ class Case:
         return brats.brain_mask(self.images)
 
 
-class Making(Protocol):
+class Derivation(Protocol):
     """How a case of a data set is made."""
 
     @property
@@ -66,7 +66,7 @@ class Cropped:
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "crop",
             "size": self.size,
@@ -102,7 +102,7 @@ class Original:
     read: Callable[[], Case]
 
 
-def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, command: str) -> Path:
+def make_set(data: Path, output: Path, cases: Seq[str], derivation: Derivation, *, command: str) -> Path:
     """Make the cases of a data set that are not there yet.
 
     Parameters
@@ -120,18 +120,18 @@ def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, comma
     DataError : a case or a file of one is absent, or cannot be made
     OutputError : ``output`` cannot be written to, is ``data``, or holds a set that was made in another way
     """
-    recipe = making.description | {"source": made_as(data), "acuity": software()["acuity"]}
+    recipe = derivation.description | {"source": made_as(data), "acuity": software()["acuity"]}
     if output.resolve() == data.resolve():
         raise OutputError(
             f"{output} holds the cases that the data set is made from.",
             rule="A data set has a folder of its own.",
             remedy="Name another folder.",
         )
-    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], making, command=command)
+    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], derivation, command=command)
 
 
 def complete_set(
-    output: Path, recipe: Mapping[str, object], originals: Seq[Original], making: Making, *, command: str
+    output: Path, recipe: Mapping[str, object], originals: Seq[Original], derivation: Derivation, *, command: str
 ) -> Path:
     """Make of each original the case that is not there yet, or was made from something else.
 
@@ -151,7 +151,7 @@ def complete_set(
         targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
         if name not in done or any(file_mark(target) != mark for target in targets):
             case = original.read()
-            made = making(case)
+            made = derivation(case)
             if made is None:  # what there may be was made from something else
                 done.pop(name, None)
                 for target in targets:

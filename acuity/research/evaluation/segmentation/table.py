@@ -29,17 +29,20 @@ _DIFFERENCES = (*((col.DSC, region) for region in _REGIONS), (col.IOU, MEAN), (c
 _TITLES: dict[Rule, str] = {"brats": "BraTS's rule for absent regions", "paper": "the thesis's apparent rule"}
 
 NOTES = (
-    "Regions overlap: ET enhancing tumor, TC tumor core, WT whole tumor; mean: of a case's regions, then of cases.",
-    f"BraTS's rule: a region that is neither there nor found counts as DSC 1, IoU 1, HD95 0; one of the two alone as "
-    f"0, 0, {ABSENT_MM:.2f} mm.",
-    "The thesis's apparent rule, which is our reading of it: DSC and IoU are averaged over the regions that are there "
-    "in the truth; HD95 leaves out what is not found, too. Columns of the CSV that end in _paper; left out is empty.",
-    "HD95: the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
+    "Regions overlap: ET is the enhancing tumor, TC the tumor core, WT the whole tumor. The mean is taken over a "
+    "case's regions, then over cases.",
+    "BraTS's rule: a region that is neither present nor found counts as DSC 1, IoU 1, HD95 0; a region that is only "
+    f"present or only found counts as DSC 0, IoU 0, HD95 {ABSENT_MM:.2f} mm.",
+    "The thesis's apparent rule is our reading of it: DSC and IoU are averaged over the regions that are present in "
+    "the truth, HD95 over those that are present and found. In the CSV its columns end in _paper; values that do not "
+    "count are empty.",
+    "HD95 is the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
     "Every model is given the brain of the input's images: wherever any of the four sequences has signal.",
-    "low: cases with hardly any enhancing part, as the fixed split names them; unknown: cases that it does not hold.",
-    f"Calibration: expected calibration error over {BINS} bins, of all cases' voxels in the brain that were given a "
-    f"probability of {LOWEST:g} or more, before results are tidied. A model that suspects nothing has none.",
-    "Seconds: of one case, mean.",
+    "Grade: low are cases with hardly any enhancing part, as the fixed split names them; unknown are cases that the "
+    "split does not hold.",
+    f"Calibration is the expected calibration error over {BINS} bins. It counts all cases' voxels in the brain with a "
+    f"probability of {LOWEST:g} or more, before postprocessing. A model without such voxels has no value.",
+    "Seconds are the mean time of one case.",
 )
 
 
@@ -67,7 +70,7 @@ def summary(scores: pd.DataFrame, bins: pd.DataFrame, *, published: pd.DataFrame
         differences(scores),
     ]
     if free := false_volumes(scores):
-        parts += ["## Cases without a tumor", "What was found in them, all regions together.", free]
+        parts += ["## Cases without a tumor", "The volume that was found in them, all regions together.", free]
     return document(
         *parts,
         "## By grade",

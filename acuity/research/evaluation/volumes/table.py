@@ -23,12 +23,12 @@ _GROUP = [col.DEGRADATION, col.METHOD]
 NOTES = (
     "PSNR and SSIM are over the whole volume, the data range being the truth's maximum (scikit-image; SSIM with a "
     "window of 7x7x7).",
-    "Thick slices: the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
-    "Residuals: the largest |degrade(result) - low resolution| of a volume, in parts of the low resolution's 99.9th "
-    "percentile of its values above 0. Before and after projection as super-resolution measures them, which takes "
-    "slices of profile box for means over their thickness, and all else for antialiased cubic shrinking; known: of "
-    "what came out, by the degradation that was used. The largest of all volumes.",
-    "Seconds: of one volume, mean.",
+    "With thick slices the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
+    "A residual is the largest |degrade(result) - low resolution| of a volume, in parts of the 99.9th percentile of "
+    "the low resolution's values above 0; the tables show the largest of all volumes. Super-resolution measures it "
+    "before and after projection: it takes slices of profile box for means over their thickness, and all others for "
+    "antialiased cubic shrinking. The known residual is that of the final result, by the degradation that was used.",
+    "Seconds are the mean time of one volume.",
 )
 
 

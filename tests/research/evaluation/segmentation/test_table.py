@@ -138,7 +138,7 @@ def test_what_is_found_without_a_tumor_is_counted():
     assert cells(table, "net", HR)[2:] == ["3", "0.033", "0.100", "0"]
     assert len(table.splitlines()) == 4 and "cases above 0.1 ml" in table
     text = summary(changed, NO_BINS, published=published, notes=[])
-    assert f"## Cases without a tumor\n\nWhat was found in them, all regions together.\n\n{table.strip()}" in text
+    assert f"The volume that was found in them, all regions together.\n\n{table.strip()}" in text
 
 
 def test_the_whole_says_what_its_columns_are():
