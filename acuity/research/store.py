@@ -122,8 +122,8 @@ def read_table(path: Path, *, text: Seq[str]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV, numbers with six digits, NaN as empty."""
-    _replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.6g"))
+    """Write a CSV (RFC 4180: lines end in CR LF), numbers with six digits, NaN as empty."""
+    _replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\r\n"))
 
 
 def write_text(text: str, path: Path) -> None:
