@@ -39,7 +39,7 @@ from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import Slices
 from acuity.networks.unet2d import UNet2d
 from acuity.research.datasets import brats
-from acuity.research.evaluation.bootstrap import paired_difference
+from acuity.research.evaluation.statistics import paired_difference
 from acuity.research.metrics.overlap import dice
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases

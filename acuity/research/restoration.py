@@ -1,4 +1,4 @@
-"""The ways to restore a volume that are compared: tricubic interpolation and released bundles."""
+"""The ways to restore a volume from low resolution: tricubic interpolation and released bundles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from acuity.errors import BundleError, BundleNotFoundError
 from acuity.imaging.forward_model import SliceProfile
-from acuity.models.bundle import Bundle, load_bundle
+from acuity.models.bundle import Bundle
 from acuity.models.super_resolution import Denoising, super_resolve
+from acuity.research.bundles import bundle_origin, find_bundles
 from acuity.research.degradations.volumes import interpolated
 from acuity.volume import Volume
 
@@ -58,13 +58,7 @@ class VolumeMethod:
         """What identifies it."""
         if self.bundle is None:
             return {"interpolation": "cubic, a = -0.5"}
-        return {
-            "bundle": self.bundle.name,
-            "version": self.bundle.version,
-            "sha256": self.bundle.weights_sha256,
-            "fusion": self.fusion,
-            "denoising": self.denoising,
-        }
+        return bundle_origin(self.bundle) | {"fusion": self.fusion, "denoising": self.denoising}
 
     def __call__(self, truth: Volume, low: Volume, *, slice_profile: SliceProfile) -> Restored:
         """Restore ``low`` on the grid of ``truth``, of which nothing else is looked at.
@@ -105,30 +99,15 @@ def volume_methods(
     BundleNotFoundError : a bundle that is not there, or none that super-resolves
     BundleError : one that cannot be loaded, or is named and does not super-resolve
     """
-    if bundles is None:
-        names = [path.parent.parent.name for path in sorted(models.glob("*/configs/metadata.json"))]
-        loaded = {name: bundle for name in names if _super_resolves(bundle := load_bundle(models, name))}
-    else:
-        loaded = {name: load_bundle(models, bundle) for name, bundle in bundles.items()}
-    if not loaded:
-        raise BundleNotFoundError(
-            f"{models} holds no bundle that super-resolves.",
-            rule="Super-resolution is compared with interpolation.",
-            remedy="Name the folder of the released bundles.",
-        )
-    for bundle in loaded.values():
-        if not _super_resolves(bundle):
-            raise BundleError(
-                f"The bundle {bundle.name} does not super-resolve.",
-                rule="A network that does has a scale.",
-                remedy="Name a bundle for super-resolution.",
-            )
+    found = find_bundles(
+        models,
+        lambda bundle: hasattr(bundle.network, "scale"),
+        "super-resolves",
+        None if bundles is None else bundles.values(),
+    )
     suffix = (", fused" if fusion else "") + (f", denoised {denoising}" if denoising else "")
+    names = bundles or [bundle.name for bundle in found]
     return [
         VolumeMethod(BASELINE),
-        *(VolumeMethod(name + suffix, bundle, fusion, denoising) for name, bundle in loaded.items()),
+        *(VolumeMethod(name + suffix, bundle, fusion, denoising) for name, bundle in zip(names, found, strict=True)),
     ]
-
-
-def _super_resolves(bundle: Bundle) -> bool:
-    return hasattr(bundle.network, "scale")
