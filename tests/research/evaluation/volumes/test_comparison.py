@@ -17,7 +17,7 @@ from acuity.cli import main
 from acuity.errors import DataError
 from acuity.models.bundle import load_bundle
 from acuity.models.super_resolution import super_resolve
-from acuity.research import restoration
+from acuity.research import bundles, restoration
 from acuity.research.datasets import brats
 from acuity.research.degradations.volumes import ThickSlices
 from acuity.research.evaluation.cases import unseen_cases
@@ -70,7 +70,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[float, ...],
         found.append((names[network], tuple(volume.spacing), slice_profile))
         return super_resolve(volume, network, slice_profile=slice_profile, **options)
 
-    monkeypatch.setattr(restoration, "load_bundle", loaded)
+    monkeypatch.setattr(bundles, "load_bundle", loaded)
     monkeypatch.setattr(restoration, "super_resolve", counted)
     monkeypatch.setattr(comparison, "draw_volumes", lambda *_: None)
     return found
