@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import shutil
@@ -18,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from acuity.commands import train_super_resolution
+from acuity.cli import main as acuity
 from acuity.errors import DataError
 from acuity.models.bundle import load_bundle
 from acuity.research.datasets.slice_sets import read_slices
@@ -65,10 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "seed": 3,
         "device": "cpu",
     }
-    parser = argparse.ArgumentParser()
-    train_super_resolution.add_arguments(parser)
-    words = ["sr", *[f"--{name}={value}" for name, value in options.items()]]
-    assert train_super_resolution.run(parser.parse_args(words)) == 0
+    assert acuity(["train", "sr", *[f"--{name}={value}" for name, value in options.items()]]) == 0
     return folder
 
 

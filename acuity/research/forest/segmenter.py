@@ -89,7 +89,7 @@ class Forest:
         votes = self.votes(voxel_features(channels, brain, voxels, self.features))
         probabilities = np.zeros((len(Region), *brain.shape), dtype=np.float32)
         probabilities[(slice(None), *voxels.T)] = MEMBERS @ calibrated(votes, self.calibration).T
-        labels = regions_to_labels(tidied(probabilities > 0.5))
+        labels = regions_to_labels(tidied(probabilities > 0.5, voxel_ml=brain.grid.voxel_volume))
         return SegmentationResult(brain.with_array(labels), probabilities)
 
 
