@@ -32,12 +32,12 @@ def start_as_interpolation(network: nn.Module) -> None:
     for conv in (network.conv_first, network.conv_hr, network.conv_last):
         _set_filter(conv, 0, torch.outer(_IDENTITY, _IDENTITY))
     _set_filter(network.conv_trunk, 0, torch.zeros(3, 3))
-    for conv in network.conv_up:
+    for doubling in network.conv_up:
         if isinstance(network, RRDBNet):
-            _set_filter(conv, 0, torch.outer(_LINEAR_AFTER_NEAREST, _LINEAR_AFTER_NEAREST))
+            _set_filter(doubling, 0, torch.outer(_LINEAR_AFTER_NEAREST, _LINEAR_AFTER_NEAREST))
         else:
             for row, (vertical, horizontal) in enumerate(product(_LINEAR_SUBPIXELS, _LINEAR_SUBPIXELS)):
-                _set_filter(conv, row, torch.outer(vertical, horizontal))
+                _set_filter(doubling, row, torch.outer(vertical, horizontal))
 
 
 def _set_filter(conv: nn.Module, output: int, kernel: Tensor) -> None:

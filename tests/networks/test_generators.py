@@ -61,8 +61,9 @@ def test_blocks_that_add_nothing_leave_only_the_convolutions_beside_them() -> No
 @torch.inference_mode()
 def test_srgan_s_output_is_brought_from_plus_minus_1_to_0_to_1(last: float, value: float) -> None:
     network = SRGANGenerator(features=4, blocks=1)
-    nn.init.zeros_(network.conv_last.weight)
-    nn.init.constant_(network.conv_last.bias, last)
+    weight, bias = network.conv_last.parameters()
+    weight.zero_()
+    bias.fill_(last)
     torch.testing.assert_close(network(torch.rand(1, 1, 4, 4)), torch.full((1, 1, 16, 16), value))
 
 

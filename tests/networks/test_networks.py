@@ -100,9 +100,9 @@ def test_shapes_and_that_all_of_it_learns(
     made = network(**arguments)
     output = made(torch.rand(taken))
     assert output.shape == given
-    if network is FCN:  # as published, its scores begin at 0, and nothing before them learns in the first step
-        for layer in made.scores:
-            nn.init.normal_(layer.weight)
+    if isinstance(made, FCN):  # as published, its scores begin at 0, and nothing before them learns in the first step
+        for parameter in made.scores.parameters():
+            nn.init.normal_(parameter)
         output = made.eval()(torch.rand(taken))
     output.square().mean().backward()
     silent = {name for name, p in made.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}

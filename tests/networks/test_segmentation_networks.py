@@ -78,7 +78,7 @@ def test_a_finer_stride_shows_finer_detail() -> None:
     detail = {}
     for stride in (8, 16, 32):
         torch.manual_seed(0)
-        network = FCN(stride, width=4, hidden=8).eval()  # type: ignore[arg-type]
+        network = FCN(stride, width=4, hidden=8).eval()
         for parameter in network.scores.parameters():
             nn.init.normal_(parameter)
         logits = network(torch.randn(1, 4, 128, 128, generator=torch.Generator().manual_seed(1)))

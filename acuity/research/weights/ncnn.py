@@ -18,7 +18,7 @@ from acuity.errors import DataError
 from acuity.networks.rrdbnet import CONVOLUTIONS, DENSE_BLOCKS
 
 _MAGIC = "7767517"
-_TYPES = {0x01306B47: np.dtype("<f2"), 0: np.dtype("<f4")}  # of weights, by their tag
+_TYPES: dict[int, np.dtype[np.floating]] = {0x01306B47: np.dtype("<f2"), 0: np.dtype("<f4")}  # of weights, by tag
 _RRDBNET_LAYERS = {"Input", "Split", "Convolution", "Concat", "Eltwise", "BinaryOp", "Interp"}
 _AROUND = 4  # convolutions beside the blocks' and the upsamplings': first, trunk, hr, last
 _NEAREST = "1"
