@@ -1,11 +1,10 @@
-"""What the trainings of ``acuity train sr`` left, checked for a release."""
+"""The runs of ``acuity train sr``, checked for a release."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,84 +20,77 @@ from acuity.resources import file_sha256
 LARGEST = 12_000_000  # bytes of a file of weights
 # Licenses of published weights by their format: what was trained from them must carry their text.
 WEIGHTS_LICENSES = {"SRGAN with tanh": "LICENSE-SRGAN", "SRResCGAN or SRResCycGAN": "LICENSE-SRResCGAN"}
-RECORDED = ("stage", "iterations", "batch", "patch", "processes", "seed", "ema", "initial_weights", "torch")
+SHARED = ("batch", "patch", "processes", "seed", "ema")  # settings that the stages have in common
 
 Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Training:
-    """What both stages left.
+    """The results of both stages.
 
     Parameters
     ----------
-    rounds : settings.json of the pixel stage, first that of the round which started from no weights of ours
+    rounds : settings.json of the pixel stage; the first is that of the round which started from no weights of ours
     adversarial : settings.json of the adversarial stage
     weights : the file to release
+    weights_license : name of the license of the published weights that training started from, if it did
     """
 
     rounds: tuple[Config, ...]
     adversarial: Config
     weights: Path
-
-    @property
-    def sha256(self) -> str:
-        """Of the file of weights."""
-        return file_sha256(self.weights)
+    weights_license: str | None
 
     @property
     def start(self) -> Config | None:
-        """What is recorded of the weights that training started from."""
+        """The record of the published weights that training started from."""
         start: Config | None = self.rounds[0]["initial_weights"]
         return start
 
     @property
-    def weights_license(self) -> str | None:
-        """Name of the license of the weights that training started from.
-
-        Raises
-        ------
-        DataError : they are of a format whose license is not known
-        """
-        start = self.start
-        if start is None:
-            return None
-        if start["format"] not in WEIGHTS_LICENSES:
-            raise DataError(
-                f"The training started from {start['file']}, in the format of {start['format']}.",
-                rule=f"Licenses are at hand for {' and '.join(WEIGHTS_LICENSES)}.",
-                remedy="Add the license of these weights to tools/templates/sr_x4 and to WEIGHTS_LICENSES.",
-            )
-        return WEIGHTS_LICENSES[start["format"]]
+    def pixel_iterations(self) -> str:
+        """Of all rounds, such as "2002 + 2002"."""
+        return " + ".join(str(settings["iterations"]) for settings in self.rounds)
 
 
 def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = ()) -> Training:
-    """The settings of both stages of a method, whose weights are those of ``recipe.generator``; it gets them.
+    """The settings and weights of both stages of a method; ``recipe.generator`` gets the weights.
 
     Parameters
     ----------
-    earlier : runs from whose pixel stages those of ``runs`` went on, in any order
+    earlier : runs whose pixel stages those of ``runs`` started from, in any order
 
     Raises
     ------
-    DataError : a file is absent, a training has not ended, the stages do not belong together, or the weights do not
-        fit or are too large
+    DataError : a file is absent, a training has not ended, the stages do not belong together, the weights do not fit
+        or are too large, or the license of the weights that training started from is not known
     """
-    stage = pixel_stage_name(recipe)
-    adversarial, weights = _settings(runs / method, "adversarial"), required_file(runs / method / INTERPOLATED)
-    rounds = _pixel_rounds(runs / stage, [folder / stage for folder in earlier])
-    for pixel, key in product(rounds, ("batch", "patch", "processes", "seed", "ema")):
-        if pixel[key] != adversarial[key]:
-            raise _unfit(
-                f"The stages of {method} differ in {key}: {pixel[key]} and {adversarial[key]}.",
-                "All share their settings but the iterations.",
-            )
-    start = adversarial["initial_weights"]
-    if start is not None and start["sha256"] != file_sha256(required_file(runs / stage / BEST)):
+    pixel = runs / pixel_stage_name(recipe)
+    adversarial, weights = read_settings(runs / method, "adversarial"), _required(runs / method / INTERPOLATED)
+    rounds = [read_settings(pixel, "pixel")]
+    before = {file_sha256(file): file.parent for run in earlier if (file := run / pixel.name / BEST).is_file()}
+    while (start := rounds[0]["initial_weights"]) and start["sha256"] in before:
+        rounds.insert(0, read_settings(before.pop(start["sha256"]), "pixel"))
+    for key in SHARED:
+        if (values := {settings[key] for settings in (*rounds, adversarial)}) != {adversarial[key]}:
+            raise _unfit(f"The stages of {method} differ in {key}: {sorted(values)}.", "They share all settings.")
+    continued = adversarial["initial_weights"]
+    if continued is not None and continued["sha256"] != file_sha256(_required(pixel / BEST)):
         raise _unfit(
-            f"{method} was trained from other weights than {runs / stage / BEST} holds now.",
+            f"{method} was trained from other weights than {pixel / BEST} holds now.",
             "The second stage starts from the result of the first.",
         )
+    if start is not None and start["format"] not in WEIGHTS_LICENSES:
+        raise _unfit(
+            f"The training started from {start['file']}, in the format of {start['format']}.",
+            f"tools/templates/sr_x4 has the licenses of {' and '.join(WEIGHTS_LICENSES)}; earlier runs need --earlier.",
+        )
+    _load(recipe, method, weights)
+    return Training(tuple(rounds), adversarial, weights, start and WEIGHTS_LICENSES[start["format"]])
+
+
+def _load(recipe: Recipe, method: str, weights: Path) -> None:
     if weights.stat().st_size > LARGEST:
         raise _unfit(f"{weights} has {weights.stat().st_size} bytes.", f"A bundle's weights have at most {LARGEST}.")
     state = torch.load(weights, map_location="cpu", weights_only=True)
@@ -107,38 +99,21 @@ def read_training(runs: Path, method: str, recipe: Recipe, earlier: Seq[Path] = 
     try:
         recipe.generator.load_state_dict(state)
     except RuntimeError as error:
+        rule = "A bundle's network is the recipe's in its compact size."
+        raise _unfit(f"{weights} does not fit the generator of {method}.", rule) from error
+
+
+def read_settings(folder: Path, stage: str) -> Config:
+    """settings.json of a stage; DataError where it is absent, incomplete, or the stage has not ended."""
+    settings: Config = json.loads(_required(folder / SETTINGS).read_text())
+    recorded = {"stage", "iterations", *SHARED, "initial_weights", "torch", "perceptual", "adversarial_share"}
+    if absent := sorted(recorded - settings.keys()):
         raise _unfit(
-            f"{weights} does not fit the generator of {method}.",
-            "A bundle's network is the recipe's in its compact size.",
-        ) from error
-    return Training(rounds, adversarial, weights)
-
-
-def _pixel_rounds(folder: Path, earlier: Seq[Path]) -> tuple[Config, ...]:
-    """Settings of a pixel stage, after those of the stage from whose result it went on, if that is in ``earlier``."""
-    settings = _settings(folder, "pixel")
-    start = settings["initial_weights"]
-    for candidate in earlier:
-        if start is not None and (candidate / BEST).is_file() and file_sha256(candidate / BEST) == start["sha256"]:
-            rest = [other for other in earlier if other != candidate]
-            return (*_pixel_rounds(candidate, rest), settings)
-    return (settings,)
-
-
-def _settings(folder: Path, stage: str) -> Config:
-    settings: Config = json.loads(required_file(folder / SETTINGS).read_text())
-    recorded = (*RECORDED, "adversarial_share") if stage == "adversarial" else RECORDED
-    absent = [key for key in recorded if key not in settings]
-    if absent:
-        raise DataError(
             f"{folder / SETTINGS} lacks {', '.join(absent)}.",
-            rule="A release says how it was trained, and which published weights it started from, for their license.",
-            remedy='Add them, such as "initial_weights": null or {"file": ..., "format": ..., "sha256": ...}, or train '
-            "again: `acuity train sr` records them.",
+            "A release says how it was trained, and which published weights it started from, for their license.",
         )
-    checkpoint = folder / CHECKPOINT
     done = settings["iterations"]
-    if checkpoint.is_file():
+    if (checkpoint := folder / CHECKPOINT).is_file():
         done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["iteration"]
     if settings["stage"] != stage or done != settings["iterations"]:
         raise _unfit(
@@ -148,8 +123,7 @@ def _settings(folder: Path, stage: str) -> Config:
     return settings
 
 
-def required_file(path: Path) -> Path:
-    """``path``, or DataError where there is no such file."""
+def _required(path: Path) -> Path:
     if not path.is_file():
         raise _unfit(f"There is no {path}.", "A release needs settings.json and weights of both stages.")
     return path

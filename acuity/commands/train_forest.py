@@ -1,37 +1,39 @@
 """``acuity train forest``: train the random forest that segments by the features of single voxels.
 
-The cases are split into folds: each case is scored by a forest that has not seen it, and what those forests say is
-what the last one, of all cases, is calibrated on.
+The cases are split into folds. Each case is scored by a forest that has not seen it, and the votes of those forests
+calibrate the last one, which is trained on all cases.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from acuity.anatomy import Region
 from acuity.errors import DataError
-from acuity.research.datasets import brats
-from acuity.research.forest.training import SETTINGS, Plan, train
+from acuity.research.forest import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``acuity train forest``."""
-    plan = Plan()
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="BraTS cases; default: $ACUITY_DATA/brats")
     parser.add_argument("--output", type=Path, default=Path("runs/forest"), metavar="FOLDER", help="(%(default)s)")
     parser.add_argument(
-        "--cases", type=int, default=20, help="of the training split, those with fine gray levels (%(default)s)"
+        "--cases", type=int, default=20, help="at most, first those of Acuity's training split (%(default)s)"
     )
-    parser.add_argument(
-        "--voxels-per-case", type=int, default=plan.voxels_per_case, help="half of them healthy (%(default)s)"
-    )
-    parser.add_argument("--folds", type=int, default=plan.folds, help="of the cases (%(default)s)")
-    parser.add_argument("--trees", type=int, default=plan.trees, help="(%(default)s)")
-    parser.add_argument("--depth", type=int, default=plan.depth, help="of a tree at most (%(default)s)")
-    parser.add_argument("--seed", type=int, default=plan.seed, help="(%(default)s)")
-    parser.add_argument("--jobs", type=int, default=plan.jobs, help="threads; they change no result (%(default)s)")
+    explanations = {
+        "voxels_per_case": "half of them healthy",
+        "folds": "of the cases",
+        "trees": "",
+        "depth": "of a tree at most",
+        "seed": "",
+        "jobs": "threads; they change no result",
+    }
+    for name, text in explanations.items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=int, default=getattr(Plan(), name), help=f"{text} (%(default)s)".strip())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,23 +44,23 @@ def run(args: argparse.Namespace) -> int:
     DataError
         When the data cannot be used.
     """
+    from acuity.research.datasets import brats
+    from acuity.research.forest.training import SETTINGS, train
+
     data = brats.data_folder(args.data)
-    names = [name for name in brats.fine_cases(brats.read_split()["train"]) if (data / name).is_dir()][: args.cases]
+    split = brats.read_split()
+    there = [file.parent.name for file in sorted(data.glob("*/*_seg.nii.gz"))]
+    known = {*split["train"], *split["validation"], *split["test"]}
+    names = [name for name in brats.fine_cases(split["train"]) if name in there]
+    names += [name for name in there if name not in known]
     if not names:
         raise DataError(
-            f"{data} holds no fine case of the training split.",
-            rule="The forest is trained on cases of acuity/research/datasets/brats_split.json.",
+            f"{data} holds no case to train on.",
+            rule="Cases for validation and testing, and those of coarse gray levels, are left out.",
             remedy="Name the folder that holds a folder for each case.",
         )
-    plan = Plan(
-        trees=args.trees,
-        depth=args.depth,
-        folds=args.folds,
-        voxels_per_case=args.voxels_per_case,
-        seed=args.seed,
-        jobs=args.jobs,
-    )
-    path = train(names, data=data, folder=args.output, plan=plan)
+    plan = Plan(**{field.name: getattr(args, field.name) for field in fields(Plan)})
+    path = train(names[: args.cases], data=data, folder=args.output, plan=plan)
     means = json.loads((args.output / SETTINGS).read_text())["dice"]["dice"]
     print("out of fold: " + ", ".join(f"{region} {means[region]:.3f}" for region in Region))
     print(path)

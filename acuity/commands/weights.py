@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from acuity.errors import OutputError
-from acuity.research.weights.checkpoints import WeightsDescription, load_published
+
+if TYPE_CHECKING:
+    from acuity.research.weights.checkpoints import WeightsDescription
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
     OutputError
         When the result cannot be written.
     """
+    import torch
+
+    from acuity.research.weights.checkpoints import load_published
+
     network, description = load_published(args.source)
     if args.action == "import":
         try:

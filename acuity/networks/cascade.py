@@ -73,7 +73,7 @@ class Ensemble(nn.Module):
 def part_state(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     """The weights of one part of a ``CoarseToFine``, by the part's own names.
 
-    What scores the levels of deep supervision is left out: it serves training alone.
+    The heads of deep supervision are dropped: they serve training alone.
 
     Parameters
     ----------

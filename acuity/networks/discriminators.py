@@ -20,7 +20,7 @@ class VGGDiscriminator(nn.Module):
     Parameters
     ----------
     size : height and width of its input
-    halvings : how often the size is halved, rounded down; by default until 3 or 4 is left
+    halvings : how often the size is halved, rounded down; the default leaves 3 or 4
     """
 
     def __init__(self, in_channels: int = 1, size: int = 128, features: int = 64, halvings: int | None = None) -> None:
@@ -32,9 +32,7 @@ class VGGDiscriminator(nn.Module):
         side = size >> halvings
         channels = features * min(2 ** (halvings - 1), 8)
         self.convolutions = vgg_convolutions(in_channels, features, halvings)
-        self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * side * side, 100), nn.LeakyReLU(SLOPE), nn.Linear(100, 1)
-        )
+        self.classifier = _classifier(channels * side**2, 100)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, 1)."""
@@ -44,8 +42,8 @@ class VGGDiscriminator(nn.Module):
 def vgg_convolutions(in_channels: int, features: int, halvings: int) -> nn.Sequential:
     """(N, in_channels, H, W) to (N, F, h, w), F at most 8 ``features``.
 
-    ``halvings`` pairs of conv 3x3 and conv 4x4 of stride 2, whose channels double up to 8 ``features``; batch norm
-    but after the first, leaky ReLU.
+    There are ``halvings`` pairs of conv 3x3 and conv 4x4 of stride 2, whose channels double up to 8 ``features``. Each
+    is followed by batch norm, except the first, and leaky ReLU.
     """
     layers: list[nn.Module] = []
     channels = in_channels
@@ -59,11 +57,16 @@ def vgg_convolutions(in_channels: int, features: int, halvings: int) -> nn.Seque
     return nn.Sequential(*layers)
 
 
+def _classifier(inputs: int, hidden: int) -> nn.Sequential:
+    """Two fully connected layers to one logit."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, 1))
+
+
 class SRGANDiscriminator(nn.Module):
     """SRGAN's discriminator: (N, C, size, size) to logits (N, 1), without the paper's last sigmoid.
 
     Ledig et al., CVPR 2017 (arXiv:1609.04802): eight conv 3x3, every second of stride 2, 64 to 512 features, batch
-    norm but after the first; two fully connected layers. 23.57 M parameters as published, with size 96.
+    norm except after the first; two fully connected layers. 23.57 M parameters as published, with size 96.
 
     Parameters
     ----------
@@ -80,12 +83,7 @@ class SRGANDiscriminator(nn.Module):
             layers.append(nn.LeakyReLU(SLOPE))
             channels = wider
         self.convolutions = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels * (size // 16) ** 2, 16 * features),
-            nn.LeakyReLU(SLOPE),
-            nn.Linear(16 * features, 1),
-        )
+        self.classifier = _classifier(channels * (size // 16) ** 2, 16 * features)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, 1)."""

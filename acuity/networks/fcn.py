@@ -1,8 +1,8 @@
 """FCN-32s, FCN-16s and FCN-8s: VGG16 made fully convolutional.
 
 Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015 (arXiv:1411.4038).
-Written from the paper's description. Two things differ: fc6 is padded by 3 instead of the first convolution by 100,
-which keeps every feature where it is in the image; and all weights are random, as ImageNet's have no FLAIR channel.
+Written from the paper's description, with two differences: fc6 is padded by 3 instead of the first convolution by 100,
+which keeps every feature at its place in the image; and all weights are random, as ImageNet has no FLAIR channel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONVOLUTIONS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))  # of each VGG16 block: how many, and their features / width
+VGG16 = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))  # of each block: number of convolutions, and features / width
 
 
 class FCN(nn.Module):
@@ -23,7 +23,7 @@ class FCN(nn.Module):
 
     Parameters
     ----------
-    stride : 32, 16 or 8: of the finest features that are scored
+    stride : of the finest features that are scored: 32, 16 or 8
     in_channels : sequences, in the order T1, T1c, T2, FLAIR
     out_channels : regions, in the order ET, TC, WT
     width : features of the first block
@@ -43,7 +43,7 @@ class FCN(nn.Module):
             raise ValueError(f"stride is {stride}; FCNs have 8, 16 or 32")
         self.blocks = nn.ModuleList()
         features = in_channels
-        for count, factor in CONVOLUTIONS:
+        for count, factor in VGG16:
             self.blocks.append(_vgg_block(features, factor * width, count))
             features = factor * width
         self.classifier = nn.Sequential(
@@ -57,12 +57,12 @@ class FCN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        # The finer skips: pool4 for stride 16, pool3 too for stride 8.
+        # pool4 for stride 16, also pool3 for stride 8
         skips = {32: (), 16: (8 * width,), 8: (8 * width, 4 * width)}[stride]
         self.scores = nn.ModuleList(nn.Conv2d(n, out_channels, 1) for n in (hidden, *skips))
         self.upsamplings = nn.ModuleList(_bilinear_doubling(out_channels) for _ in skips)
         self.stride = stride
-        for parameter in self.scores.parameters():  # as published: scoring begins at 0
+        for parameter in self.scores.parameters():  # as published: logits begin at 0
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from acuity.networks.srresnet import doublings, initialize_small
 
 RESIDUAL_SCALE = 0.2
 SLOPE = 0.2  # of the leaky ReLU
-CONVOLUTIONS, DENSE_BLOCKS = 5, 3  # of a dense block, and of an RRDB
+CONVOLUTIONS, DENSE_BLOCKS = 5, 3  # in a dense block, and in an RRDB
 
 
 class _DenseBlock(nn.Module):
-    """x + 0.2 conv5; each convolution sees the input and what all before it gave."""
+    """x + 0.2 conv5; each convolution sees the input and the outputs of all before it."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class _RRDB(nn.Sequential):
 class RRDBNet(nn.Module):
     """(N, in_channels, h, w), 0 to 1, to (N, out_channels, scale * h, scale * w), about 0 to 1.
 
-    Published layouts: ``scale=4``; ``scale=2`` is BSRGAN's x2, which leaves the second upsampling out; ``scale=2,
+    Published layouts: ``scale=4``; ``scale=2`` is BSRGAN's x2, without the second upsampling; ``scale=2,
     unshuffle=True`` is Real-ESRGAN's x2, which works on a grid of half the input's size and upsamples twice.
 
     Parameters

@@ -1,4 +1,4 @@
-"""2D networks on volumes: every slice of one plane for itself."""
+"""2D networks on volumes, slice by slice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
-MULTIPLE = 32  # pixels; the 2D networks of ours halve a slice five times at most
+MULTIPLE = 32  # pixels; our 2D networks halve a slice at most five times
 AT_ONCE = 16  # slices in memory
 
 
@@ -19,17 +19,17 @@ class Slices(nn.Module):
     """Shows a 2D network a volume slice by slice, so that 2D and 3D networks are trained and run alike.
 
     In training a volume is a patch whose outermost ``neighbors`` slices on both sides serve as neighbors alone: they
-    get no logits, as theirs are unknown. Otherwise every slice gets logits, and beyond the volume all is 0: true of a
-    whole brain, and of a box that has some slices to spare. A network of several planes is trained on patches turned
-    into any of them (``acuity.research.sampling.patches.draw_matrix``), which it sees as the first; of a brain it sees the slices of
-    each, and gives the mean of their logits.
+    get no logits, as their own neighbors are unknown. Otherwise every slice gets logits, and the volume is padded with
+    0, which is right for a whole brain and for a box with slices to spare. A network of several planes is trained on
+    patches turned into any of them (``acuity.research.sampling.patches.draw_matrix``), which it sees as the first
+    plane. In evaluation it sees the slices of every plane and gives the mean of their logits.
 
     Parameters
     ----------
     network : (N, (2 neighbors + 1) C, H, W), multiples of 32, to (N, C', H, W)
     planes : of the slices, for volumes whose i runs to the left or right, j to the front or back, k up or down
-    neighbors : slices on each side that the network sees beside the one that it segments ("2.5D"); all channels of
-        the first of them come first
+    neighbors : slices on each side that the network sees beside the one that it segments ("2.5D"); the channels come
+        slice by slice
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Slices(nn.Module):
     def _across(self, image: Tensor, axis: int) -> Tensor:
         stacked = self._with_neighbors(image.movedim(axis, 1))
         n, slices = stacked.shape[:2]
-        logits = self._of_slices(stacked.flatten(0, 1))
+        logits = self._slice_logits(stacked.flatten(0, 1))
         return logits.unflatten(0, (n, slices)).movedim(1, axis)
 
     def _with_neighbors(self, slices: Tensor) -> Tensor:
@@ -63,12 +63,12 @@ class Slices(nn.Module):
             slices = F.pad(slices, (0, 0) * 3 + (self.neighbors, self.neighbors))
         return slices.unfold(1, 2 * self.neighbors + 1, 1).movedim(-1, 2).flatten(2, 3)
 
-    def _of_slices(self, slices: Tensor) -> Tensor:
+    def _slice_logits(self, slices: Tensor) -> Tensor:
         height, width = slices.shape[-2:]
         padded = F.pad(slices, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         return torch.cat([self.network(part) for part in padded.split(AT_ONCE)])[..., :height, :width]
 
 
 def sees_several_planes(network: nn.Module) -> bool:
-    """Whether any 2D network of it sees the slices of several planes, so that patches may lie in any of them."""
+    """Whether a 2D network in it sees slices of several planes, so that patches may lie in any of these planes."""
     return any(isinstance(module, Slices) and len(module.across) > 1 for module in network.modules())

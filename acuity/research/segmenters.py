@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -27,11 +28,7 @@ class Segmenter(Protocol):
 
 def bundle_segmenter(bundle: Bundle) -> Segmenter:
     """The released coarse-to-fine pair."""
-
-    def run(volumes: Mapping[Sequence, Volume], brain: Volume) -> SegmentationResult:
-        return segment(volumes, brain, bundle)
-
-    return run
+    return partial(segment, bundle=bundle)
 
 
 def network_segmenter(network: nn.Module, *, views: Views = LEFT_RIGHT) -> Segmenter:

@@ -68,6 +68,18 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     torch.testing.assert_close(Ensemble(members)(image), expected)
 
 
+def test_an_ensemble_of_copies_has_the_names_of_one_of_single_members() -> None:
+    """Each copy takes weights of its own, and is told from the others by them."""
+    members = [equiunet() for _ in range(3)]
+    state = Ensemble(members).state_dict()
+    copies = Ensemble(equiunet(), members=3)
+    assert set(copies.state_dict()) == set(state)
+    copies.load_state_dict(state)
+    assert all(torch.equal(state[name], value) for name, value in copies.state_dict().items())
+    first, second = (copies.networks[n].get_parameter("head.weight") for n in (0, 1))
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("part", ["coarse", "fine"])
 def test_a_part_is_taken_out_of_a_pair_or_as_it_is_without_deep_supervision(part: str) -> None:
     pair = CoarseToFine(EquiUnet(width=16, deep_supervision=True), EquiUnet(width=16, deep_supervision=True))

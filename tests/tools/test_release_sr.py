@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence as Seq
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from acuity.cli import main as acuity
 from acuity.errors import DataError
@@ -37,6 +38,9 @@ recipe:
   loss_weights: {pixel: 1.0, adversarial: 0.01}
 """
 NAME = "brain_mri_sr_x4_tiny"
+PIXEL = "pixel_srresnet_bsrgan_mri"
+PUBLISHED = {"file": "net.pth", "sha256": "0" * 64}
+OWN = {"file": "own.pt", "format": "Acuity", "sha256": "0" * 64}
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +78,15 @@ def runs(trained: Path, tmp_path: Path) -> Path:
 def make(trained: Path, runs: Path, tmp_path: Path) -> Callable[..., Path]:
     """Releases the tiny method and gives its folder."""
 
-    def make(version: str = "0.1.0", scores: Path | None = None) -> Path:
+    def make(version: str = "0.1.0", scores: Path | None = None, earlier: Seq[Path] = ()) -> Path:
         return release(
-            "tiny", runs=runs, scores=scores, bundles=tmp_path / "bundles", version=version, recipes=trained / "recipes"
+            "tiny",
+            runs=runs,
+            scores=scores,
+            bundles=tmp_path / "bundles",
+            version=version,
+            recipes=trained / "recipes",
+            earlier=earlier,
         )
 
     return make
@@ -84,6 +94,15 @@ def make(trained: Path, runs: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def change(file: Path, **settings: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def change_weights(file: Path, changed: Callable[[Tensor], Tensor]) -> None:
+    torch.save({key: changed(value) for key, value in torch.load(file, weights_only=True).items()}, file)
+
+
+def forget_start(runs: Path) -> None:
+    file = runs / PIXEL / "settings.json"
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "initial_weights"}))
 
 
 def read_json(folder: Path, config: str) -> dict[str, Any]:
@@ -188,23 +207,20 @@ def test_repeating_changes_nothing_and_versions_are_remembered(make: Callable[..
     assert metadata["changelog"]["0.2.0"].startswith("weights of 3 + 3 iterations")
 
 
-def test_figures_are_means_over_slices_and_differences_over_cases(make: Callable[..., Path], tmp_path: Path) -> None:
-    model = make() / "models" / "model.pt"
-    scores = write_scores(tmp_path / "scores", load_bundle(tmp_path / "bundles", NAME).weights_sha256)
-    card = (make(scores=scores) / "docs" / "README.md").read_text()
-    assert model.is_file() and NOT_MEASURED not in card
-    assert "| brain | bicubic | 29.00 | 0.9000 | 0.5000 |\n| brain | tiny | 31.00 | 0.9500 | 0.2500 |" in card
-    assert "Brain: 4 slices of 2 cases, made coarse by bicubic shrinking" in card
-    assert "PSNR in dB +2.00 (" in card and "perceptual distance -0.2500 (-0.2500 to -0.2500)." in card
-    assert "| knee |" not in card
-
-
-def test_a_metric_that_was_not_to_be_had_is_not_stated(make: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("perceptual", "mean", "difference"),
+    [("0.25", "0.2500", "-0.2500 (-0.2500 to -0.2500)"), ("", "not available", "not available")],
+)
+def test_figures_are_means_over_slices_and_differences_over_cases(
+    perceptual: str, mean: str, difference: str, make: Callable[..., Path], tmp_path: Path
+) -> None:
     make()
     sha256 = load_bundle(tmp_path / "bundles", NAME).weights_sha256
-    card = (make(scores=write_scores(tmp_path / "scores", sha256, perceptual="")) / "docs" / "README.md").read_text()
-    assert "| brain | tiny | 31.00 | 0.9500 | not available |" in card
-    assert "perceptual distance not available." in card
+    card = (make(scores=write_scores(tmp_path / "scores", sha256, perceptual)) / "docs" / "README.md").read_text()
+    assert NOT_MEASURED not in card and "| knee |" not in card
+    assert f"| brain | bicubic | 29.00 | 0.9000 | 0.5000 |\n| brain | tiny | 31.00 | 0.9500 | {mean} |" in card
+    assert "Brain: 4 slices of 2 cases, made coarse by bicubic shrinking" in card
+    assert "PSNR in dB +2.00 (" in card and f"perceptual distance {difference}." in card
 
 
 @pytest.mark.parametrize(
@@ -213,8 +229,8 @@ def test_a_metric_that_was_not_to_be_had_is_not_stated(make: Callable[..., Path]
 def test_published_weights_bring_their_license(
     make: Callable[..., Path], runs: Path, format_name: str, owner: str
 ) -> None:
-    file = runs / "pixel_srresnet_bsrgan_mri" / "settings.json"
-    change(file, initial_weights={"file": "net.pth", "format": format_name, "sha256": "0" * 64})
+    file = runs / PIXEL / "settings.json"
+    change(file, initial_weights=PUBLISHED | {"format": format_name})
     folder = make()
     (text,) = (path.read_text() for path in folder.glob("LICENSE-*"))
     assert owner in text and "MIT License" in text
@@ -227,30 +243,16 @@ def test_published_weights_bring_their_license(
 
 
 def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
-    trained: Path, runs: Path, tmp_path: Path
+    make: Callable[..., Path], runs: Path, tmp_path: Path
 ) -> None:
-    stage = "pixel_srresnet_bsrgan_mri"
     earlier = Path(shutil.copytree(runs, tmp_path / "earlier"))
-    change(
-        earlier / stage / "settings.json",
-        initial_weights={"file": "net.pth", "format": "SRGAN with tanh", "sha256": "0" * 64},
-    )
-    state = torch.load(earlier / stage / "best.pt", weights_only=True)
-    torch.save({key: value + 1 for key, value in state.items()}, earlier / stage / "best.pt")
-    digest = file_sha256(earlier / stage / "best.pt")
-    change(runs / stage / "settings.json", initial_weights={"file": "best.pt", "format": "Acuity", "sha256": digest})
-    make = partial(
-        release,
-        "tiny",
-        runs=runs,
-        scores=None,
-        bundles=tmp_path / "bundles",
-        version="0.2.0",
-        recipes=trained / "recipes",
-    )
+    change(earlier / PIXEL / "settings.json", initial_weights=PUBLISHED | {"format": "SRGAN with tanh"})
+    change_weights(earlier / PIXEL / "best.pt", lambda value: value + 1)
+    digest = file_sha256(earlier / PIXEL / "best.pt")
+    change(runs / PIXEL / "settings.json", initial_weights=OWN | {"sha256": digest})
     with pytest.raises(DataError, match="in the format of Acuity"):
         make()
-    folder = make(earlier=[tmp_path / "other", earlier])
+    folder = make("0.2.0", earlier=[tmp_path / "other", earlier])
     card = (folder / "docs" / "README.md").read_text()
     assert "`net.pth`" in card and "| pixel | 3 + 3 |" in card and "in 2 rounds" in card
     config = read_json(folder, "train")
@@ -259,67 +261,31 @@ def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
     assert "weights of 3 + 3 + 3 iterations" in read_json(folder, "metadata")["changelog"]["0.2.0"]
 
 
-def unfinished(runs: Path) -> None:
-    change(runs / "tiny" / "settings.json", iterations=30)
-
-
-def unknown_start(runs: Path) -> None:
-    change(runs / "tiny" / "settings.json", initial_weights=None)
-    change(
-        runs / "pixel_srresnet_bsrgan_mri" / "settings.json",
-        initial_weights={"file": "own.pt", "format": "Acuity", "sha256": "0" * 64},
-    )
-
-
-def unrecorded_start(runs: Path) -> None:
-    file = runs / "pixel_srresnet_bsrgan_mri" / "settings.json"
-    content = json.loads(file.read_text())
-    del content["initial_weights"]
-    file.write_text(json.dumps(content))
-
-
-def other_pixel_stage(runs: Path) -> None:
-    file = runs / "pixel_srresnet_bsrgan_mri" / "best.pt"
-    torch.save({key: value + 1 for key, value in torch.load(file, weights_only=True).items()}, file)
-
-
-def other_seed(runs: Path) -> None:
-    change(runs / "tiny" / "settings.json", seed=4)
-
-
-def halves(runs: Path) -> None:
-    file = runs / "tiny" / "interpolated.pt"
-    torch.save({key: value.half() for key, value in torch.load(file, weights_only=True).items()}, file)
-
-
-def other_size(runs: Path) -> None:
-    torch.save({"conv_first.weight": torch.zeros(64, 1, 3, 3)}, runs / "tiny" / "interpolated.pt")
-
-
-def too_large(runs: Path) -> None:
-    torch.save({"conv_first.weight": torch.zeros(3_000_001)}, runs / "tiny" / "interpolated.pt")
-
-
-def no_weights(runs: Path) -> None:
-    (runs / "tiny" / "interpolated.pt").unlink()
-
-
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (unfinished, "3 of 30 iterations of stage adversarial"),
-        (unknown_start, "started from own.pt, in the format of Acuity"),
-        (unrecorded_start, "lacks initial_weights"),
-        (other_pixel_stage, "trained from other weights"),
-        (other_seed, "differ in seed: 3 and 4"),
-        (halves, "other numbers than float32"),
-        (other_size, "does not fit the generator of tiny"),
-        (too_large, "at most 12000000"),
-        (no_weights, "There is no .*interpolated.pt"),
+        (
+            lambda runs: change(runs / "tiny" / "settings.json", iterations=30),
+            "3 of 30 iterations of stage adversarial",
+        ),
+        (
+            lambda runs: change(runs / PIXEL / "settings.json", initial_weights=OWN),
+            "from own.pt, in the format of Acuity",
+        ),
+        (forget_start, "lacks initial_weights"),
+        (lambda runs: change_weights(runs / PIXEL / "best.pt", lambda value: value + 1), "trained from other weights"),
+        (lambda runs: change(runs / "tiny" / "settings.json", seed=4), r"differ in seed: \[3, 4\]"),
+        (lambda runs: change_weights(runs / "tiny" / "interpolated.pt", Tensor.half), "other numbers than float32"),
+        (
+            lambda runs: torch.save({"a": torch.zeros(64)}, runs / "tiny" / "interpolated.pt"),
+            "fit the generator of tiny",
+        ),
+        (lambda runs: torch.save({"a": torch.zeros(3_000_001)}, runs / "tiny" / "interpolated.pt"), "most 12000000"),
+        (lambda runs: (runs / "tiny" / "interpolated.pt").unlink(), "There is no .*interpolated.pt"),
     ],
 )
 def test_what_cannot_be_released_is_refused(
-    fault: Callable[[Path], None], message: str, make: Callable[..., Path], runs: Path, tmp_path: Path
+    fault: Callable[[Path], object], message: str, make: Callable[..., Path], runs: Path, tmp_path: Path
 ) -> None:
     fault(runs)
     with pytest.raises(DataError, match=message):

@@ -24,41 +24,20 @@ from acuity.anatomy import Label, Region, labels_to_regions
 from acuity.errors import DataError
 from acuity.models.segmentation import network_channels
 from acuity.research.datasets import brats
+from acuity.research.forest import Plan
 from acuity.research.forest.features import FEATURES, voxel_features
-from acuity.research.forest.file import CLASSES, calibrated, log_votes, write_forest
+from acuity.research.forest.segmenter import CLASSES, MEMBERS, calibrated, log_votes, to_forest, write_forest
 from acuity.research.metrics.overlap import dice
-from acuity.volume import Volume
 
 FOREST = "forest.npz"
 SCORES = "scores.csv"
 SETTINGS = "settings.json"
 
 SELECTION_TREES = 100
-EVEN_VOXELS = 50_000  # of a brain; what scores are estimated from: a region of 1 % of it has 500 of them
-_MEMBERS = labels_to_regions(np.array(CLASSES))  # (3, 4): which regions a class belongs to
+EVEN_VOXELS = 50_000  # of a brain, to estimate scores from: a region of 1 % of it has 500 of them
 
 Voxels = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a forest is trained.
-
-    Parameters
-    ----------
-    trees, depth : of the forest; it splits by Gini impurity
-    folds : of the cases, for scores and calibration
-    voxels_per_case : drawn for training
-    seed : of voxels, folds and trees
-    jobs : threads; the result is the same with any number
-    """
-
-    trees: int = 175
-    depth: int = 60
-    folds: int = 5
-    voxels_per_case: int = 3000
-    seed: int = 0
-    jobs: int = 1
+Votes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class CaseVoxels:
-    """Of one case, the voxels that train and those, drawn evenly from its brain, that score and calibrate."""
+    """Voxels of one case: those to train on, and those, drawn evenly from its brain, to score and calibrate on."""
 
     name: str
     balanced: Sample
@@ -84,15 +63,10 @@ def draw_balanced(labels: NDArray[np.uint8], brain: NDArray[np.bool_], count: in
     present = [voxels for voxels in tumor if len(voxels)]
     share = count // 2 // max(1, len(present))
     healthy = np.argwhere(brain & (labels == Label.BACKGROUND))
-    return np.concatenate([_some(healthy, count // 2, rng), *(_some(voxels, share, rng) for voxels in present)])
+    return np.concatenate([_draw(healthy, count // 2, rng), *(_draw(voxels, share, rng) for voxels in present)])
 
 
-def draw_evenly(brain: NDArray[np.bool_], count: int, rng: np.random.Generator) -> Voxels:
-    """Indices (n, 3), at most ``count``, each voxel of the brain as likely as any."""
-    return _some(np.argwhere(brain), count, rng)
-
-
-def _some(voxels: Voxels, count: int, rng: np.random.Generator) -> Voxels:
+def _draw(voxels: Voxels, count: int, rng: np.random.Generator) -> Voxels:
     return voxels[rng.permutation(len(voxels))[:count]]
 
 
@@ -103,24 +77,19 @@ def read_voxels(numbered: tuple[int, str], data: Path, plan: Plan) -> CaseVoxels
     truth = brats.read_labels(data / name)
     inside = brats.brain_mask(volumes)
     brain = truth.with_array(inside.astype(np.uint8))
-    channels = network_channels(volumes, brain)
     rng = np.random.default_rng([plan.seed, number])
-    drawn = draw_balanced(truth.array, inside, plan.voxels_per_case, rng)
-    even = draw_evenly(inside, EVEN_VOXELS, rng)
-    both = _sample(channels, brain, truth, np.concatenate([drawn, even]))
-    return CaseVoxels(
-        name, *(Sample(both.features[part], both.labels[part]) for part in (slice(len(drawn)), slice(len(drawn), None)))
-    )
-
-
-def _sample(channels: NDArray[np.float32], brain: Volume, truth: Volume, voxels: Voxels) -> Sample:
-    return Sample(voxel_features(channels, brain, voxels), truth.array[tuple(voxels.T)])
+    balanced = draw_balanced(truth.array, inside, plan.voxels_per_case, rng)
+    voxels = np.concatenate([balanced, _draw(np.argwhere(inside), EVEN_VOXELS, rng)])
+    features = voxel_features(network_channels(volumes, brain), brain, voxels)
+    labels = truth.array[tuple(voxels.T)]
+    n = len(balanced)
+    return CaseVoxels(name, Sample(features[:n], labels[:n]), Sample(features[n:], labels[n:]))
 
 
 def fit(samples: Seq[Sample], plan: Plan) -> tuple[RandomForestClassifier, NDArray[np.intp]]:
     """A forest on the features that matter, and their columns.
 
-    Those whose importance in a first forest, the mean decrease of Gini impurity, is no less than the mean of all.
+    Those matter whose importance in a first forest, the mean decrease of Gini impurity, is at least the mean of all.
     """
     features = np.concatenate([sample.features for sample in samples])
     labels = np.concatenate([sample.labels for sample in samples])
@@ -135,29 +104,27 @@ def _forest(trees: int, plan: Plan) -> RandomForestClassifier:
     )
 
 
-def out_of_fold_votes(cases: Seq[CaseVoxels], folds: Seq[NDArray[np.intp]], plan: Plan) -> list[NDArray[np.float64]]:
-    """Votes (n, 4) for each case's even voxels, by a forest fitted, features chosen, without the case's fold."""
-    votes: dict[int, NDArray[np.float64]] = {}
+def out_of_fold_votes(cases: Seq[CaseVoxels], folds: Seq[NDArray[np.intp]], plan: Plan) -> list[Votes]:
+    """Votes (n, 4) for each case's even voxels, by a forest that was fitted without the case's fold."""
+    votes: dict[int, Votes] = {}
     for held_out in tqdm(folds, desc="folds"):
-        others = [case.balanced for number, case in enumerate(cases) if number not in held_out]
-        classifier, columns = fit(others, plan)
+        classifier, columns = fit([case.balanced for n, case in enumerate(cases) if n not in held_out], plan)
         # Threads would add the trees' votes up in any order, and so in other last digits each time.
         classifier.set_params(n_jobs=1)
-        for number in held_out:
-            votes[number] = classifier.predict_proba(cases[number].even.features[:, columns])
+        votes |= {n: classifier.predict_proba(cases[n].even.features[:, columns]) for n in held_out}
     return [votes[number] for number in range(len(cases))]
 
 
-def fit_calibration(votes: Seq[NDArray[np.float64]], labels: Seq[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """The (4, 5) of ``acuity.research.forest.file.calibrated``, by multinomial logistic regression."""
+def fit_calibration(votes: Seq[Votes], labels: Seq[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """The (4, 5) of ``acuity.research.forest.segmenter.calibrated``, by multinomial logistic regression."""
     regression = LogisticRegression(max_iter=1000)
     regression.fit(log_votes(np.concatenate(votes)), np.concatenate(labels))
     return np.column_stack([regression.coef_, regression.intercept_])
 
 
-def region_dice(probabilities: NDArray[np.float64], labels: NDArray[np.uint8]) -> dict[Region, float]:
+def region_dice(probabilities: Votes, labels: NDArray[np.uint8]) -> dict[Region, float]:
     """Dice of voxels by their class probabilities (n, 4): a region is found where its classes exceed 0.5."""
-    found = probabilities @ _MEMBERS.T > 0.5
+    found = probabilities @ MEMBERS.T > 0.5
     truth = labels_to_regions(labels)
     return {region: dice(found[:, n], truth[n]) for n, region in enumerate(Region)}
 
@@ -199,7 +166,8 @@ def train(names: Seq[str], *, data: Path, folder: Path, plan: Plan) -> Path:
     calibration = fit_calibration(votes, [case.even.labels for case in cases])
     classifier, columns = fit([case.balanced for case in cases], plan)
     features = [FEATURES[column] for column in columns]
-    write_forest(folder / FOREST, classifier, features, calibration)
+    forest = to_forest(classifier, features, calibration)
+    write_forest(folder / FOREST, forest)
     with (folder / SCORES).open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(scores[0]))
         writer.writeheader()
@@ -214,7 +182,7 @@ def train(names: Seq[str], *, data: Path, folder: Path, plan: Plan) -> Path:
         "features_offered": len(FEATURES),
         "calibration": calibration.tolist(),
         "dice": _means(scores),
-        "nodes": sum(tree.tree_.node_count for tree in classifier.estimators_),
+        "nodes": len(forest.children),
         "bytes": (folder / FOREST).stat().st_size,
         "software": {"acuity": acuity.__version__} | {n: version(n) for n in ("scikit-learn", "scipy", "numpy")},
     }
@@ -224,8 +192,8 @@ def train(names: Seq[str], *, data: Path, folder: Path, plan: Plan) -> Path:
 
 def _check_labels(cases: Seq[CaseVoxels], folds: Seq[NDArray[np.intp]]) -> None:
     for held_out in folds:
-        others = [case.even.labels for number, case in enumerate(cases) if number not in held_out]
-        if missing := set(CLASSES) - set(np.concatenate(others).tolist()):
+        others = np.concatenate([case.even.labels for number, case in enumerate(cases) if number not in held_out])
+        if missing := set(CLASSES) - set(others.tolist()):
             raise DataError(
                 f"Without {', '.join(cases[n].name for n in held_out)} no case has the label {min(missing)}.",
                 rule="Each fold's forest learns the labels 0, 1, 2 and 4 from the cases of the others.",
@@ -233,27 +201,20 @@ def _check_labels(cases: Seq[CaseVoxels], folds: Seq[NDArray[np.intp]]) -> None:
             )
 
 
-def _scores(
-    cases: Seq[CaseVoxels], votes: Seq[NDArray[np.float64]], folds: Seq[NDArray[np.intp]]
-) -> list[dict[str, str | float]]:
+def _scores(cases: Seq[CaseVoxels], votes: Seq[Votes], folds: Seq[NDArray[np.intp]]) -> list[dict[str, str | float]]:
     """A row for each case and region: Dice by the votes, and calibrated without the case's fold."""
     rows: list[dict[str, str | float]] = []
     for held_out in folds:
         others = [number for number in range(len(cases)) if number not in held_out]
         calibration = fit_calibration([votes[n] for n in others], [cases[n].even.labels for n in others])
         for number in held_out:
-            labels = cases[number].even.labels
-            by_votes = region_dice(votes[number], labels)
-            by_probability = region_dice(calibrated(votes[number], calibration), labels)
-            rows += [
-                {
-                    "case": cases[number].name,
-                    "region": region.value,
-                    "dice_votes": by_votes[region],
-                    "dice": by_probability[region],
-                }
-                for region in Region
-            ]
+            case = cases[number]
+            by_votes = region_dice(votes[number], case.even.labels)
+            by_probability = region_dice(calibrated(votes[number], calibration), case.even.labels)
+            for r in Region:
+                rows.append(
+                    {"case": case.name, "region": r.value, "dice_votes": by_votes[r], "dice": by_probability[r]}
+                )
     return rows
 
 

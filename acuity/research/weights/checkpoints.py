@@ -1,6 +1,6 @@
 """Weights of super-resolution networks, as their authors released them or as Acuity saves them, for one channel.
 
-Every format becomes a state_dict in Acuity's own names first; the network's sizes are then read from its shapes.
+The names of every format are first mapped to Acuity's; the network's sizes are then read from the shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from acuity.errors import DataError, any_as_data_error
-from acuity.networks import srrescycgan
 from acuity.networks.rrdbnet import RRDBNet
 from acuity.networks.srgan import SRGANGenerator
 from acuity.networks.srrescycgan import SRResCycGAN
@@ -24,27 +23,59 @@ from acuity.resources import file_sha256
 
 State = dict[str, Tensor]
 Generator = RRDBNet | SRResNet | SRGANGenerator | SRResCycGAN
+Renaming = tuple[str, str | Callable[[re.Match[str]], str]]  # a pattern and its replacement, as re.sub takes them
 
-_RRDBNET = "trunk.0.0.convs.0.weight"  # keys that only these have in Acuity's names
+_RRDBNET = "trunk.0.0.convs.0.weight"  # in Acuity's names, only an RRDBNet has this key
 _SRGAN = "trunk.0.norm1.weight"
 _SRRESCYCGAN = "conv1.parametrizations.weight.original1"
+_REMEDY = "Name a generator's weights as its authors released them or Acuity saved them, not a whole training state."
 _NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 
+# A key that only this format has, and the format's name.
+_FORMATS = {
+    "RRDB_trunk.0.RDB1.conv1.weight": "ESRGAN, BSRGAN or Beby-GAN",
+    "body.0.rdb1.conv1.weight": "Real-ESRGAN",
+    "recon_trunk.0.conv1.weight": "RankSRGAN",
+    "model.conv1.weight_v": "SRResCGAN or SRResCycGAN",
+    "block1.0.weight": "SRGAN with tanh",
+    _RRDBNET: "Acuity",
+    "trunk.0.conv1.weight": "Acuity",
+    _SRRESCYCGAN: "Acuity",
+}
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file of weights, read.
 
-    Parameters
-    ----------
-    format : whose names it has
-    state : the state_dict in Acuity's names, with the file's channels
-    sha256 : of the file (of an ncnn pair's .bin)
-    """
+def _from_zero(template: str) -> Callable[[re.Match[str]], str]:
+    """A replacement with the matched numbers, which the published names count from 1."""
+    return lambda match: template.format(*(int(number) - 1 for number in match.groups()))
 
-    format: str
-    state: State
-    sha256: str
+
+# From the published names to Acuity's. Acuity's own match none of the patterns.
+_RENAMINGS: list[Renaming] = [
+    (r"^(?:RRDB_trunk|body|recon_trunk)\.", "trunk."),
+    (r"\.(?:RDB|rdb)(\d)\.conv(\d)\.", _from_zero(".{}.convs.{}.")),
+    (r"^(?:trunk_conv|conv_body|LRconv)\.", "conv_trunk."),
+    (r"^(?:upconv|conv_up)(\d)\.", _from_zero("conv_up.{}.")),
+    (r"^HRconv\.", "conv_hr."),
+    (r"^model\.", ""),
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+]
+
+
+def _srgan_renamings(state: State) -> list[Renaming]:
+    """``block1`` is the head, the last but one the trunk's end, the last upsampling and tail, the rest the trunk."""
+    last = _count(state, r"block(\d+)\.")
+    tail = _count(state, rf"block{last}\.(\d+)\.") - 1
+    return [
+        (r"^block1\.0\.", "conv_first."),
+        (r"^block1\.1\.", "prelu_first."),
+        (rf"^block{last - 1}\.0\.", "conv_trunk."),
+        (rf"^block{last - 1}\.1\.", "trunk_end."),
+        (rf"^block{last}\.{tail}\.", "conv_last."),
+        (rf"^block{last}\.(\d+)\.", r"upsampling.\1."),
+        (r"^block(\d+)\.", lambda match: f"trunk.{int(match[1]) - 2}."),
+        (r"\.bn(\d)\.", r".norm\1."),
+    ]
 
 
 @dataclass(frozen=True)
@@ -55,7 +86,7 @@ class WeightsDescription:
     ----------
     architecture : the network's class
     format : whose names the file has
-    features, blocks, growth : the network's sizes; ``growth`` is RRDBNet's alone
+    features, blocks, growth : the network's sizes; only RRDBNet has a ``growth``
     scale : of the output; None for a network that takes the interpolated image
     channels : 3 for natural images
     file_parameters, parameters : in the file, and of the network folded to one channel
@@ -78,40 +109,34 @@ def load_published(path: Path) -> tuple[Generator, WeightsDescription]:
     """The network of a file of weights, with one channel, in evaluation mode, and what the file holds.
 
     Known are ESRGAN, BSRGAN and Beby-GAN; Real-ESRGAN (its averaged weights where it has both); RankSRGAN;
-    SRResCGAN and SRResCycGAN (their published projection is left off: set ``network.projection``); an SRGAN that bounds
-    its output by tanh; RRDBNets for ncnn, whose .param is named; and Acuity's own.
+    SRResCGAN and SRResCycGAN; an SRGAN that bounds its output by tanh; RRDBNets for ncnn, named by their .param; and
+    Acuity's own.
 
     Raises
     ------
     DataError
         When the file cannot be read, its format is unknown, or its weights make none of the networks.
     """
-    checkpoint = read_checkpoint(path)
-    network = network_of(fold_to_one_channel(checkpoint.state)).eval()
-    first = _conv_first(checkpoint.state)
-    growth = checkpoint.state.get(_RRDBNET)
+    if path.suffix == ".param":
+        file = path.with_suffix(".bin")
+        format_name, state = "ncnn", ncnn.read_rrdbnet(path, file)
+    else:
+        file = path
+        format_name, state = to_our_names(_read_tensors(path))
+    network = network_of(fold_to_one_channel(state)).eval()
     description = WeightsDescription(
         architecture=type(network).__name__,
-        format=checkpoint.format,
-        features=first.shape[0],
-        blocks=_count(checkpoint.state, r"(?:trunk|layer1)\.(\d+)\."),
-        growth=None if growth is None else growth.shape[0],
+        format=format_name,
+        features=_conv_first(state).shape[0],
+        blocks=_blocks(state),
+        growth=state[_RRDBNET].shape[0] if _RRDBNET in state else None,
         scale=None if isinstance(network, SRResCycGAN) else network.scale,
-        channels=_channels(checkpoint.state),
-        file_parameters=sum(v.numel() for k, v in checkpoint.state.items() if not k.endswith(_NOT_PARAMETERS)),
+        channels=_channels(state),
+        file_parameters=sum(v.numel() for k, v in state.items() if not k.endswith(_NOT_PARAMETERS)),
         parameters=sum(p.numel() for p in network.parameters()),
-        sha256=checkpoint.sha256,
+        sha256=file_sha256(file),
     )
     return network, description
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a file of any known format, without folding its channels; raises DataError as :func:`load_published`."""
-    if path.suffix == ".param":
-        weights = path.with_suffix(".bin")
-        return Checkpoint("ncnn", ncnn.read_rrdbnet(path, weights), file_sha256(weights))
-    format_name, state = to_our_names(_read_tensors(path))
-    return Checkpoint(format_name, state, file_sha256(path))
 
 
 def to_our_names(state: Mapping[str, Tensor]) -> tuple[str, State]:
@@ -123,14 +148,20 @@ def to_our_names(state: Mapping[str, Tensor]) -> tuple[str, State]:
         When the format is unknown.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    for marker, (name, rename) in _FORMATS.items():
-        if marker in state:
-            return name, rename(state)
-    raise DataError(
-        f"The weights are in an unknown format; the first of their {len(state)} keys are {_listed(state)}.",
-        rule=f"Known are {', '.join(sorted({name for name, _ in _FORMATS.values()}))}.",
-        remedy="Name a generator's weights, not a discriminator's or a whole training state.",
-    )
+    marker = next((marker for marker in _FORMATS if marker in state), None)
+    if marker is None:
+        raise DataError(
+            f"The weights are in an unknown format; the first of their {len(state)} keys are {_listed(state)}.",
+            rule=f"Known are {', '.join(sorted(set(_FORMATS.values())))}.",
+            remedy=_REMEDY,
+        )
+    renamings = _srgan_renamings(state) if marker == "block1.0.weight" else _RENAMINGS
+    renamed = {}
+    for key, value in state.items():
+        for pattern, replacement in renamings:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    return _FORMATS[marker], renamed
 
 
 def network_of(state: State) -> Generator:
@@ -141,20 +172,12 @@ def network_of(state: State) -> Generator:
     DataError
         When keys are absent or superfluous, or shapes do not fit together.
     """
-    if _SRRESCYCGAN in state:
-        blocks = _count(state, r"layer1\.(\d+)\.")
-        network: Generator = SRResCycGAN(_channels(state), _conv_first(state).shape[0], blocks)
-    else:
-        network = _upsampling_network(state)
-    expected = network.state_dict()
-    # Files older than PyTorch 0.4.1 do not count batches; torch fills that in.
-    absent = [key for key in expected.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    unequal = [key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape]
-    problems = {"lack": absent, "have beyond its": state.keys() - expected.keys(), "have in another shape": unequal}
-    for problem, keys in problems.items():
-        if keys:
-            raise _misfit(f"Weights like {type(network).__name__}'s {problem} {_listed(sorted(keys))}.")
-    network.load_state_dict(state)
+    network = _network(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        problems = " ".join(str(error).partition(":")[2].split())
+        raise _misfit(f"Weights like {type(network).__name__}'s do not fit it: {problems[:300]}") from error
     return network
 
 
@@ -170,15 +193,20 @@ def fold_to_one_channel(state: State) -> State:
     DataError
         When the first or last convolution is absent, or the channels do not fit together.
     """
-    channels = _channels(state)
+    channels, first = _channels(state), _conv_first(state)
     if channels == 1:
         return state
-    if _SRRESCYCGAN in state:
-        return srrescycgan.fold_to_one_channel(state)
-    first = _conv_first(state)
     if first.shape[1] % channels:
         raise _misfit(f"Weights have {first.shape[1]} channels at their input and {channels} at their output.")
     folded = dict(state)
+    if _SRRESCYCGAN in state:
+        for conv, fold in (("conv1", torch.sum), ("conv_out", torch.mean)):  # axis 1 is the transposed one's outputs
+            # A folded weight is not normalized by its own norm, so gain (0) and direction (1) are computed anew.
+            gain, direction = (f"{conv}.parametrizations.weight.original{n}" for n in (0, 1))
+            weight = fold(state[direction] * state[gain] / _norm(state[direction]), dim=1, keepdim=True)
+            folded[gain], folded[direction] = _norm(weight), weight
+        folded["conv_out.bias"] = state["conv_out.bias"].mean(dim=0, keepdim=True)
+        return folded
     # Sub-pixels lie within each channel, as torch's pixel_unshuffle orders them.
     folded["conv_first.weight"] = first.unflatten(1, (channels, -1)).sum(dim=1)
     for name in ("conv_last.weight", "conv_last.bias"):
@@ -186,26 +214,28 @@ def fold_to_one_channel(state: State) -> State:
     return folded
 
 
-def _upsampling_network(state: State) -> Generator:
-    """A network with ``conv_first``, ``trunk`` and ``conv_last``, not yet with the weights."""
-    channels, first = _channels(state), _conv_first(state)
-    features, blocks = first.shape[0], _count(state, r"trunk\.(\d+)\.")
-    upsamplings = _count(state, r"(?:conv_up|upsampling)\.(\d+)\.")
+def _norm(weight: Tensor) -> Tensor:
+    """The norm (F, 1, 1, 1) of each slice along the first axis, as weight norm has it."""
+    return weight.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+def _network(state: State) -> Generator:
+    """The network, not yet with the weights."""
+    channels, first, blocks = _channels(state), _conv_first(state), _blocks(state)
+    features = first.shape[0]
+    if _SRRESCYCGAN in state:
+        return SRResCycGAN(channels, features, blocks)
+    unshuffle = _RRDBNET in state and first.shape[1] == 4 * channels
+    doublings = _count(state, r"(?:conv_up|upsampling)\.(\d+)\.") - int(unshuffle)
+    if doublings not in (1, 2):
+        raise _misfit(f"Weights whose upsampling doubles the size {doublings} times.")
     if _RRDBNET in state:
-        unshuffle = first.shape[1] == 4 * channels
         growth = state[_RRDBNET].shape[0]
-        scale = _scale(upsamplings - int(unshuffle))
-        return RRDBNet(channels, channels, features, blocks, growth, scale, unshuffle)
+        return RRDBNet(channels, channels, features, blocks, growth, 2**doublings, unshuffle)
     if _SRGAN in state:
         bounded = "trunk_end.running_mean" not in state
-        return SRGANGenerator(channels, channels, features, blocks, _scale(upsamplings), bounded)
-    return SRResNet(channels, channels, features, blocks, _scale(upsamplings))
-
-
-def _scale(upsamplings: int) -> int:
-    if upsamplings not in (1, 2):
-        raise _misfit(f"Weights whose upsampling doubles the size {upsamplings} times.")
-    return int(2**upsamplings)
+        return SRGANGenerator(channels, channels, features, blocks, 2**doublings, bounded)
+    return SRResNet(channels, channels, features, blocks, 2**doublings)
 
 
 def _conv_first(state: State) -> Tensor:
@@ -217,8 +247,11 @@ def _conv_first(state: State) -> Tensor:
 
 def _channels(state: State) -> int:
     """Channels of the output."""
-    name = "conv_out.bias" if "conv_out.bias" in state else "conv_last.bias"
-    return int(_tensor(state, name).shape[0])
+    return _tensor(state, "conv_out.bias" if "conv_out.bias" in state else "conv_last.bias").shape[0]
+
+
+def _blocks(state: State) -> int:
+    return _count(state, r"(?:trunk|layer1)\.(\d+)\.")
 
 
 def _tensor(state: State, name: str) -> Tensor:
@@ -236,64 +269,13 @@ def _misfit(found: str) -> DataError:
     return DataError(
         found,
         rule="Weights must make one of RRDBNet, SRResNet, SRGANGenerator and SRResCycGAN completely, at x2 or x4.",
-        remedy="Name the file that the method's authors released, or one that Acuity saved.",
+        remedy=_REMEDY,
     )
 
 
 def _listed(keys: Iterable[object]) -> str:
     names = [str(key) for key in keys]
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-
-
-def _same(state: State) -> State:
-    return state
-
-
-def _rename_trunk(state: State) -> State:
-    """ESRGAN's, Real-ESRGAN's and RankSRGAN's names, which differ in little."""
-
-    def dense(match: re.Match[str]) -> str:
-        return f"trunk.{match[1]}.{int(match[2]) - 1}.convs.{int(match[3]) - 1}."
-
-    renamed = {}
-    for key, value in state.items():
-        name = re.sub(r"^(?:RRDB_trunk|body)\.(\d+)\.(?:RDB|rdb)(\d)\.conv(\d)\.", dense, key)
-        name = re.sub(r"^recon_trunk\.", "trunk.", name)
-        name = re.sub(r"^(?:trunk_conv|conv_body|LRconv)\.", "conv_trunk.", name)
-        name = re.sub(r"^(?:upconv|conv_up)(\d)\.", lambda match: f"conv_up.{int(match[1]) - 1}.", name)
-        renamed[re.sub(r"^HRconv\.", "conv_hr.", name)] = value
-    return renamed
-
-
-def _rename_srgan(state: State) -> State:
-    """``block1`` is the head, the last but one the trunk's end, the last upsampling and tail, the rest the trunk."""
-    last = _count(state, r"block(\d+)\.")
-    tail = _count(state, rf"block{last}\.(\d+)\.") - 1
-    names = {"block1.0": "conv_first", "block1.1": "prelu_first"}
-    names |= {f"block{n}": f"trunk.{n - 2}" for n in range(2, last - 1)}
-    names |= {f"block{last - 1}.0": "conv_trunk", f"block{last - 1}.1": "trunk_end", f"block{last}.{tail}": "conv_last"}
-    names |= {f"block{last}.{n}": f"upsampling.{n}" for n in range(tail)}
-
-    def renamed(key: str) -> str:
-        for old, new in names.items():
-            if key.startswith(f"{old}."):
-                return re.sub(r"\.bn(\d)\.", r".norm\1.", new + key.removeprefix(old))
-        return key
-
-    return {renamed(key): value for key, value in state.items()}
-
-
-# A key that only this format has: its name, and the way to Acuity's names.
-_FORMATS: dict[str, tuple[str, Callable[[State], State]]] = {
-    "RRDB_trunk.0.RDB1.conv1.weight": ("ESRGAN, BSRGAN or Beby-GAN", _rename_trunk),
-    "body.0.rdb1.conv1.weight": ("Real-ESRGAN", _rename_trunk),
-    "recon_trunk.0.conv1.weight": ("RankSRGAN", _rename_trunk),
-    "model.conv1.weight_v": ("SRResCGAN or SRResCycGAN", srrescycgan.from_published),
-    "block1.0.weight": ("SRGAN with tanh", _rename_srgan),
-    _RRDBNET: ("Acuity", _same),
-    "trunk.0.conv1.weight": ("Acuity", _same),
-    _SRRESCYCGAN: ("Acuity", _same),
-}
 
 
 def _read_tensors(path: Path) -> State:
@@ -312,6 +294,6 @@ def _read_tensors(path: Path) -> State:
         raise DataError(
             f"{path.name} is no state_dict: it holds {keys}.",
             rule="Weights are a flat dictionary of tensors, or Real-ESRGAN's params_ema and params.",
-            remedy="Name a generator's weights, not a whole training state.",
+            remedy=_REMEDY,
         )
     return content

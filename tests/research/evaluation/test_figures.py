@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acuity.research.evaluation.figures import brain_part, white_level, pixel_aspects, tumor_slices
+from acuity.research.evaluation.figures import brain_part, pixel_aspects, tumor_slices, white_level
 from acuity.volume import RAS_LPS, Volume
 
 SHAPE = (16, 20, 12)  # along the patient's left, back and head

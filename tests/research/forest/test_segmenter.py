@@ -11,114 +11,52 @@ from acuity.anatomy import Sequence, labels_to_regions
 from acuity.errors import DataError, PreparationError
 from acuity.models.segmentation import network_channels
 from acuity.research.forest.features import FEATURES, voxel_features
-from acuity.research.forest.file import CLASSES, _not_above, calibrated, read_forest, write_forest
-from acuity.research.forest.segmenter import load_forest
+from acuity.research.forest.segmenter import CLASSES, calibrated, load_forest, to_forest, write_forest
 from acuity.volume import Volume
 from tests.dicom_builder import oblique_affine
 
 AS_VOTED = np.eye(4, 5)  # a calibration that leaves votes as they are
 
 
-def classifier(features=5, depth=None, trees=7):
-    """Of noisy classes, so that leaves are mixed where trees are shallow."""
+def classifier(depth=None):
+    """Of noisy classes, so that leaves are mixed where trees are shallow; at depth 0 trees of one leaf."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((600, features)).astype(np.float32)
+    x = rng.standard_normal((600, 5)).astype(np.float32)
     y = np.array(CLASSES)[np.digitize(x[:, 0] + rng.normal(0, 0.5, 600), [-0.5, 0.3, 1.0])]
-    return RandomForestClassifier(trees, max_depth=depth, random_state=0).fit(x, y)
+    return RandomForestClassifier(7, max_depth=depth or None, random_state=0).fit(0 * x if depth == 0 else x, y)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 5, None])
 def test_a_forest_read_back_votes_exactly_as_scikit_learns(tmp_path, depth):
-    fitted = (
-        classifier(depth=depth)
-        if depth != 0
-        else RandomForestClassifier(3).fit(np.zeros((40, 5), np.float32), np.repeat(CLASSES, 10))
-    )  # trees of one leaf
-    write_forest(tmp_path / "forest.npz", fitted, FEATURES[:5], AS_VOTED)
-    x = np.random.default_rng(1).standard_normal((70_000, 5)).astype(np.float32)
-    forest = read_forest(tmp_path / "forest.npz")
+    fitted = classifier(depth)
+    write_forest(tmp_path / "forest.npz", to_forest(fitted, FEATURES[:5], AS_VOTED))
+    assert [path.name for path in tmp_path.iterdir()] == ["forest.npz"]
+    forest = load_forest(tmp_path / "forest.npz")
+    x = np.random.default_rng(1).standard_normal((20_000, 5)).astype(np.float32)
+    thresholds = [tree.tree_.threshold for tree in fitted.estimators_]
+    x[: len(thresholds[0]), 0] = thresholds[0]  # values at a threshold go left
     np.testing.assert_array_equal(forest.votes(x), fitted.predict_proba(x))
     assert forest.features == FEATURES[:5]
     assert forest.votes(x[:0]).shape == (0, 4)
 
 
-def test_thresholds_in_single_precision_divide_as_those_in_double():
-    rng = np.random.default_rng(0)
-    threshold = np.concatenate([rng.standard_normal(1000), [0.0, 1 + 2.0**-24, -1e-30]])
-    middle = threshold.astype(np.float32)
-    for value in (middle, np.nextafter(middle, np.float32(9)), np.nextafter(middle, np.float32(-9))):
-        np.testing.assert_array_equal(value <= _not_above(threshold), value.astype(np.float64) <= threshold)
-
-
-def test_a_file_is_small(tmp_path):
-    """A fully grown forest takes a few bytes a node."""
-    fitted = classifier(trees=40)
-    write_forest(tmp_path / "forest.npz", fitted, FEATURES[:5], AS_VOTED)
-    nodes = sum(tree.tree_.node_count for tree in fitted.estimators_)
-    assert (tmp_path / "forest.npz").stat().st_size < 6 * nodes + 3000
-    assert [path.name for path in tmp_path.iterdir()] == ["forest.npz"]
+def test_other_classes_are_refused():
+    fitted = RandomForestClassifier(1).fit(np.zeros((4, 5)), [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"they must be \(0, 1, 2, 4\)"):
+        to_forest(fitted, FEATURES[:5], AS_VOTED)
 
 
 def test_calibration_undoes_that_classes_were_drawn_alike():
     votes = np.array([[0.4, 0.2, 0.2, 0.2], [0.1, 0.7, 0.1, 0.1]])
     np.testing.assert_allclose(calibrated(votes, AS_VOTED), votes)
     prior = np.array([0.94, 0.01, 0.03, 0.02])
-    weighed = votes * prior
-    np.testing.assert_allclose(
-        calibrated(votes, np.column_stack([np.eye(4), np.log(prior)])), weighed / weighed.sum(axis=1, keepdims=True)
-    )
+    expected = votes * prior / (votes * prior).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(calibrated(votes, np.column_stack([np.eye(4), np.log(prior)])), expected)
 
 
-def change(arrays, name):
-    """One fault a file may have."""
-    left = arrays["left"].astype(np.uint16)
-    first = int(np.flatnonzero(left)[0])
-    match name:
-        case "child in the next tree":
-            left[first] = arrays["nodes"][0]
-            return {"left": left}
-        case "node without a right child":
-            right = arrays["right"].copy()
-            right[first] = 0
-            return {"right": right}
-        case "feature that there is not":
-            return {"feature": arrays["feature"] + np.uint8(5)}
-        case "nodes that are not there":
-            return {"nodes": arrays["nodes"] * np.uint64(2)}
-        case "threshold that is none":
-            return {"threshold": arrays["threshold"] * np.float32(np.nan)}
-        case "signed child":
-            return {"left": arrays["left"].astype(np.int64)}
-        case "leaf of nothing":
-            return {"samples": arrays["samples"] * np.uint8(0)}
-        case "foreign name":
-            return {"features": np.array(["T1_intensity", "a", "b", "c", "d"])}
-        case _:
-            return {"format": np.array(2)}
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("child in the next tree", "trees are damaged"),
-        ("node without a right child", "trees are damaged"),
-        ("feature that there is not", "trees are damaged"),
-        ("nodes that are not there", "announces"),
-        ("threshold that is none", "trees are damaged"),
-        ("signed child", "left holds int64"),
-        ("leaf of nothing", "trees are damaged"),
-        ("foreign name", "features that there are not: a, b, c, d"),
-        ("later format", "format is 2, not 1"),
-    ],
-)
-def test_a_damaged_file_is_refused(tmp_path, name, message):
-    path = tmp_path / "forest.npz"
-    write_forest(path, classifier(), FEATURES[:5], AS_VOTED)
-    with np.load(path) as file:
-        arrays = dict(file)
-    np.savez(path, **(arrays | change(arrays, name)))
-    with pytest.raises(DataError, match=message):
-        read_forest(path)
+def changed(array, index, value):
+    array[index] = value
+    return array
 
 
 class Sprung:
@@ -128,27 +66,49 @@ class Sprung:
         return (pytest.fail, ("a pickle was run",))
 
 
-def test_no_pickle_is_run(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("children", lambda a: changed(a, (0, 1), 0), "trees are damaged"),  # no right child
+        ("children", lambda a: changed(a, (3, 0), 2), "trees are damaged"),  # a way back
+        ("children", lambda a: changed(a, (0, 1), len(a)), "trees are damaged"),
+        ("children", lambda a: a.astype(float), "trees are damaged"),
+        ("children", lambda a: a[:, :1], "trees are damaged"),
+        ("roots", lambda a: changed(a, 0, -1), "trees are damaged"),
+        ("roots", lambda a: a[:0], "trees are damaged"),
+        ("feature", lambda a: a + 5, "trees are damaged"),
+        ("threshold", lambda a: a[1:], "trees are damaged"),
+        ("threshold", lambda a: a * np.nan, "trees are damaged"),
+        ("shares", lambda a: a[:, :3], "trees are damaged"),
+        ("calibration", lambda a: a[:3], "trees are damaged"),
+        ("features", lambda a: np.array(["T1_intensity", "a", "b", "c", "d"]), "features that there are not: a, b, c"),
+        ("format", lambda a: np.array(1), "format is 1, not 2"),
+        ("format", lambda a: np.array([Sprung()], dtype=object), "Object arrays cannot be loaded"),
+        ("surplus", lambda a: np.zeros(1), "unexpected keyword argument"),
+    ],
+)
+def test_a_file_that_holds_no_forest_is_refused(tmp_path, name, change, message):
     path = tmp_path / "forest.npz"
-    path.write_bytes(pickle.dumps(Sprung()))
-    with pytest.raises(DataError, match="cannot be read as a forest"):
-        read_forest(path)
-    np.savez(path, format=np.array([Sprung()], dtype=object))
-    with pytest.raises(DataError, match="cannot be read as a forest"):
-        read_forest(path)
-    np.save(path.with_suffix(".npy"), np.zeros(3))
-    with pytest.raises(DataError, match="it is one array"):
-        read_forest(path.with_suffix(".npy"))
-    with pytest.raises(DataError, match="cannot be read as a forest"):
-        read_forest(tmp_path / "absent.npz")
+    write_forest(path, to_forest(classifier(), FEATURES[:5], AS_VOTED))
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **(arrays | {name: change(arrays.get(name))}))
+    with pytest.raises(DataError, match=message):
+        load_forest(path)
 
 
-def test_half_a_file_is_refused(tmp_path):
+def test_a_file_that_is_none_is_refused(tmp_path):
     path = tmp_path / "forest.npz"
-    write_forest(path, classifier(), FEATURES[:5], AS_VOTED)
-    path.write_bytes(path.read_bytes()[:-500])
+    write_forest(path, to_forest(classifier(), FEATURES[:5], AS_VOTED))
+    whole = path.read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for content in (whole[:-500], pickle.dumps(Sprung()), b"", (tmp_path / "array.npy").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read as a forest") as caught:
+            load_forest(path)
+        assert "train it again" in caught.value.remedy
     with pytest.raises(DataError, match="cannot be read as a forest"):
-        read_forest(path)
+        load_forest(tmp_path / "absent.npz")
 
 
 def study(affine, shape, lesion=(11.0, -6.0, 4.0), seed=0):
@@ -176,16 +136,14 @@ def study(affine, shape, lesion=(11.0, -6.0, 4.0), seed=0):
 
 
 @pytest.fixture(scope="module")
-def forest_path(tmp_path_factory):
+def forest():
     """A forest of twelve trees, which has seen one axis-aligned study of 2 mm with its lesion elsewhere."""
     volumes, brain, labels = study(np.diag([2.0, 2.0, 2.0, 1.0]), (32, 32, 32), (-9.0, 5.0, -6.0), seed=1)
     names = [f"{s}_{kind}" for s in Sequence for kind in ("intensity", "mean_1mm", "mean_2mm", "gradient_2mm")]
     voxels = np.argwhere(brain.array > 0)
     x = voxel_features(network_channels(volumes, brain), brain, voxels, names)
     fitted = RandomForestClassifier(12, random_state=0).fit(x, labels[tuple(voxels.T)])
-    path = tmp_path_factory.mktemp("forest") / "forest.npz"
-    write_forest(path, fitted, names, AS_VOTED)
-    return path
+    return to_forest(fitted, names, AS_VOTED)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +154,9 @@ def forest_path(tmp_path_factory):
     ],
     ids=["oblique", "sagittal"],
 )
-def test_the_lesion_is_found_where_it_is(forest_path, affine):
+def test_the_lesion_is_found_where_it_is(forest, affine):
     volumes, brain, truth = study(affine, (60, 48, 40))
-    result = load_forest(forest_path)(volumes, brain)
+    result = forest(volumes, brain)
     assert result.labels.array.dtype == np.uint8 and result.probabilities.dtype == np.float32
     assert result.probabilities.shape == (3, *truth.shape)
     assert result.labels.grid.same_as(brain.grid)
@@ -211,10 +169,9 @@ def test_the_lesion_is_found_where_it_is(forest_path, affine):
     assert not result.probabilities[:, brain.array == 0].any()
 
 
-def test_an_unknown_sequence_and_an_empty_brain(forest_path):
+def test_a_missing_sequence_and_an_empty_brain(forest):
     volumes, brain, _ = study(np.diag([2.5, 2.5, 2.5, 1.0]), (24, 24, 24))
-    segmenter = load_forest(forest_path)
     del volumes[Sequence.T1]
-    assert segmenter(volumes, brain).labels.array.any()
+    assert forest(volumes, brain).labels.array.any()
     with pytest.raises(PreparationError, match="brain mask is empty"):
-        segmenter(volumes, brain.with_array(np.zeros_like(brain.array)))
+        forest(volumes, brain.with_array(np.zeros_like(brain.array)))

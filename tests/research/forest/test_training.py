@@ -1,5 +1,6 @@
 """Training a forest: which voxels it sees, how it is scored, and that a seed gives one forest."""
 
+import argparse
 import csv
 import json
 
@@ -9,27 +10,51 @@ import pytest
 from scipy.stats import dirichlet
 
 from acuity.anatomy import Region
-from acuity.cli import main
+from acuity.commands import train_forest
 from acuity.errors import DataError
 from acuity.research.datasets import brats
+from acuity.research.forest import Plan
 from acuity.research.forest.features import FEATURES
-from acuity.research.forest.file import CLASSES, calibrated
-from acuity.research.forest.segmenter import load_forest
-from acuity.research.forest.training import (
-    Plan,
-    draw_balanced,
-    draw_evenly,
-    fit,
-    fit_calibration,
-    read_voxels,
-    region_dice,
-    train,
-)
+from acuity.research.forest.segmenter import CLASSES, calibrated, load_forest
+from acuity.research.forest.training import draw_balanced, fit_calibration, read_voxels, region_dice, train
 from acuity.research.metrics.overlap import dice
 from acuity.research.synthetic.phantom import make_phantom
 from acuity.volume import RAS_LPS
 
-NAMES = brats.fine_cases(brats.read_split()["train"])[:3]
+SPLIT = brats.read_split()
+NAMES = [brats.fine_cases(SPLIT["train"])[0], "another_1", "another_2"]
+
+
+def command(*words):
+    parser = argparse.ArgumentParser()
+    train_forest.add_arguments(parser)
+    return train_forest.run(parser.parse_args([str(word) for word in words]))
+
+
+def write_phantom(folder, name, **options):
+    """A phantom of 8 mm as a BraTS case."""
+    phantom = make_phantom(spacing_mm=8.0, **options)
+    images = {suffix: phantom.volumes[s] for s, suffix in brats.FILE_SUFFIX.items()} | {"seg": phantom.labels}
+    (folder / name).mkdir()
+    for suffix, volume in images.items():
+        nib.save(nib.Nifti1Image(volume.array, RAS_LPS @ volume.affine), folder / name / f"{name}_{suffix}.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Phantoms under names of cases: to train on, of others, and of the project's test cases, which must not train."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed, name in enumerate([*NAMES, SPLIT["test"][0], SPLIT["validation"][0], SPLIT["coarse"][0]]):
+        write_phantom(folder, name, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """What the command wrote."""
+    output = tmp_path_factory.mktemp("forest") / "out"
+    assert command("--data", data, "--output", output, "--folds", 2, "--trees", 15, "--voxels-per-case", 400) == 0
+    return output
 
 
 def test_half_of_the_voxels_are_healthy_and_tumor_labels_alike():
@@ -44,27 +69,31 @@ def test_half_of_the_voxels_are_healthy_and_tumor_labels_alike():
     drawn = labels[tuple(voxels.T)]
     assert [int((drawn == label).sum()) for label in CLASSES] == [300, 3, 100, 100]
     assert brain[tuple(voxels.T)].all()
-    healthy = draw_balanced(np.zeros_like(labels), brain, 600, np.random.default_rng(0))
-    assert len(healthy) == 300
+    assert len(draw_balanced(np.zeros_like(labels), brain, 600, np.random.default_rng(0))) == 300
 
 
-def test_an_even_draw_is_even():
-    brain = np.zeros((20, 20, 20), bool)
-    brain[5:] = True
-    voxels = draw_evenly(brain, 3000, np.random.default_rng(0))
-    assert len(np.unique(voxels, axis=0)) == 3000 and brain[tuple(voxels.T)].all()
-    np.testing.assert_allclose(voxels.mean(axis=0), [12.0, 9.5, 9.5], atol=0.3)
+def test_a_case_is_scored_on_an_even_draw_of_its_brain(data, monkeypatch):
+    monkeypatch.setattr("acuity.research.forest.training.EVEN_VOXELS", 1500)
+    brain = brats.brain_mask(brats.read_case(data / NAMES[0]))
+    labels = brats.read_labels(data / NAMES[0]).array[brain]
+    drawn = read_voxels((0, NAMES[0]), data, Plan(voxels_per_case=100)).even.labels
+    assert len(drawn) == 1500 < len(labels)
+    assert (drawn > 0).mean() == pytest.approx((labels > 0).mean(), rel=0.2)
 
 
-def test_regions_are_found_by_the_sum_of_their_classes():
+def test_a_seed_and_the_case_s_number_give_the_draw(data):
+    def draw(number, seed):
+        return read_voxels((number, NAMES[0]), data, Plan(voxels_per_case=100, seed=seed)).balanced.features
+
+    np.testing.assert_array_equal(draw(0, 0), draw(0, 0))
+    assert not np.array_equal(draw(0, 0), draw(0, 1)) and not np.array_equal(draw(0, 0), draw(1, 0))
+
+
+@pytest.mark.parametrize(("labels", "expected"), [([1, 0, 2], (1.0, 1.0, 1.0)), ([0, 0, 2], (1.0, 0.0, 2 / 3))])
+def test_regions_are_found_by_the_sum_of_their_classes(labels, expected):
     probabilities = np.array([[0.4, 0.3, 0.0, 0.3], [0.6, 0.1, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]])  # TC, none, WT
-    scores = region_dice(probabilities, np.array([1, 0, 2], np.uint8))
-    assert scores == {Region.ET: 1.0, Region.TC: 1.0, Region.WT: 1.0}
-    assert region_dice(probabilities, np.array([0, 0, 2], np.uint8)) == {
-        Region.ET: 1.0,
-        Region.TC: 0.0,
-        Region.WT: pytest.approx(2 / 3),
-    }
+    found = region_dice(probabilities, np.array(labels, np.uint8))
+    assert found == pytest.approx(dict(zip(Region, expected, strict=True)))
 
 
 def test_calibration_learns_how_often_classes_are_found():
@@ -78,33 +107,6 @@ def test_calibration_learns_how_often_classes_are_found():
     calibration = fit_calibration([votes[:3000], votes[3000:8000]], [labels[:3000], labels[3000:]])
     found = calibrated(votes[8000:], calibration)
     assert np.abs(found - true[8000:]).mean() < 0.01 < np.abs(votes[8000:] - true[8000:]).mean()
-
-
-def write_phantom(folder, name, **options):
-    """A phantom of 8 mm as a BraTS case."""
-    phantom = make_phantom(spacing_mm=8.0, **options)
-    images = {suffix: phantom.volumes[s] for s, suffix in brats.FILE_SUFFIX.items()} | {"seg": phantom.labels}
-    (folder / name).mkdir()
-    for suffix, volume in images.items():
-        nib.save(nib.Nifti1Image(volume.array, RAS_LPS @ volume.affine), folder / name / f"{name}_{suffix}.nii.gz")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Phantoms under the names of cases to train on."""
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate(NAMES):
-        write_phantom(folder, name, seed=seed)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """What the command wrote."""
-    output = tmp_path_factory.mktemp("forest") / "out"
-    words = ["--data", str(data), "--output", str(output), "--folds", "2", "--trees", "15", "--voxels-per-case", "400"]
-    assert main(["train", "forest", *words]) == 0
-    return output
 
 
 def test_the_command_says_what_it_made(trained):
@@ -128,32 +130,23 @@ def test_it_finds_a_tumor_that_it_has_not_seen(trained):
 
 
 def test_one_seed_gives_one_forest_with_any_number_of_threads(data, trained, tmp_path):
-    plan = Plan(trees=15, folds=2, voxels_per_case=400, jobs=2)
-    train(NAMES, data=data, folder=tmp_path, plan=plan)
+    train(NAMES, data=data, folder=tmp_path, plan=Plan(trees=15, folds=2, voxels_per_case=400, jobs=2))
     with np.load(trained / "forest.npz") as first, np.load(tmp_path / "forest.npz") as second:
         assert first.files == second.files
         for name in first.files:
             np.testing.assert_array_equal(first[name], second[name])
 
 
-def test_another_seed_draws_other_voxels_and_other_trees(data):
-    one, again, other = (read_voxels((0, NAMES[0]), data, Plan(voxels_per_case=100, seed=seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one.balanced.features, again.balanced.features)
-    assert not np.array_equal(one.balanced.features, other.balanced.features)
-    trees = [fit([one.balanced], Plan(trees=1, seed=seed))[0].estimators_[0].tree_ for seed in (0, 1)]
-    assert not np.array_equal(trees[0].threshold, trees[1].threshold)
-
-
-def test_refusals(data, tmp_path, capsys):
-    assert main(["train", "forest", "--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 70
-    assert "holds no fine case" in capsys.readouterr().err
-    assert main(["train", "forest", "--data", str(data), "--output", str(tmp_path / "out")]) == 70
-    assert "3 cases are to be split into 5 folds" in capsys.readouterr().err
+def test_refusals(data, tmp_path):
+    with pytest.raises(DataError, match="holds no case to train on"):
+        command("--data", tmp_path, "--output", tmp_path / "out")
+    with pytest.raises(DataError, match="2 cases are to be split into 5 folds"):
+        command("--data", data, "--output", tmp_path / "out", "--cases", 2)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_label_of_one_fold_alone_is_refused(tmp_path):
-    write_phantom(tmp_path, NAMES[0])
-    write_phantom(tmp_path, NAMES[1], tumor=False)
-    with pytest.raises(DataError, match=f"Without {NAMES[0]} no case has the label 1"):
-        train(NAMES[:2], data=tmp_path, folder=tmp_path / "out", plan=Plan(folds=2, voxels_per_case=50))
+    write_phantom(tmp_path, "one")
+    write_phantom(tmp_path, "two", tumor=False)
+    with pytest.raises(DataError, match="Without one no case has the label 1"):
+        train(["one", "two"], data=tmp_path, folder=tmp_path / "out", plan=Plan(folds=2, voxels_per_case=50))
