@@ -42,10 +42,19 @@ class SRResCycGAN(nn.Module):
     in_channels : 1 for MR
     features, blocks : 64 and 5 as published; the first block has no shortcut
     scale : interpolate the image bilinearly by it first, as published (4); 1 takes an interpolated image
+    projection : released configurations say False; the network has none
+
+    Raises
+    ------
+    ValueError : where a projection is asked for
     """
 
-    def __init__(self, in_channels: int = 1, features: int = 64, blocks: int = 5, scale: int = 1) -> None:
+    def __init__(
+        self, in_channels: int = 1, features: int = 64, blocks: int = 5, scale: int = 1, *, projection: bool = False
+    ) -> None:
         super().__init__()
+        if projection:
+            raise ValueError("this network has no L2 projection of the residual; leave `projection` out")
         self.scale = scale
         self.conv1 = weight_norm(nn.Conv2d(in_channels, features, 5, padding=2, padding_mode="reflect"))
         self.layer1 = nn.Sequential(*[_PreActivationBlock(features, shortcut=n > 0) for n in range(blocks)])
