@@ -39,7 +39,7 @@ def measure(models: Path, threads: int, keep: bool) -> dict[str, float]:
     affine = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])).double().numpy()
     volume = Volume(100 + 20 * torch.rand(SHAPE, generator=generator).numpy(), affine)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    super_resolve(volume, bundle)
+    super_resolve(volume, bundle.network)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     return {
         "wall": wall,

@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from acuity.dicom.writing.drawing import PLANES
+from acuity.imaging.intensity import bright_end
+from acuity.imaging.overview import PLANES
 from acuity.imaging.regions import mask_box
 from acuity.volume import Volume
 
@@ -55,10 +56,9 @@ def brain_part(image: NDArray) -> tuple[slice, ...]:
     return tuple(slice(max(0, part.start - _MARGIN), part.stop + _MARGIN) for part in box)
 
 
-def bright_end(image: NDArray, percentile: float = 99.5) -> float:
-    """The percentile of the values above 0, which is shown white; 1 where there are none."""
-    signal = image[image > 0]
-    return float(np.percentile(signal, percentile)) if signal.size else 1.0
+def white(image: NDArray) -> float:
+    """The intensity that is shown white; 1 where nothing is above 0."""
+    return bright_end(image, 99.5) or 1.0
 
 
 def dark_figure(width: float, height: float, title: str | None = None) -> Figure:

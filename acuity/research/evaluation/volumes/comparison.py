@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
+from acuity.imaging.intensity import bright_end
 from acuity.models.super_resolution import Denoising
 from acuity.pipeline.result import software
 from acuity.research.datasets import brats
 from acuity.research.degradations.volumes import Shrinking, ThickSlices
 from acuity.research.evaluation import columns as col
-from acuity.research.evaluation.figures import bright_end, pixel_aspects, tumor_slices
+from acuity.research.evaluation.figures import pixel_aspects, tumor_slices
 from acuity.research.evaluation.settings import common_settings
 from acuity.research.evaluation.volumes.figures import draw_volumes
 from acuity.research.evaluation.volumes.table import NOTES, summary
@@ -125,7 +126,7 @@ def known_residual(
         preds,
         low.array,
         lambda sr: degradation(truth.with_array(sr)).array,
-        data_range=bright_end(low.array, 99.9),
+        data_range=bright_end(low.array),
     ).maximum
 
 

@@ -16,6 +16,7 @@ from acuity.cli import main
 from acuity.errors import DataError
 from acuity.models.super_resolution import super_resolve
 from acuity.research import restoration
+from acuity.research.bundles import find_bundles
 from acuity.research.datasets import brats
 from acuity.research.degradations.volumes import ThickSlices
 from acuity.research.evaluation.cases import unseen_cases
@@ -58,10 +59,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[float, ...],
     """Bundle, spacing and slice profile of each volume that is super-resolved; no pictures, which take seconds."""
     found = []
 
-    def counted(volume, bundle, *, slice_profile, **options):
-        found.append((bundle.name, tuple(volume.spacing), slice_profile))
-        return super_resolve(volume, bundle, slice_profile=slice_profile, **options)
+    names = {}
 
+    def loaded(models, *options):
+        bundles = find_bundles(models, *options)
+        names.update({bundle.network: bundle.name for bundle in bundles})
+        return bundles
+
+    def counted(volume, network, *, slice_profile, **options):
+        found.append((names[network], tuple(volume.spacing), slice_profile))
+        return super_resolve(volume, network, slice_profile=slice_profile, **options)
+
+    monkeypatch.setattr(restoration, "find_bundles", loaded)
     monkeypatch.setattr(restoration, "super_resolve", counted)
     monkeypatch.setattr(comparison, "draw_volumes", lambda *_: None)
     return found
