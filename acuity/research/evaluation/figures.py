@@ -56,8 +56,8 @@ def brain_part(image: NDArray) -> tuple[slice, ...]:
     return tuple(slice(max(0, part.start - _MARGIN), part.stop + _MARGIN) for part in box)
 
 
-def white_level(image: NDArray) -> float:
-    """The intensity that is shown white; 1 where the image is empty."""
+def white(image: NDArray) -> float:
+    """The intensity that is shown white; 1 where nothing is above 0."""
     return bright_end(image, 99.5) or 1.0
 
 

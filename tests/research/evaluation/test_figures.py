@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acuity.research.evaluation.figures import brain_part, pixel_aspects, tumor_slices, white_level
+from acuity.research.evaluation.figures import brain_part, pixel_aspects, tumor_slices, white
 from acuity.volume import RAS_LPS, Volume
 
 SHAPE = (16, 20, 12)  # along the patient's left, back and head
@@ -59,4 +59,4 @@ def test_the_brain_is_shown_with_a_margin_and_all_of_nothing():
     image[10:20, 2:9] = 50
     assert image[brain_part(image)].shape == (18, 13) and brain_part(image)[1].start == 0
     assert image[brain_part(0 * image)].shape == (40, 30)
-    assert (white_level(image), white_level(0 * image)) == (50, 1)
+    assert (white(image), white(0 * image)) == (50, 1)

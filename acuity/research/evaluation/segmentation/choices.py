@@ -38,7 +38,7 @@ THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 # second lesions, which few of the cases have.
 SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumors
-START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], smallest_part_ml=0.0)  # of the search
+START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], smallest_part_ml=SMALLEST_PARTS_ML[0])  # of the search
 
 STEP, SETTING, DICE, FALSE_ML = "step", "setting", "dice", "false_ml"  # columns of choices.csv
 
@@ -168,10 +168,10 @@ class Search:
         self.rows: list[Row] = []
 
     def weight(self, brains: Seq[Brain]) -> float:
-        """The fine network's, by Dice with the postprocessing that models come with."""
+        """The fine network's, by Dice with the postprocessing that the search starts from."""
         ill = [brain for brain in brains if brain.target.any()]
         return _least_change(
-            {share: self._score("fine weight", str(share), found_in(ill, share), DEFAULT) for share in FINE_WEIGHTS}
+            {share: self._score("fine weight", str(share), found_in(ill, share), START) for share in FINE_WEIGHTS}
         )
 
     def postprocessing(self, found: Seq[Found], temperatures: tuple[float, ...]) -> Postprocessing:

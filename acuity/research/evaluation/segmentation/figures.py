@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from acuity.anatomy import REGION_COLORS, Region, Sequence, labels_to_regions
 from acuity.models.calibration import Reliability
 from acuity.research.evaluation import columns as col
-from acuity.research.evaluation.figures import brain_part, dark_figure, save, show, white_level
+from acuity.research.evaluation.figures import brain_part, dark_figure, save, show, white
 from acuity.research.evaluation.segmentation.table import MEAN, case_values
 from acuity.research.evaluation.statistics import paired_difference
 
@@ -56,7 +56,7 @@ def draw_outlines(title: str, views: Mapping[str, Mapping[str, Outlined]], aspec
     models = list(next(iter(views.values())))
     first = next(iter(next(iter(views.values())).values())).slices
     box = brain_part(np.max([first[sequence.value] for sequence in PICTURED], axis=0))
-    bright = {sequence: white_level(first[sequence.value][box]) for sequence in PICTURED}
+    bright = {sequence: white(first[sequence.value][box]) for sequence in PICTURED}
     rows, columns = first["truth"][box].shape
     height = _TILE * max(0.3, rows / columns * aspect)
     count = len(PICTURED) * len(views)

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from acuity.research.evaluation import columns as col
-from acuity.research.evaluation.figures import ERROR_PERCENTILE, dark_figure, error_scale, save, show, white_level
+from acuity.research.evaluation.figures import ERROR_PERCENTILE, dark_figure, error_scale, save, show, white
 from acuity.research.evaluation.slices.views import View
 
 _COLUMNS = 6  # of enlarged parts
@@ -80,7 +80,7 @@ def draw_panels(view: View, results: Mapping[str, NDArray[np.float32]], psnr: Ma
     aspect = view.item.spacing[0] / view.item.spacing[1]
     errors = {name: np.abs(result - truth)[view.box] for name, result in results.items()}
     limit = max(float(np.percentile(np.stack(list(errors.values())), ERROR_PERCENTILE)), 1e-3)
-    bright = white_level(truth)
+    bright = white(truth)
     tiles = 1 + len(results)  # the truth is the first
     columns = min(_COLUMNS, tiles)
     rows = -(-tiles // columns)

@@ -126,7 +126,7 @@ def known_residual(
         preds,
         low.array,
         lambda sr: degradation(truth.with_array(sr)).array,
-        data_range=bright_end(low.array) or 1.0,
+        data_range=bright_end(low.array),
     ).maximum
 
 

@@ -16,7 +16,7 @@ from acuity.research.evaluation.figures import (
     error_scale,
     save,
     show,
-    white_level,
+    white,
 )
 
 Slices = Mapping[str, NDArray[np.float32]]
@@ -57,7 +57,7 @@ def draw_volumes(
     drawn: Any = None
     for row, (name, whole) in enumerate(truth.items()):
         image = whole[boxes[name]]
-        bright = white_level(image)
+        bright = white(image)
         show(grid[2 * row, 0], image, "gray", bright, aspects[name], "truth" if row == 0 else "")
         for column, (method, slices) in enumerate(results.items(), 1):
             caption = f"{method}\n{captions[method]}" if row == 0 else ""

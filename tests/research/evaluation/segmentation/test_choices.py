@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 
 from acuity.imaging.regions import Postprocessing
 from acuity.research.evaluation.segmentation import choices as segmentation_choices
-from acuity.research.evaluation.segmentation.choices import Found, Search, calibrate, found_in, grade_table
+from acuity.research.evaluation.segmentation.choices import START, Found, Search, calibrate, found_in, grade_table
 from acuity.research.evaluation.segmentation.held_out import Brain
 
 SHAPE = (24, 20, 16)
@@ -39,7 +39,7 @@ def of_tumor(value: float, false: float) -> NDArray[np.float64]:
 
 def test_where_all_is_right_nothing_is_changed() -> None:
     healthy = brain(np.full((3, *SHAPE), 0.001), np.zeros((3, *SHAPE), bool), "mirrored")
-    assert chosen(brain(of_tumor(0.99, 0.001), truth()), healthy) == Postprocessing(smallest_part=0.05)
+    assert chosen(brain(of_tumor(0.99, 0.001), truth()), healthy) == START
 
 
 def test_a_tumor_that_is_too_faint_for_half_is_found_by_a_lower_threshold() -> None:

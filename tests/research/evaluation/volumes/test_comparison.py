@@ -9,15 +9,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from acuity.cli import main
 from acuity.errors import DataError
-from acuity.models.bundle import load_bundle
 from acuity.models.super_resolution import super_resolve
-from acuity.research import bundles, restoration
+from acuity.research import restoration
+from acuity.research.bundles import find_bundles
 from acuity.research.datasets import brats
 from acuity.research.degradations.volumes import ThickSlices
 from acuity.research.evaluation.cases import unseen_cases
@@ -59,18 +58,19 @@ def models(tmp_path: Path) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[float, ...], str]]:
     """Bundle, spacing and slice profile of each volume that is super-resolved; no pictures, which take seconds."""
     found = []
-    names: dict[torch.nn.Module, str] = {}
 
-    def loaded(models, name):
-        bundle = load_bundle(models, name)
-        names[bundle.network] = name
-        return bundle
+    names = {}
+
+    def loaded(models, *options):
+        bundles = find_bundles(models, *options)
+        names.update({bundle.network: bundle.name for bundle in bundles})
+        return bundles
 
     def counted(volume, network, *, slice_profile, **options):
         found.append((names[network], tuple(volume.spacing), slice_profile))
         return super_resolve(volume, network, slice_profile=slice_profile, **options)
 
-    monkeypatch.setattr(bundles, "load_bundle", loaded)
+    monkeypatch.setattr(restoration, "find_bundles", loaded)
     monkeypatch.setattr(restoration, "super_resolve", counted)
     monkeypatch.setattr(comparison, "draw_volumes", lambda *_: None)
     return found
