@@ -41,7 +41,7 @@ def read_revision(repository: Path) -> Revision:
     DataError
         When the folder is no git repository.
     """
-    command = ["git", "-C", repository, "log", "-1", "--format=%H %ct"]
+    command = ["git", "-C", str(repository), "log", "-1", "--format=%H %ct"]
     try:
         commit, time = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):

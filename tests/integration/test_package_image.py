@@ -94,7 +94,7 @@ def base(context: Path, storage: Path, tmp_path_factory: pytest.TempPathFactory)
     if shutil.which("debootstrap") is None or os.getuid() != 0:
         pytest.skip(f"{named} cannot be pulled, and a stand-in needs debootstrap and root")
     folder = tmp_path_factory.mktemp("base")
-    command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", folder / "root"]
+    command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", f"{folder}/root"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"{named} cannot be pulled, and Debian's packages cannot be reached: {made.stdout[-300:]}")
@@ -123,7 +123,7 @@ def index(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """Address of an index that holds the locked wheels and nothing else."""
     folder = tmp_path_factory.mktemp("wheels")
     options = shlex.split("--quiet --require-hashes --no-deps --only-binary :all: --requirement")
-    command = [sys.executable, "-m", "pip", "download", "--dest", folder, *options, context / "requirements.lock"]
+    command = [sys.executable, "-m", "pip", "download", "--dest", str(folder), *options, f"{context}/requirements.lock"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     if done.returncode:
         pytest.skip(f"the wheels cannot be downloaded: {done.stderr[-300:]}")

@@ -96,7 +96,7 @@ def test_without_a_writable_folder_the_remedy_is_said(
     def fail(prefix: str) -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(entrypoint.tempfile, "mkdtemp", fail)
+    monkeypatch.setattr("deploy.image.entrypoint.tempfile.mkdtemp", fail)
     assert entrypoint.main([], image) == 1
     assert "--tmpfs /tmp" in capsys.readouterr().err
 
