@@ -13,6 +13,11 @@ STAMP := $(VENV)/.setup-complete
 SETUP_INPUTS := pyproject.toml requirements.txt requirements-nodeps.txt requirements-dev.txt constraints.txt \
   $(wildcard install/*)
 
+PIP = $(BIN)/python -m pip install --progress-bar off
+# In place of pip's many lines: one for twenty packages and for each large download, and every error.
+ALIVE = | awk '/^Collecting/ && ++n % 20 == 0 {print "  " n " packages, now " $$2; fflush()} \
+  /^ *Downloading .* MB\)/ && substr($$3, 2) > 30 {print "  downloading " $$2, $$3, $$4; fflush()} \
+  /^Installing collected/ {print "  installing"; fflush()} /^ERROR/'
 # Build environments obey it too: nothing pulls another build of torch.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,18 +31,19 @@ help:
 	@echo "make test      the quick tests"
 	@echo "make test-all  all tests"
 	@echo "make test-e2e  the workbench in a browser"
-	@echo "make lint      ruff and mypy"
+	@echo "make lint      formatting, ruff, spelling, layers of imports, types"
 	@echo "make clean     remove $(VENV) and caches"
 
 setup: $(STAMP)
 
 $(STAMP): $(SETUP_INPUTS)
 	@if [ -z "$(PYTHON)" ]; then echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make setup PYTHON=/path/to/python" >&2; exit 1; fi
-	[ -x $(BIN)/python ] || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "pip>=26.0"
-	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-nodeps.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@echo "Setting up $(VENV): about 1.5 GB to download, 5 GB on disk, 2 to 10 minutes."
+	@[ -x $(BIN)/python ] || "$(PYTHON)" -m venv $(VENV)
+	@$(PIP) "pip>=26.0" $(ALIVE)
+	@$(PIP) -r requirements.txt -r requirements-dev.txt $(ALIVE)
+	@$(PIP) --no-deps -r requirements-nodeps.txt $(ALIVE)
+	@$(PIP) --no-deps --editable . $(ALIVE)
 	@$(MAKE) --no-print-directory judges
 	@touch $(STAMP)
 
@@ -80,7 +86,10 @@ test-e2e: setup
 	$(BIN)/python -m pytest tests/e2e
 
 lint: setup
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/typos
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 clean:

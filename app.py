@@ -18,6 +18,8 @@ if __name__ == "__main__":
     parse_options(default_models=MODELS)  # answers --help and a wrong command line before the slow imports below
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")  # its own log is for developers of holoscan
     warnings.simplefilter("ignore")  # those of holoscan's import (stack size, no GPU) tell a user nothing
+    # Where a development package brought it, jsonschema, which monai imports, spends five seconds on this one.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 from monai.deploy.conditions import CountCondition  # noqa: E402
 from monai.deploy.core import Application  # noqa: E402
@@ -51,30 +53,23 @@ class AcuityApp(Application):
         super().__init__([sys.executable])  # without arguments: they were parsed, and holoscan has others
 
     def compose(self) -> None:
-        """Connect the operators."""
-        run = self.acuity_run
-        loader = LoaderOperator(self, CountCondition(self, 1), run=run)
-        selector = SelectorOperator(self, run=run)
-        preparation = PreparationOperator(self, run=run)
-        super_resolution = SuperResolutionOperator(self, run=run, bundle=self.models.super_resolution)
-        segmentation = SegmentationOperator(self, run=run, bundle=self.models.segmentation)
-        series_writer = SeriesWriterOperator(self, run=run)
-        segmentation_writer = SegmentationWriterOperator(self, run=run)
-        report_writer = ReportWriterOperator(self, run=run)
-        overview_writer = OverviewWriterOperator(self, run=run)
-
-        self.add_flow(loader, selector, {("study", "study")})
-        self.add_flow(selector, preparation, {("selection", "selection")})
-        self.add_flow(preparation, super_resolution, {("prepared", "prepared")})
-        self.add_flow(super_resolution, segmentation, {("images", "images")})
-        self.add_flow(super_resolution, series_writer, {("images", "images")})
-        self.add_flow(super_resolution, overview_writer, {("images", "images")})
-        self.add_flow(segmentation, segmentation_writer, {("tumor", "tumor")})
-        self.add_flow(segmentation, report_writer, {("tumor", "tumor")})
-        self.add_flow(segmentation, overview_writer, {("tumor", "tumor")})
-        self.add_flow(series_writer, segmentation_writer, {("series", "series")})
-        self.add_flow(segmentation_writer, report_writer, {("segmentations", "segmentations")})
-        self.add_flow(report_writer, overview_writer, {("report", "report")})
+        """Connect each input port to the operator whose output port has its name."""
+        run, models = self.acuity_run, self.models
+        operators = [
+            LoaderOperator(self, CountCondition(self, 1), run=run),
+            SelectorOperator(self, run=run),
+            PreparationOperator(self, run=run),
+            SuperResolutionOperator(self, run=run, bundle=models.super_resolution),
+            SegmentationOperator(self, run=run, bundle=models.segmentation),
+            SeriesWriterOperator(self, run=run),
+            SegmentationWriterOperator(self, run=run),
+            ReportWriterOperator(self, run=run),
+            OverviewWriterOperator(self, run=run),
+        ]
+        makers = {operator.output: operator for operator in operators}
+        for operator in operators:
+            for port in operator.inputs:
+                self.add_flow(makers[port], operator, {(port, port)})
 
 
 def main() -> None:

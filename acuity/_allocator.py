@@ -1,7 +1,7 @@
-"""Telling the C library's allocator to keep the memory that a network's layers free.
+"""Makes the C library's allocator keep the memory that a network's layers free.
 
 glibc gives blocks over 32 MiB back to the kernel when they are freed, and fetches them again, page by page and
-zeroed, for the next layer. That took a third to a half of the CPU time of super-resolution when it was measured.
+zeroed, for the next layer: a third to a half of the CPU time of super-resolution.
 """
 
 from __future__ import annotations

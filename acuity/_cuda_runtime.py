@@ -8,8 +8,8 @@ just before holoscan is imported.
 ``import monai`` imports ``monai.deploy`` and with it holoscan, in programs too that never asked for either
 (``python -m monai.bundle``, the label server's workers).  Hence a hook on the import of holoscan rather than
 a call before each import: ``acuity/__init__.py`` installs it, and the distribution's ``.pth`` file imports
-acuity at the start of every interpreter of the environment.  The hook also raises the limit of the stack to what
-holoscan asks for, of which it would else complain in every program.
+acuity at the start of every interpreter of the environment.  The hook also raises the limit of the stack to
+holoscan's recommended minimum: below it, holoscan warns in every program.
 """
 
 from __future__ import annotations

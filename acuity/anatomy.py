@@ -1,4 +1,4 @@
-"""What is imaged and what is found: sequences, labels, regions and their SNOMED CT codes."""
+"""MR sequences, tumor labels and regions, and their SNOMED CT codes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SEGMENTS: tuple[SegmentSpec, ...] = (
     ),
 )
 
-# What each region is, as segments of their own (they overlap) and as findings of the report.
+# The regions' types as overlapping segments and as findings of the report.
 REGION_TYPES: dict[Region, Code] = {
     Region.ET: Code("372087000", "SCT", "Neoplasm, Primary"),
     Region.TC: Code("108369006", "SCT", "Neoplasm"),

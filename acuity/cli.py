@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from acuity import __version__
+from acuity.console import print_error
 from acuity.errors import AcuityError
 
 # A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
@@ -57,14 +58,6 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
             command.add_arguments(subparser)
             subparser.set_defaults(run=command.run)
     return parser
-
-
-def print_error(error: AcuityError) -> None:
-    """Found, rule and remedy on stderr."""
-    print(f"acuity: {error.code}: {error.found}", file=sys.stderr)
-    for name, text in (("rule", error.rule), ("remedy", error.remedy)):
-        if text:
-            print(f"  {name}: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """The exceptions of Acuity: one small tree, each leaf with a stable code and a process exit code.
 
-A refusal says what was found, the rule it breaks and what to do about it.  ``code`` goes into
-``result.json`` and ``acuity inspect --json``; ``exit_code`` is what the process ends with.  Both are
-part of the public interface: they never change meaning.  0 is success, 1 an unexpected failure and
-2 a wrong command line (argparse's own), so refusals begin at 10.
+A refusal states the fault, the rule and the remedy. ``code`` goes into ``result.json`` and ``acuity inspect --json``,
+and the process ends with ``exit_code``. Both are public interface and never change their meaning. 0 is success, 1 an
+unexpected failure and 2 a wrong command line (argparse's own), so refusals begin at 10.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ class AcuityError(Exception):
 
     Parameters
     ----------
-    found : what was found, with its value; never a patient identifier
+    found : the fault, with its value; never a patient identifier
     rule : the rule that it breaks
-    remedy : what the user can do
+    remedy : advice to the user
     """
 
     code = "error"
@@ -196,9 +195,9 @@ class DataError(AcuityError):
 
 @contextmanager
 def any_as_data_error(found: str, *, rule: str, remedy: str) -> Iterator[None]:
-    """Raise DataError instead of whatever is raised inside; ``found`` is a clause that its type is added to.
+    """Raise DataError instead of any other exception; its text is the clause ``found`` and the exception's type.
 
-    For files of weights: torch's restricted unpickler stumbles over foreign bytes in any way, a KeyError too.
+    For files of weights: on foreign bytes torch's restricted unpickler raises anything, even a KeyError.
     """
     try:
         yield

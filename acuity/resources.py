@@ -1,4 +1,4 @@
-"""Files that come with the package, and what identifies any file."""
+"""Files that come with the package, and the hash of any file."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import highdicom as hd
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
@@ -69,6 +70,29 @@ class Grid:
         affine[:3, :3] = self.direction * new
         affine[:3, 3] = self.origin + self.direction @ ((new - self.spacing) / 2.0)
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    def canonical(self) -> Grid:
+        """The same voxels with i to the left, j to the back and k to the head, as far as can be.
+
+        Axes are exchanged and mirrored, but not turned: an oblique grid stays oblique.
+        """
+        i, j, k = (self.shape[axis] for axis in np.argsort(self._orientation[:, 0]))
+        return Grid((i, j, k), self.affine @ nib.orientations.inv_ornt_aff(self._orientation, self.shape))
+
+    def to_canonical(self, array: NDArray) -> NDArray:
+        """An array (..., I, J, K) of this grid's axes, or of a box of it, with those of ``canonical``."""
+        return _reoriented(array, self._orientation)
+
+    def from_canonical(self, array: NDArray) -> NDArray:
+        """The reverse of ``to_canonical``."""
+        back = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], self._orientation)
+        return _reoriented(array, back)
+
+    @cached_property
+    def _orientation(self) -> NDArray[np.float64]:
+        """(3, 2): the canonical axis that each axis runs along, and 1 or -1 for its direction."""
+        # nibabel speaks of right, anterior, superior; of an affine in LPS it means left, posterior, superior.
+        return nib.orientations.io_orientation(self.affine)
 
     def same_as(self, other: Grid, tolerance: float = 1e-2) -> bool:
         """Whether both have one shape and no corner is further apart than ``tolerance`` mm."""
@@ -153,6 +177,12 @@ class Volume:
             coordinate_system="PATIENT",
             frame_of_reference_uid=self.frame_of_reference_uid,
         )
+
+
+def _reoriented(array: NDArray, orientation: NDArray[np.float64]) -> NDArray:
+    """The last three axes of an array exchanged and mirrored."""
+    first = np.moveaxis(array, (-3, -2, -1), (0, 1, 2))
+    return np.moveaxis(nib.orientations.apply_orientation(first, orientation), (0, 1, 2), (-3, -2, -1))
 
 
 def sitk_affine(image: sitk.Image) -> NDArray[np.float64]:

@@ -80,7 +80,7 @@ def main() -> None:
         times["released"].append(timed(lambda: segmentation.segment(volumes, brain, segmenter)))
         with torch.inference_mode():
             times["everywhere"].append(timed(lambda: network(image[None])))
-        times["generator"].append(timed(lambda: super_resolve(low, generator)))
+        times["generator"].append(timed(lambda: super_resolve(low, generator.network)))
         times["interpolation"].append(timed(lambda: upsample_cubic(low.array, (2.0, 2.0, 2.0), SHAPE)))
     print(f"{arguments.rounds} rounds, {arguments.threads} threads, torch {torch.__version__}")
     report("segment a study", times["released"], times["everywhere"], "both networks once over the brain")

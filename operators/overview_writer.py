@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from acuity.pipeline.stages import Segmented, SuperResolved
+from acuity.pipeline.stages import Segmented
 from acuity.pipeline.writing import WrittenOverview, WrittenReport, write_overview_picture
 from operators.stage import StageOperator
 
 
 class OverviewWriterOperator(StageOperator):
-    """``images``, ``tumor`` and ``report`` in, a picture with outlines on disk."""
+    """``tumor`` and ``report`` in, a picture with outlines on disk."""
 
     stage = "write overview"
-    inputs = ("images", "tumor", "report")
+    inputs = ("tumor", "report")
 
-    def work(self, images: SuperResolved, tumor: Segmented, report: WrittenReport) -> WrittenOverview:
+    def work(self, tumor: Segmented, report: WrittenReport) -> WrittenOverview:
         """Write ``overview/``."""
-        return write_overview_picture(images, tumor, report, self.run.folder)
+        return write_overview_picture(tumor, report, self.run.folder)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
+from acuity.models.bundle import Bundle
 from acuity.pipeline.run import Run
 
 
@@ -16,6 +17,11 @@ class StageOperator(Operator):
     A stage that fails emits nothing, so that no operator behind it runs and the graph ends. Nothing is raised into
     Holoscan, which would print the exception's text and end the process with 1: the run keeps the error and knows
     the exit code.
+
+    Parameters
+    ----------
+    run : keeps results' descriptions and the first error
+    bundle : of a stage that runs a network
 
     Attributes
     ----------
@@ -27,11 +33,14 @@ class StageOperator(Operator):
     stage: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]] = ()
     output: ClassVar[str | None] = None
+    bundle: Bundle
 
-    def __init__(self, fragment: Fragment, *args: Any, run: Run, **kwargs: Any) -> None:
+    def __init__(self, fragment: Fragment, *args: Any, run: Run, bundle: Bundle | None = None) -> None:
         self.run = run
+        if bundle is not None:
+            self.bundle = bundle
         run.expect(self.stage)
-        super().__init__(fragment, *args, name=self.stage, **kwargs)  # calls setup()
+        super().__init__(fragment, *args, name=self.stage)  # calls setup()
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare the ports."""

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from monai.deploy.core import Fragment
-
-from acuity.models.bundle import Bundle
 from acuity.pipeline.preparation import Prepared
-from acuity.pipeline.run import Run
 from acuity.pipeline.stages import SuperResolved, super_resolve_study
 from operators.stage import StageOperator
 
@@ -19,10 +13,6 @@ class SuperResolutionOperator(StageOperator):
     stage = "super-resolve"
     inputs = ("prepared",)
     output = "images"
-
-    def __init__(self, fragment: Fragment, *args: Any, run: Run, bundle: Bundle) -> None:
-        self.bundle = bundle
-        super().__init__(fragment, *args, run=run)
 
     def work(self, prepared: Prepared) -> SuperResolved:
         """Super-resolve as the user asked for."""

@@ -23,7 +23,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from acuity import __version__
-from acuity.commands.train_super_resolution import RECIPES
+from acuity.commands.train import RECIPES
 from acuity.errors import AcuityError, DataError
 from acuity.research.training.recipe_file import recipe_names
 from acuity.research.training.super_resolution import SETTINGS

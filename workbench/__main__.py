@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from acuity.cli import print_error
+from acuity.console import print_error
 from acuity.errors import AcuityError
 from workbench.launcher import Workbench
 from workbench.settings import read_settings

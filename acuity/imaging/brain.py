@@ -13,13 +13,12 @@ from scipy import ndimage
 from acuity.errors import BrainExtractionError
 from acuity.volume import RAS_LPS, Volume
 
-# Intracranial volumes of adults lie between about 1000 and 2100 ml and a newborn's brain measures 350 ml;
-# less is a fragment, or a scan that covers too little, more includes the head.
+# Intracranial volumes of adults lie between about 1000 and 2100 ml, and a newborn's brain measures 350 ml. Less is a
+# fragment or a scan that covers too little; more includes the head.
 PLAUSIBLE_ML = (300.0, 2500.0)
-# At least this part of the field of view is one exact value round a stripped brain.
-_MIN_BACKGROUND = 0.15
-# Parts of the brain's median intensity. With them the masks of BraTS images shrunk to 2 mm come within
-# 3 % of the volume before shrinking; counting every voxel that is not background gives 15 % more.
+_MIN_BACKGROUND = 0.15  # of the field of view; at least so much around a stripped brain is one exact value
+# Shares of the brain's median intensity. With them the masks of BraTS images shrunk to 2 mm come within 3 % of the
+# volume before shrinking; counting every voxel that is not background gives 15 % more.
 _HALO_PART = 0.1
 _EDGE_PART = 0.3
 
@@ -27,9 +26,9 @@ _EDGE_PART = 0.3
 def is_skull_stripped(volume: Volume) -> bool:
     """Whether the head outside the brain was removed before.
 
-    Three signs, all needed: round the image lies one exact value (a scanner's air is noise, or zeroed by
-    the vendor); what it leaves is no larger than a brain can be; and from its edge inwards there is no
-    bright scalp over a dark skull, which shows in every MR contrast.
+    Three signs are needed. One exact value surrounds the image, where a scanner's air is noise unless the vendor sets
+    it to zero. The rest is no larger than a brain can be. And there is no bright scalp over a dark skull at its edge,
+    which shows in every MR contrast.
     """
     foreground = _foreground(volume.array)
     if not foreground.any() or (volume.array == _border_value(volume.array)).mean() < _MIN_BACKGROUND:
@@ -40,20 +39,14 @@ def is_skull_stripped(volume: Volume) -> bool:
 
 
 def stripped_mask(volume: Volume) -> Volume:
-    """The brain in an image that is skull-stripped: what is not background, without holes, largest part.
+    """The brain in a skull-stripped image (uint8, 0 or 1): the largest part of the foreground, without holes.
 
-    An image shrunk after stripping has a dim edge, voxels that are mostly background: the outermost layer
-    belongs to the brain only where it has ``_EDGE_PART`` of the brain's median intensity.
-
-    Returns
-    -------
-    Volume
-        uint8, 0 or 1, on the same grid
+    An image shrunk after stripping has a dim edge of voxels that are mostly background. The outermost layer belongs to
+    the brain only where it has ``_EDGE_PART`` of the brain's median intensity.
 
     Raises
     ------
-    BrainExtractionError
-        When the volume is not plausible for a brain (``PLAUSIBLE_ML``).
+    BrainExtractionError : its volume is not plausible (``PLAUSIBLE_ML``)
     """
     foreground = _foreground(volume.array)
     if not foreground.any():
@@ -66,23 +59,17 @@ def stripped_mask(volume: Volume) -> Volume:
 
 
 def extract_brain(volume: Volume) -> Volume:
-    """The brain in an image of a whole head, by deepbet (Fisch et al., Frontiers in Neuroscience 2024).
+    """The brain in an image of a whole head (uint8, 0 or 1), by deepbet (Fisch et al., Frontiers in Neuroscience 2024).
 
-    The network runs in memory on the image as it is; on two cores it takes about ten seconds.
+    On two cores it takes about ten seconds.
 
     Parameters
     ----------
     volume : float image, T1, T2 or FLAIR; thick slices too
 
-    Returns
-    -------
-    Volume
-        uint8, 0 or 1, on the same grid
-
     Raises
     ------
-    BrainExtractionError
-        When nothing is found, or its volume is not plausible (``PLAUSIBLE_ML``).
+    BrainExtractionError : nothing is found, or its volume is not plausible (``PLAUSIBLE_ML``)
     """
     image = nib.Nifti1Image(volume.array.astype(np.float32), RAS_LPS @ volume.affine)
     try:
@@ -123,9 +110,9 @@ def _border_value(array: NDArray[Any]) -> float:
 
 
 def _foreground(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """What differs from the border's value, with the holes of each slice filled.
+    """Where the image differs from the border's value, with the holes of each slice filled.
 
-    Shrinking leaves a faint halo round a stripped brain; differences below a tenth of the median do not count.
+    Shrinking leaves a faint halo around a stripped brain, which ``_HALO_PART`` excludes.
     """
     signal = np.abs(array - _border_value(array))
     if not signal.any():

@@ -1,4 +1,4 @@
-"""Degradations: pure functions from a high-resolution image to a low-resolution one."""
+"""The forward model: pure functions from a high-resolution image to a low-resolution one, and resizing both ways."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# How measured slices weigh what lies across them: by the kernel of antialiased cubic shrinking, or all of it alike.
+# The weights of a measured slice across its thickness: the kernel of antialiased cubic shrinking, or equal ones.
 SliceProfile = Literal["cubic", "box"]
-# From the samples in, the samples out and the distance of those out over that of those in to (out, in).
-AxisMatrix = Callable[[int, int, float], Tensor]
+AxisMatrix = Callable[[int, int, float], Tensor]  # (samples in, samples out, spacing out over spacing in) -> (out, in)
 
 CUBIC_A = -0.5  # Keys 1981, the kernel of MATLAB's imresize and of PIL
 
@@ -105,8 +104,7 @@ def resize_cubic(image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...]
 def downsample_cubic(array: NDArray, factors: tuple[float, ...]) -> NDArray[np.float32]:
     """Antialiased cubic shrinking of an array by ``factors`` along its axes: the paper's low resolution.
 
-    The result has ceil(size / factor) samples along each axis, as MATLAB's imresize; the outer faces of the
-    first voxels coincide.
+    The result has ceil(size / factor) samples along each axis, as MATLAB's imresize; the first outer faces coincide.
     """
     size = tuple(int(np.ceil(n / f)) for n, f in zip(array.shape, factors, strict=True))
     return resize_cubic(torch.from_numpy(np.asarray(array, dtype=np.float32)), size, tuple(factors)).numpy()

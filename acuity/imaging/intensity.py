@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acuity.errors import PreparationError
 from acuity.volume import Volume
 
 LIMIT = 5.0  # of z-scores, so that a few very bright vessels do not matter
+
+
+def bright_end(image: NDArray, q: float = 99.9) -> float:
+    """The upper end of an image's intensity range: the ``q``-th percentile of what is above 0.
+
+    Returns
+    -------
+    0 where nothing is above 0
+    """
+    signal = image[image > 0]
+    return float(np.percentile(signal, q)) if signal.size else 0.0
 
 
 def zscore(volume: Volume, mask: Volume, *, limit: float = LIMIT) -> Volume:

@@ -11,7 +11,8 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
 from acuity.anatomy import Region, labels_to_regions
-from acuity.volume import Volume
+from acuity.imaging.regions import mask_box
+from acuity.volume import Grid, Volume
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,9 @@ class RegionMeasurement:
 def measure_regions(labels: Volume) -> tuple[RegionMeasurement, ...]:
     """Measure ET, TC and WT of a label volume, on its own grid in mm.
 
-    A diameter spans one lesion: it is measured on the largest connected part, so that neither a second
-    lesion nor a stray voxel far away stretches it. Its ends lie on the surface half-way between voxel
-    centers inside and outside, as IBSI's "Maximum 3D diameter" (L0JK) has it: a single voxel of 1 mm
-    measures 1 mm.
+    Diameters are measured on the largest connected part, so that neither a second lesion nor a stray voxel stretches
+    them. Their ends lie on the surface half-way between voxel centers inside and outside, as in IBSI's "Maximum 3D
+    diameter" (L0JK): a single voxel of 1 mm measures 1 mm.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def measure_regions(labels: Volume) -> tuple[RegionMeasurement, ...]:
     One measurement a region, in the order of ``Region``.
     """
     masks = labels_to_regions(labels.array)
-    return tuple(_measure(region, mask, labels) for region, mask in zip(Region, masks, strict=True))
+    return tuple(_measure(region, mask, labels.grid) for region, mask in zip(Region, masks, strict=True))
 
 
-def _measure(region: Region, mask: NDArray[np.bool_], grid: Volume) -> RegionMeasurement:
-    volume_ml = float(mask.sum() * grid.grid.voxel_volume)
-    if not mask.any():
+def _measure(region: Region, mask: NDArray[np.bool_], grid: Grid) -> RegionMeasurement:
+    box = mask_box(mask)
+    if box is None:
         return RegionMeasurement(region, 0.0)
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    volume_ml = float(mask.sum() * grid.voxel_volume)
     parts, count = ndimage.label(mask[box], structure=np.ones((3, 3, 3)))
     largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     matrix = grid.affine[:3, :3]

@@ -27,23 +27,23 @@ def back_project(
 ) -> tuple[Tensor, int]:
     """Make a result agree with the measured image, by iterated back-projection (Irani, Peleg, CVGIP 53(3), 1991).
 
-    The residual is brought to the fine grid and added, and what is below 0 becomes 0. Where a bright edge meets an
+    Each step adds the residual, brought to the fine grid, and sets negative values to 0. Where a bright edge meets an
     empty background that takes hundreds of steps; Nesterov's momentum (Beck, Teboulle, SIAM J. Imaging Sciences 2(1),
-    2009) makes it tens. The image that it leaps to has no negative values either, so that one residual both ends
-    the search and leads it on.
+    2009) makes it tens. The extrapolated image has no negative values either, so that one residual both directs and
+    ends the search.
 
     Parameters
     ----------
     sr : on the fine grid, any number of axes
     lr : the measured image, on a scale where the intensity range is 1
     degrade : fine to measured grid
-    back : a difference on the measured grid to the fine one, so that ``degrade`` undoes it, about
-    tolerance : largest residual that is left in any place; it ends before when PATIENCE steps bring nothing, or
-        after MOST_STEPS. Magnitudes of k-space have lost their sign, so that it may not get there.
+    back : measured to fine grid for a difference; about a right inverse of ``degrade``
+    tolerance : largest residual of any sample at which the search ends. It also ends after MOST_STEPS, or PATIENCE
+        steps without progress: magnitudes of k-space have lost their sign, and may never get there
 
     Returns
     -------
-    The most consistent image on the way, and the steps to it: ``sr`` itself and 0 where that is consistent
+    The most consistent image found, and the steps to it: ``sr`` itself and 0 where that is consistent
     """
     best, steps, smallest = sr, 0, math.inf
     current = ahead = sr
@@ -64,8 +64,8 @@ def smallest_preimage(
 ) -> Tensor:
     """The image of the smallest L2 norm that ``resize_axes`` shrinks to ``image``, over its last ``len(size)`` axes.
 
-    As the ``back`` of ``back_project`` it makes each step the orthogonal projection onto the consistent images;
-    cubic interpolation, which weakens the finest measured detail along each axis, gets there in many more.
+    As the ``back`` of ``back_project`` it makes each step the orthogonal projection onto the consistent images. Cubic
+    interpolation, which weakens the finest measured detail along each axis, needs many more steps.
 
     Parameters
     ----------

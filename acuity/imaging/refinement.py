@@ -1,7 +1,7 @@
-"""Correcting tumor labels by clicks and scribbles of an annotator: each is evidence that fades with geodesic distance.
+"""Correcting tumor labels by an annotator's clicks and scribbles: evidence that fades with geodesic distance.
 
-Geodesic distances follow Wang et al., "DeepIGeoS", IEEE TPAMI 41(7), 2019, without its second network: a path costs
-its length, and more where the image differs from what was marked.
+Geodesic distances follow Wang et al., "DeepIGeoS", IEEE TPAMI 41(7), 2019, without its second network. A path costs
+its length, and more where the image differs from the marked voxels.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from skimage.graph import MCP_Geometric
 
 from acuity.anatomy import Label
 
-Click = tuple[tuple[int, int, int], int]  # voxel i, j, k, and the label that belongs there
+Click = tuple[tuple[int, int, int], int]  # voxel i, j, k, and its true label
 Clicks = tuple[Click, ...]
 
-# Found by simulated clicks on validation cases, see ``label.learning.clicks``.
-EVIDENCE = 8.0  # nats that a mark adds to its label where it lies
-FADING_MM = 15.0  # of geodesic distance, in which the evidence falls to 1/e
-REACH_MM = 25.0  # a mark changes nothing further off, so that a distant part never changes unseen
+# Chosen by simulated clicks on validation cases.
+EVIDENCE = 8.0  # nats that a mark adds to its label at its voxels
+FADING_MM = 15.0  # of geodesic distance, over which the evidence falls to 1/e
+REACH_MM = 25.0  # a mark changes nothing beyond, so that a distant part never changes unseen
 EDGE_WEIGHT = 1.0  # of the squared difference of z-scores in the cost of a path
-NETWORK_DOUBT = 1e-3  # least probability of any label: no network is surer
-MASK_DOUBT = 1e-2  # the same where a mask is all that is known
-_LEAST = 0.05  # nats that are no evidence any more
+NETWORK_DOUBT = 1e-3  # least probability of any label where a network gave probabilities
+MASK_DOUBT = 1e-2  # the same where only a mask is known
+_LEAST = 0.05  # nats; weaker evidence counts as none
 _VALUES = np.array([int(label) for label in Label])
 
 
@@ -37,21 +37,17 @@ def refined(
     spacing: Seq[float],
     probabilities: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
-    """Labels that agree with all clicks, and follow the image around them.
+    """Labels (I, J, K) of 0, 1, 2 and 4 that agree with all clicks, and follow the image around them.
 
-    The result depends on the labels and on the set of clicks alone: a click that is taken back leaves no trace.
+    The result depends on the labels and the set of clicks alone: a click that is taken back leaves no trace.
 
     Parameters
     ----------
-    labels : (I, J, K) of 0, 1, 2 and 4, which are corrected
+    labels : (I, J, K) of 0, 1, 2 and 4, before the correction
     image : (C, I, J, K), z-scored
-    clicks : voxels and the labels that belong there; neighbors of one label are one mark, a scribble
+    clicks : neighboring voxels of one label are one mark, a scribble
     spacing : of the voxels in mm
-    probabilities : (3, I, J, K) of ET, TC and WT, where a network gave them; else the labels are all that is known
-
-    Returns
-    -------
-    (I, J, K) of 0, 1, 2 and 4
+    probabilities : (3, I, J, K) of ET, TC and WT from a network; None where only the labels are known
     """
     evidence = np.zeros((len(_VALUES), *labels.shape), dtype=np.float32)
     for voxels, value in _marks(labels.shape, clicks):
@@ -101,7 +97,7 @@ def _geodesic(
 
 
 def _log_prior(labels: NDArray[np.uint8], probabilities: NDArray[np.floating] | None) -> NDArray[np.float32]:
-    """(4, I, J, K), logarithms of the labels' probabilities before any click, none below the doubt."""
+    """(4, I, J, K), logarithms of the labels' probabilities before any click."""
     if probabilities is None:
         least = MASK_DOUBT
         belief = np.stack([labels == value for value in _VALUES]).astype(np.float32)

@@ -12,14 +12,13 @@ from acuity.errors import RegistrationError
 from acuity.imaging.resampling import blur
 from acuity.volume import Grid, Volume
 
-# Voxel sizes of the pyramid in mm.  Below 2 mm a rigid fit of brains gains nothing: mutual information
-# over 10^5 samples already resolves about a tenth of a voxel.
+# Voxel sizes of the pyramid in mm. Below 2 mm a rigid fit of brains gains nothing: mutual information over the
+# samples already resolves about a tenth of a voxel.
 LEVELS_MM = (8.0, 4.0, 2.0)
-# A patient's head moves by some degrees between two series, and by some tens between two sessions;
-# patient coordinates already account for the scan's orientation.
+# A head turns by some degrees between two series, and by some tens of degrees between two sessions. Patient
+# coordinates already account for the scan's orientation.
 MAX_ROTATION_DEG = 45.0
-# Mattes mutual information (in nats) of two images of one head is 0.2 and more; of unrelated images
-# below 0.05.
+# Mattes mutual information in nats: two images of one head share 0.2 or more, unrelated images less than 0.05.
 MIN_MUTUAL_INFORMATION = 0.08
 _SAMPLES = 60_000
 _BINS = 32
@@ -28,24 +27,18 @@ _SEED = 20
 
 @dataclass(frozen=True)
 class RigidResult:
-    """How one image lies against another.
+    """The rigid transform between two images.
 
     Parameters
     ----------
     matrix : (4, 4) float64; maps points of the fixed image, LPS mm, to points of the moving image, LPS mm
     performed : False when the images already shared one space and nothing was computed
     reason : a sentence for people
-    mutual_information : Mattes mutual information in nats at the end (higher is better); None if not performed
-    initial_mutual_information : the same before the optimization
-    iterations : of the optimizer, over all levels
     """
 
     matrix: NDArray[np.float64]
     performed: bool
     reason: str
-    mutual_information: float | None = None
-    initial_mutual_information: float | None = None
-    iterations: int = 0
 
     @property
     def rotation_deg(self) -> float:
@@ -66,8 +59,8 @@ def rotation_angle(matrix: NDArray[np.float64]) -> float:
 def needs_registration(moving: Volume, fixed: Volume) -> bool:
     """Whether the two images must be registered before their voxels can be compared.
 
-    False when both name one frame of reference (DICOM PS3.3 C.7.4.1: they share one patient space) and
-    each holds the other's center; True when a frame is missing, or the frames or places differ.
+    False when both name one frame of reference, which means one patient space (DICOM PS3.3 C.7.4.1), and each field
+    of view holds the other's center.
     """
     frames = {moving.frame_of_reference_uid, fixed.frame_of_reference_uid}
     if None in frames or "" in frames or len(frames) > 1:
@@ -76,13 +69,7 @@ def needs_registration(moving: Volume, fixed: Volume) -> bool:
 
 
 def align(moving: Volume, fixed: Volume) -> RigidResult:
-    """Registers ``moving`` to ``fixed`` if they need it; the result says whether it did, and why.
-
-    Raises
-    ------
-    RegistrationError
-        See ``register_rigid``.
-    """
+    """Register ``moving`` to ``fixed`` where they need it; raises as ``register_rigid``."""
     if not needs_registration(moving, fixed):
         return RigidResult(np.eye(4), False, "Both series share one frame of reference and their positions agree.")
     return register_rigid(moving, fixed)
@@ -91,9 +78,9 @@ def align(moving: Volume, fixed: Volume) -> RigidResult:
 def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
     """The rigid transform that takes points of ``fixed`` to the same anatomy in ``moving``.
 
-    Mattes mutual information (Mattes et al., IEEE TMI 22(1), 2003), a pyramid of voxel sizes
-    ``LEVELS_MM``, seeded sampling, one thread: the same input gives the same result to rounding.  The start is the
-    best of the scanner's own coordinates, the fields of view's centers and the centers of mass.
+    It maximizes Mattes mutual information (Mattes et al., IEEE TMI 22(1), 2003) over a pyramid of voxel sizes. The
+    start is the best of the scanner's coordinates, the centers of the fields of view and the centers of mass. Sampling
+    is seeded and runs on one thread: the same input gives the same result to rounding.
 
     Parameters
     ----------
@@ -101,12 +88,10 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
 
     Raises
     ------
-    RegistrationError
-        When the images share too little information or do not overlap, the optimization ends worse than
-        it began, or the rotation exceeds ``MAX_ROTATION_DEG``.
+    RegistrationError : the images share too little information or do not overlap, the optimization ends worse than
+        it began, or the rotation exceeds ``MAX_ROTATION_DEG``
     """
     pyramid = [(_at_level(fixed, level), _at_level(moving, level)) for level in LEVELS_MM]
-    iterations = 0
     try:
         transform = _best_start(*pyramid[0])
         initial = _mutual_information(*pyramid[-1], transform)
@@ -121,14 +106,13 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidResult:
             method.SetOptimizerScalesFromPhysicalShift()
             method.SetInitialTransform(transform, inPlace=True)
             method.Execute(fixed_level, moving_level)
-            iterations += method.GetOptimizerIteration()
         final = _mutual_information(*pyramid[-1], transform)
     except RuntimeError as error:  # ITK raises it when no sample of one image falls inside the other
         raise _failure("The two images do not overlap, or one of them has no contrast.") from error
     matrix = _matrix(transform)
     _check(matrix, initial, final)
     reason = f"Aligned: {rotation_angle(matrix):.1f} degrees, mutual information {initial:.2f} to {final:.2f}."
-    return RigidResult(matrix, True, reason, final, initial, iterations)
+    return RigidResult(matrix, True, reason)
 
 
 def _center(grid: Grid) -> NDArray[np.float64]:
@@ -142,7 +126,7 @@ def _holds(grid: Grid, point: NDArray[np.float64]) -> bool:
 
 
 def _at_level(volume: Volume, level_mm: float) -> sitk.Image:
-    """The image, shrunk by whole factors toward voxels of ``level_mm``, each axis for itself: thick slices stay."""
+    """The image shrunk toward voxels of ``level_mm``, along each axis by its own whole factor."""
     factors = [int(max(1, min(level_mm // s, n // 4))) for s, n in zip(volume.spacing, volume.shape, strict=True)]
     sigma = np.where(np.asarray(factors) > 1, 0.5 * np.asarray(factors) * volume.spacing, 0.0)
     image = volume.with_array(volume.array.astype(np.float32, copy=False))
@@ -167,7 +151,7 @@ def _mutual_information(fixed: sitk.Image, moving: sitk.Image, transform: sitk.T
 
 
 def _best_start(fixed: sitk.Image, moving: sitk.Image) -> sitk.Euler3DTransform:
-    """Of the scanner's coordinates and the two centered initializations, the one with most mutual information."""
+    """The start with most mutual information: the scanner's coordinates or one of two centered initializations."""
     starts = []
     for mode in (sitk.CenteredTransformInitializerFilter.MOMENTS, sitk.CenteredTransformInitializerFilter.GEOMETRY):
         centered = sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), mode)

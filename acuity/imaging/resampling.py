@@ -22,9 +22,9 @@ def resample(
 ) -> Volume:
     """``volume`` on ``grid``, in one interpolation; 0 outside its field of view.
 
-    Where the grid is coarser than the image, the image is first blurred to the grid's resolution, so
-    that nothing aliases: the variances of Gaussian point spread functions add, as Cardoso et al. use
-    them ("Scale factor point spread function matching", MICCAI 2015).
+    Where the grid is coarser than the image, the image is first blurred to the grid's resolution, so that nothing
+    aliases. Variances of Gaussian point spread functions add (Cardoso et al., "Scale factor point spread function
+    matching", MICCAI 2015).
 
     Parameters
     ----------
@@ -36,14 +36,12 @@ def resample(
 
     Returns
     -------
-    Volume
-        On ``grid``, with the dtype and the source images of ``volume``.  With a matrix it lies in the
-        grid's space, whose frame of reference the caller knows: here it is left as it was.
+    ``volume`` on ``grid``, with its dtype, source images and frame of reference; where a matrix leads to another space,
+    the caller sets the frame
 
     Raises
     ------
-    ValueError
-        For labels that would be interpolated, or a matrix that is not (4, 4).
+    ValueError : labels that would be interpolated, or a matrix that is not (4, 4)
     """
     if interpolation != "nearest" and not np.issubdtype(volume.array.dtype, np.floating):
         raise ValueError(f"an array of {volume.array.dtype} holds labels: interpolate it with 'nearest'")

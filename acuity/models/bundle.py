@@ -16,7 +16,7 @@ from acuity.errors import BundleError, BundleNotFoundError
 from acuity.imaging.regions import DEFAULT, Postprocessing
 from acuity.resources import file_sha256
 
-CHOICES = "choices"  # the section of configs/inference.json with the postprocessing
+CHOICES = "choices"  # the section of configs/inference.json that holds a Postprocessing
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Bundle:
     Parameters
     ----------
     name, version : as the metadata gives them
-    network : in eval mode, on the CPU or the GPU if there is one
+    network : in eval mode, on the GPU if there is one
     weights_sha256 : hash of the file of weights
     metadata : configs/metadata.json
-    postprocessing : of a network that segments, as configs/inference.json has it under CHOICES
+    postprocessing : of a network that segments, from the section CHOICES of configs/inference.json
     """
 
     name: str
@@ -48,17 +48,17 @@ class Bundle:
 def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bundle:
     """Load ``models``/``name``: its network as configs/inference.json defines it, weights from models/model.pt.
 
-    Weights are read with ``weights_only=True``: a file of weights cannot run code. Those stored in half precision run
-    in single as all others.
+    Weights are read with ``weights_only=True``, so that they cannot run code. Those stored in half precision run in
+    single precision.
 
     Parameters
     ----------
-    weights : a file of weights instead of the bundle's own, for networks that were trained on
+    weights : a file of weights that replaces the bundle's own
 
     Raises
     ------
-    BundleNotFoundError : where the folder, its configuration or its weights are absent
-    BundleError : where the configuration is not valid or the weights do not fit the network
+    BundleNotFoundError : the folder, its configuration or its weights are absent
+    BundleError : the configuration is not valid, or the weights do not fit the network
     """
     keep_freed_memory()
     folder = models / name
@@ -82,7 +82,7 @@ def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bund
             raise ValueError(f"{CHOICES} of configs/inference.json is no {Postprocessing.__name__}")
     except (ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise BundleError(
-            f"The bundle {name} cannot be used: {error}",
+            f"The bundle {name} cannot be used: {error.__cause__ or error}",  # MONAI hides the reason in the cause
             rule="Its weights must be a state_dict that fits the network of configs/inference.json, its choices valid.",
             remedy="Take the released bundle, whole.",
         ) from error

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say, what makes them so, and what they say of a mask."""
+"""Calibration of probabilities: how to measure it, how to reach it, and the Dice that probabilities let expect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 BINS = 10
-LOWEST = 0.01  # voxels below are left out: of the millions that are surely healthy, none would be seen beside them
-TEMPERATURES = (0.1, 10.0)  # between which one is sought; a network that needs another is no use
+LOWEST = 0.01  # probability; millions of surely healthy voxels below it would hide all others
+TEMPERATURES = (0.1, 10.0)  # the range of the search; a network that needs another temperature is useless
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Reliability:
 def reliability(probabilities: NDArray[np.floating], target: NDArray[np.bool_]) -> Reliability:
     """Count the voxels of one region.
 
-    Voxels are chosen by their probability alone (LOWEST at least): choosing by the truth would make any probability
-    seem too low or too high.
+    Voxels are chosen by their probability alone (LOWEST at least): a choice by the truth would bias every bin.
 
     Parameters
     ----------
@@ -65,14 +64,14 @@ def reliability(probabilities: NDArray[np.floating], target: NDArray[np.bool_]) 
 
 
 def fitted_temperature(logits: NDArray[np.floating], target: NDArray[np.bool_]) -> float:
-    """The number that logits are divided by for probabilities of the highest likelihood, within TEMPERATURES.
+    """The divisor of logits that gives the probabilities of the highest likelihood, within TEMPERATURES.
 
     Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, for one region against the
     rest. The likelihood has a single maximum.
 
     Parameters
     ----------
-    logits : of one region, of any shape; not of what the network was trained on
+    logits : of one region, of any shape, on cases that the network was not trained on
     target : of the same shape, where the region is
     """
     values, inside = logits.astype(np.float32).ravel(), logits[target].astype(np.float64).sum()
@@ -86,10 +85,10 @@ def fitted_temperature(logits: NDArray[np.floating], target: NDArray[np.bool_]) 
 
 
 def expected_dice(probabilities: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
-    """Dice that a mask is to expect of a truth that has these probabilities: 2 sum pm / (sum p + sum m).
+    """Expected Dice of a mask against a truth that has these probabilities: 2 sum pm / (sum p + sum m).
 
-    The expectation of the quotient is taken for the quotient of the expectations, which differ little in regions of
-    many voxels. NaN for an empty mask: its Dice is 0 or 1, and voxels do not say how likely none is in the region.
+    This quotient of expectations differs little from the expectation of the quotient in regions of many voxels. NaN
+    for an empty mask: its Dice is 0 or 1, and the voxels do not tell how likely an empty region is.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Acuity's inference as MONAI inferers: bundles run by ``python -m monai.bundle`` do what the application does."""
+"""Acuity's inference as MONAI inferers, for bundles that ``python -m monai.bundle`` runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,29 @@ from monai.utils import convert_to_dst_type
 from torch import nn
 
 from acuity.imaging.forward_model import SliceProfile
-from acuity.models.bundle import Bundle
-from acuity.models.segmentation import coarse_to_fine
+from acuity.models.segmentation import WORKING_SPACING, coarse_to_fine
 from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.networks.cascade import CoarseToFine
 from acuity.volume import RAS_LPS, Volume
 
 
 class CoarseToFineInferer(Inferer):
-    """Segments whole brains at 1 mm: the coarse network everywhere, the fine one where that suspects a tumor."""
+    """Segments whole brains at 1 mm, see ``acuity.models.segmentation.coarse_to_fine``."""
 
     def __call__(self, inputs: MetaTensor, network: CoarseToFine, *args: Any, **kwargs: Any) -> MetaTensor:
-        """Images (N, 4, D, H, W), axes to the left, back and head, to logits (N, 3, D, H, W) of ET, TC, WT."""
+        """Images (N, 4, D, H, W), axes to the left, back and head, to logits (N, 3, D, H, W) of ET, TC, WT.
+
+        Raises
+        ------
+        ValueError : voxels that are not of 1 mm
+        """
+        axes = inputs.affine.numpy(force=True).reshape(-1, 4, 4)[:, :3, :3]
+        spacing = np.linalg.norm(axes, axis=1)
+        if not np.allclose(spacing, WORKING_SPACING, rtol=0.02):
+            raise ValueError(
+                f"voxels measure {spacing.round(3).tolist()} mm; the networks segment voxels of {WORKING_SPACING} mm"
+                " alone: resample the images first, or run the application, which does so"
+            )
         logits = torch.stack([coarse_to_fine(image, network) for image in inputs.as_tensor()])
         return convert_to_dst_type(logits, inputs)[0]
 
@@ -47,17 +58,14 @@ class SuperResolutionInferer(Inferer):
     ) -> None:
         super().__init__()
         self.spacing = spacing
-        self.denoising = denoising
-        self.fusion = fusion
-        self.slice_profile = slice_profile
+        self.options: dict[str, Any] = {"denoising": denoising, "fusion": fusion, "slice_profile": slice_profile}
 
     def __call__(self, inputs: MetaTensor, network: nn.Module, *args: Any, **kwargs: Any) -> MetaTensor:
         """A volume (1, 1, D, H, W), at least 0, with its affine (RAS, mm), to the sharper one with its own affine.
 
         Raises
         ------
-        ValueError
-            For a batch of more than one volume: their sizes differ after super-resolution.
+        ValueError : a batch of several volumes, whose sizes may differ after super-resolution
         """
         if inputs.shape[:2] != (1, 1):
             raise ValueError(
@@ -66,20 +74,11 @@ class SuperResolutionInferer(Inferer):
         affine = inputs.affine.numpy(force=True).reshape(4, 4)
         volume = Volume(inputs.numpy(force=True)[0, 0], RAS_LPS @ affine)
         i, j, k = (float(s) for s in np.minimum(self.spacing, volume.spacing))
-        model = Bundle(name="", version="", network=network, weights_sha256="", metadata={})  # it is nameless here
-        sharp = super_resolve(
-            volume,
-            model,
-            spacing=(i, j, k),
-            denoising=self.denoising,
-            fusion=self.fusion,
-            slice_profile=self.slice_profile,
-        ).volume
+        sharp = super_resolve(volume, network, spacing=(i, j, k), **self.options).volume
         new_affine = torch.from_numpy(RAS_LPS @ sharp.affine)[None]
-        # A writer that is told to go back to the original grid stays on this one.
+        # Writers go back to the original grid, which is this one.
         geometry = {"affine": new_affine, "original_affine": new_affine, "spatial_shape": torch.tensor([sharp.shape])}
-        result = MetaTensor(
-            torch.from_numpy(sharp.array)[None, None].to(inputs.device), meta={**inputs.meta, **geometry}
-        )
+        image = torch.from_numpy(sharp.array)[None, None].to(inputs.device)
+        result = MetaTensor(image, meta={**inputs.meta, **geometry})
         result.is_batch = True
         return result

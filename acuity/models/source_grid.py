@@ -1,4 +1,4 @@
-"""Labels found on a fine grid, brought back to the grid that was measured."""
+"""From labels on a fine grid to labels on the measured grid."""
 
 from __future__ import annotations
 
@@ -13,26 +13,14 @@ _TIE = 1e-2  # weight of the neighborhood where two voxels are filled alike
 
 
 def labels_on_grid(labels: Volume, grid: Grid) -> Volume:
-    """Labels on another, usually coarser grid of the same space, keeping each region's volume.
+    """Labels (uint8 of 0, 1, 2 and 4) on another, usually coarser grid of the same space, keeping regions' volumes.
 
-    For each region, each voxel's filled part is computed, and as many of the fullest voxels are taken as make up
-    the region's volume; a core is sought inside its whole tumor, an enhancing part inside its core. Among voxels
-    filled alike, those with the fuller neighborhood come first.
+    Each region takes the voxels that it fills most, as many as make up its volume. The core is sought inside the whole
+    tumor, the enhancing part inside the core. Among voxels filled alike, those with the fuller neighborhood come first.
 
     In 30 random oblique lesions with a thin enhancing rim, on voxels of 2 to 6 mm, this kept volumes within 0.1 %
-    and centroids within 0.1 (whole tumor) to 0.4 mm (rim) on average. Taking voxels that are half full
-    lost 8 to 18 % of the rim, a Gaussian-blurred mask 22 %, and the nearest voxel's label moved centroids by 0.4 to
-    0.6 mm.
-
-    Parameters
-    ----------
-    labels : uint8 of 0, 1, 2 and 4
-    grid : where they are wanted, LPS mm
-
-    Returns
-    -------
-    Volume
-        uint8 of 0, 1, 2 and 4
+    and centroids within 0.1 (whole tumor) to 0.4 mm (rim) on average. Taking voxels that are half full lost 8 to 18 %
+    of the rim, a Gaussian-blurred mask 22 %, and the nearest voxel's label moved centroids by 0.4 to 0.6 mm.
     """
     if labels.grid.same_as(grid):
         return labels

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from acuity.errors import PreparationError
 from acuity.imaging.denoising import denoise
 from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes, resize_cubic, resize_matrix
+from acuity.imaging.intensity import bright_end
 from acuity.imaging.projection import back_project, smallest_preimage
-from acuity.models.bundle import Bundle
-from acuity.models.super_resolution_slices import FOREGROUND, Progress, foreground_box, run_slices, scale_of
+from acuity.models.progress import Progress, share
+from acuity.models.super_resolution_slices import FOREGROUND, foreground_box, run_slices, scale_of
 from acuity.volume import Volume
 
 INSIGNIFICANT = 1e-3  # relative difference of spacings that is no change of resolution
@@ -32,9 +33,10 @@ class SuperResolution:
     Parameters
     ----------
     volume : float32, in the measured image's intensities, on its ``grid.with_spacing(spacing)``
-    residual : the largest |degrade(sr) - measured| of any voxel, in parts of the intensity range (0 to the 99.9th
-        percentile of what is above 0), before the projection onto the measured data; what is left after it is
-        ``residual_after``, below 1e-3 where images exist that have no negative values and degrade to the measured one
+    residual : the largest |degrade(sr) - measured| of any voxel before the projection onto the measured data, as a
+        share of the intensity range, which is 0 to ``bright_end``
+    residual_after : the same after the projection; below 1e-3 where an image without negative values degrades to the
+        measured one
     """
 
     volume: Volume
@@ -44,7 +46,7 @@ class SuperResolution:
 
 def super_resolve(
     volume: Volume,
-    bundle: Bundle,
+    network: nn.Module,
     *,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     mask: Volume | None = None,
@@ -55,49 +57,51 @@ def super_resolve(
 ) -> SuperResolution:
     """Super-resolve a volume to a spacing along its own axes.
 
-    The network works on slices: first on those in the plane of finest spacing, then, in planes across it, on the
+    The network works on slices: first on those in the plane of finest spacing, then, in a plane across it, along the
     axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
-    that cubic interpolation brought to the target grid; one of another scale enlarges them by it, and cubic resizing
-    brings them from there to the target. An axis that keeps its spacing is left as it is. Projection then makes
-    the result, shrunk by antialiased cubic interpolation or as ``slice_profile`` says, give the measured volume again.
+    that cubic interpolation brought to the target grid. A network of another scale enlarges slices, and cubic resizing
+    brings them from there to the target. An axis that keeps its spacing is left as it is. At the end, projection makes
+    the result degrade to the measured volume.
 
     Parameters
     ----------
     volume : magnitudes, at least 0 where there is signal
+    network : (N, 1, H, W) to (N, 1, scale * H, scale * W), 0 to about 1; runs on the device of its parameters
     spacing : target in mm along i, j, k; not coarser than the volume's
-    mask : the network works in the box of this mask (uint8, the same grid); default: the box of the foreground.
-        Outside it the volume is interpolated.
+    mask : uint8 on the same grid; the network works in its box, and the volume is interpolated outside. Default: the
+        box of the foreground
     denoising : by non-local means, in the slices across the axis of coarsest spacing (the last of those). "before":
-        the volume is denoised first, and that is what counts as measured from there on. "after": what the network
-        made is denoised before the projection, so that what was measured still holds, its noise included
-    fusion : across the slices, work in both planes that hold their axis, and take the mean: one pass
-        more. Without effect where the axis of the slices does not change, or two axes do
-    slice_profile : what was measured along the axis of coarsest spacing (the last of those). "box": means over the
-        spacing, as 2D acquisitions without gaps measure them, about. "cubic": antialiased cubic shrinking, as along
-        the other axes
+        the volume is denoised first, and the result degrades to the denoised volume. "after": the network's result is
+        denoised before the projection, so that it still degrades to the measured volume with its noise
+    fusion : work along the axis of the slices in both planes that hold it, and take the mean: one pass more. Without
+        effect where that axis keeps its spacing, or two axes change
+    slice_profile : how the volume was measured along the axis of coarsest spacing (the last of those). "box": as means
+        over the spacing, like 2D acquisitions without gaps. "cubic": as antialiased cubic shrinking, like the other
+        axes
 
     Raises
     ------
-    PreparationError : where a voxel is no finite number, or none is above 0
-    ValueError : where ``spacing`` is coarser than the volume's
+    PreparationError : a voxel is not finite, or no voxel is above 0
+    ValueError : ``spacing`` is coarser than the volume's
     """
     target = volume.grid.with_spacing(spacing)
     ratios = tuple(float(r) for r in target.spacing / volume.spacing)
     if max(ratios) > 1 + INSIGNIFICANT:
         raise ValueError(f"spacing {spacing} is coarser than the volume's {tuple(volume.spacing)}")
     _require_finite(volume)
-    _bright_end(volume)  # refuses what has none before anything is computed from it
+    _intensity_range(volume)  # refuses an image without signal before anything is computed from it
     slice_axis = max(range(3), key=lambda axis: (volume.spacing[axis], axis))
     if denoising == "before":
         volume = volume.with_array(_denoised(volume.array, slice_axis))
-    scale = _bright_end(volume)
-    measured = torch.from_numpy(np.asarray(volume.array, dtype=np.float32) / scale).to(bundle.device)
+    scale = _intensity_range(volume)
+    device = next(network.parameters()).device
+    measured = torch.from_numpy(np.asarray(volume.array, dtype=np.float32) / scale).to(device)
     box = foreground_box(volume.array > FOREGROUND * scale if mask is None else mask.array > 0)
 
     with torch.inference_mode():
-        result = _restore(measured, target.shape, ratios, box, bundle.network, fusion, progress or (lambda _: None))
+        result = _restore(measured, target.shape, ratios, box, network, fusion, progress)
         if denoising == "after":
-            result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(bundle.device)
+            result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(device)
         averaged = slice_axis if slice_profile == "box" else None
         result, before, after = make_consistent(result, measured, ratios, averaged)
     array = (result * scale).cpu().numpy()
@@ -112,7 +116,7 @@ def make_consistent(
     Parameters
     ----------
     ratios : spacing of ``result`` over that of ``measured``, at most 1 along each axis
-    averaged : the axis, if any, along which means over the measured spacing take the place of cubic shrinking
+    averaged : the axis, if any, that is degraded by means over the measured spacing instead of cubic shrinking
 
     Returns
     -------
@@ -139,7 +143,7 @@ def _restore(
     box: tuple[slice, ...],
     network: nn.Module,
     fusion: bool,
-    progress: Progress,
+    progress: Progress | None,
 ) -> Tensor:
     """Interpolate to ``shape``; inside ``box`` of the measured grid, do so with the network."""
     result = resize_cubic(measured, shape, ratios).clamp_min(0)
@@ -154,7 +158,7 @@ def _restore(
             current, steps, region = resize_cubic(current, size, steps).clamp_min(0), (1.0, 1.0, 1.0), target_region
         restored = []
         for plane in planes:
-            part = _part(progress, done, passes)
+            part = share(progress, done / passes, (done + 1) / passes)
             restored.append(run_slices(current, plane, size, steps, network, tuple(region), part))
             done += 1
         current, region = sum(restored[1:], restored[0]) / len(restored), target_region
@@ -164,7 +168,7 @@ def _restore(
 
 
 def _stages(ratios: tuple[float, ...], fusion: bool) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Which axes are brought to the target one after the other, and the axes across whose planes that is done."""
+    """The stages of the work: the axes that each brings to the target, and the planes, named by the axis across."""
     changed = tuple(axis for axis in range(3) if ratios[axis] < 1 - INSIGNIFICANT)
     if not changed:
         return []
@@ -180,11 +184,6 @@ def _stages(ratios: tuple[float, ...], fusion: bool) -> list[tuple[tuple[int, ..
 def _on_target(part: slice, ratio: float, size: int) -> slice:
     """A part of a measured axis on the target's, at least as large."""
     return slice(int(np.floor(part.start / ratio)), min(size, int(np.ceil(part.stop / ratio))))
-
-
-def _part(progress: Progress, done: int, passes: int) -> Progress:
-    """Progress of one pass over the slices as a share of the whole."""
-    return lambda part: progress((done + part) / passes)
 
 
 def _denoised(array: np.ndarray, slice_axis: int) -> np.ndarray:
@@ -203,10 +202,9 @@ def _require_finite(volume: Volume) -> None:
         )
 
 
-def _bright_end(volume: Volume) -> float:
-    """The 99.9th percentile of the positive voxels: the intensity that the generator was trained to see as 1."""
-    positive = volume.array[volume.array > 0]
-    end = float(np.percentile(positive, 99.9)) if positive.size else 0.0
+def _intensity_range(volume: Volume) -> float:
+    """The intensity that generators are trained to see as 1; PreparationError where there is no signal."""
+    end = bright_end(volume.array)
     if end <= 0:
         raise PreparationError(
             f"The image's 99.9th percentile is {end:g}.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acuity.imaging.forward_model import resize_cubic
+from acuity.imaging.regions import mask_box
+from acuity.models.progress import Progress
 
 BATCH_PIXELS = 200_000  # pixels that a batch of slices has in the network: about 0.6 GiB of activations
-FOREGROUND = 0.05  # of the bright end; darker is background and is interpolated only
+FOREGROUND = 0.05  # of the bright end; darker pixels are background, which is interpolated only
 CONTEXT = 8  # voxels kept around the foreground, about the generator's receptive field
 RIM = 4  # pixels repeated around an image for networks that pad with zeros, which darken its border
-
-Progress = Callable[[float], None]
 
 
 def scale_of(network: nn.Module) -> int:
@@ -37,9 +35,8 @@ def run_slices(
 ) -> Tensor:
     """Bring a volume to another size, the slices across ``axis`` by the network, in batches.
 
-    The network enlarges slices by its scale; from there they get to ``size`` by cubic resizing, which is antialiased
-    where it shrinks. Faces coincide all the way. It runs in the box of each batch's foreground; everything else is
-    interpolated.
+    The network enlarges slices by its scale, in the box of each batch's foreground; everything else is interpolated.
+    Cubic resizing, antialiased where it shrinks, brings them from there to ``size``. The faces of the volumes coincide.
 
     Parameters
     ----------
@@ -56,7 +53,7 @@ def run_slices(
     scale = scale_of(network)
     result = torch.movedim(resize_cubic(volume, size, ratios).clamp_min(0), axis, 0)[:, None]
     slices = torch.movedim(volume, axis, 0)[:, None]
-    first, second = _others(axis)
+    first, second = (a for a in range(3) if a != axis)
     numbers, rows, columns = region[axis], region[first], region[second]
     pixels = scale**2 * (rows.stop - rows.start) * (columns.stop - columns.start)
     batch = max(1, BATCH_PIXELS // pixels)
@@ -72,12 +69,7 @@ def run_slices(
 
 def foreground_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The box of ``mask`` with CONTEXT voxels around it; everything where the mask is empty."""
-    box = []
-    for axis, size in enumerate(mask.shape):
-        hits = np.flatnonzero(mask.any(axis=tuple(_others(axis, mask.ndim))))
-        start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
-        box.append(slice(max(0, start - CONTEXT), min(size, stop + CONTEXT)))
-    return tuple(box)
+    return mask_box(mask, CONTEXT) or tuple(slice(0, size) for size in mask.shape)
 
 
 def _enlarge(slices: Tensor, network: nn.Module, region: tuple[slice, slice]) -> Tensor | None:
@@ -103,7 +95,3 @@ def _enlarge(slices: Tensor, network: nn.Module, region: tuple[slice, slice]) ->
 
 def _times(part: slice, scale: int) -> slice:
     return slice(scale * part.start, scale * part.stop)
-
-
-def _others(axis: int, axes: int = 3) -> list[int]:
-    return [a for a in range(axes) if a != axis]

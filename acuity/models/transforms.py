@@ -1,8 +1,4 @@
-"""The steps of data pipelines that bundle configs name, as MONAI dictionary transforms.
-
-Each is a thin class round a pure function of the library, so that a bundle run by ``python -m monai.bundle``
-prepares its images exactly as the application does.
-"""
+"""The steps of data pipelines that bundle configs name, as MONAI dictionary transforms."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from monai.utils import convert_to_dst_type
 from acuity.anatomy import regions_to_labels
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, tidied
-from acuity.volume import Volume
+from acuity.volume import Grid, Volume
 
 
 class BrainZScored(MapTransform):
@@ -54,7 +50,7 @@ class RegionsToLabelsd(MapTransform):
         for key in self.key_iterator(result):
             logits = result[key]
             probabilities = calibrated(logits.numpy(force=True), self.postprocessing.temperatures)
-            voxel_ml = float(np.abs(np.linalg.det(logits.affine.numpy(force=True)[:3, :3]))) / 1000
+            voxel_ml = Grid(logits.shape[1:], logits.affine.numpy(force=True)).voxel_volume
             labels = regions_to_labels(tidied(probabilities, self.postprocessing, voxel_ml=voxel_ml))
             result[key] = convert_to_dst_type(labels[None], logits, dtype=torch.uint8)[0]
         return result

@@ -1,4 +1,4 @@
-"""How sure a segmentation is of each region: the Dice that it expects, and between which volumes the truth may lie."""
+"""For each region of a segmentation, its expected Dice, and a lower and an upper estimate of its volume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Uncertainty:
 
     Parameters
     ----------
-    expected_dice : of the released mask, see ``acuity.models.calibration.expected_dice``; NaN where that is empty
-    sure_ml, possible_ml : volumes at probabilities above SURE and above POSSIBLE, anywhere in the brain: the mask of a
-        part that was left out as too small or too unsure counts in neither, its voxels do
+    expected_dice : of the released mask, see ``acuity.models.calibration.expected_dice``; NaN for an empty mask
+    sure_ml, possible_ml : volumes of all voxels of the brain with a probability above SURE and above POSSIBLE, also in
+        parts that postprocessing removed from the mask
     """
 
     expected_dice: float
@@ -29,13 +29,13 @@ class Uncertainty:
     possible_ml: float
 
     def describe(self) -> dict[str, Any]:
-        """As ``result.json`` has it; null where there is nothing to expect."""
+        """As ``result.json`` has it, with null for NaN."""
         expected = None if math.isnan(self.expected_dice) else round(self.expected_dice, 3)
         return {"expected_dice": expected, "volume_ml": [round(self.sure_ml, 3), round(self.possible_ml, 3)]}
 
 
 def uncertainty(result: SegmentationResult) -> dict[Region, Uncertainty]:
-    """Of each region, by its probabilities; they say what they should where the bundle's temperatures were fitted."""
+    """The uncertainty of each region, by its probabilities; meaningful where the bundle's temperatures were fitted."""
     voxel = result.labels.grid.voxel_volume
     masks = labels_to_regions(result.labels.array)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 
@@ -47,15 +48,18 @@ class CoarseToFine(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several networks for one task, each trained for itself; what they give is averaged.
+    """Several networks for one task, each trained by itself; their logits are averaged.
 
     Parameters
     ----------
-    networks : from the same images to logits of the same shape, in eval mode
+    networks : from the same images to logits of the same shape, in eval mode; or one network, to be copied
+    members : how many copies of one network there are. They have equal weights until their own are loaded
     """
 
-    def __init__(self, networks: Seq[nn.Module]) -> None:
+    def __init__(self, networks: nn.Module | Seq[nn.Module], members: int = 1) -> None:
         super().__init__()
+        if isinstance(networks, nn.Module):
+            networks = [copy.deepcopy(networks) for _ in range(members)]
         self.networks = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -21,13 +21,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def launch(options: Options, graph: Callable[[Run, Models], None]) -> NoReturn:
     """Run ``graph`` for ``options`` and end the process with the run's exit code.
 
-    The graph runs on a thread of its own, because Python handles signals on the main thread only, and one that waits
-    inside a C++ scheduler does not. When a signal comes, what was written is withdrawn, ``result.json`` says so, and
-    the process ends at once, with the thread.
+    The graph runs on a thread of its own: Python handles signals on the main thread only, and not while that waits
+    inside a C++ scheduler. After a signal the outputs are withdrawn, ``result.json`` says so, and the process ends at
+    once, with the thread.
 
     Parameters
     ----------
-    options : what the user asked for
     graph : performs the stages of the run; returns when the last one has ended
     """
     set_up_logging(options.verbosity)
@@ -49,13 +48,7 @@ def launch(options: Options, graph: Callable[[Run, Models], None]) -> NoReturn:
 
 
 def _wait_for(run: Run, work: Callable[[], None]) -> None:
-    """Do the work on another thread; here, wait for it and for signals.
-
-    Raises
-    ------
-    Interrupted
-        When the process was told to stop.
-    """
+    """Do the work on another thread; on this one, wait for it and for signals, which raise Interrupted."""
 
     def target() -> None:
         try:
@@ -66,7 +59,7 @@ def _wait_for(run: Run, work: Callable[[], None]) -> None:
     thread = threading.Thread(target=target, name="graph", daemon=True)
     thread.start()
     while thread.is_alive():
-        _handle_signals()  # again and again, for holoscan sets handlers of its own when its graph starts
+        _handle_signals()  # repeatedly, because holoscan sets handlers of its own when its graph starts
         thread.join(0.1)
 
 

@@ -1,6 +1,6 @@
-"""The command line of the application, and the environment variables that take its place in a container.
+"""The command line of the application, and the environment variables that replace it in a container.
 
-Nothing heavy is imported here, so that ``--help`` and a wrong command line are answered at once.
+Nothing slow is imported here, so that ``--help`` and a wrong command line are answered at once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Literal
 
 from acuity import __version__, anatomy
 
-MAX_SPACING = 1.0  # mm; what the segmentation network was trained on
-# What the Deploy SDK's own applications take for -l.
+MAX_SPACING = 1.0  # mm, of the segmentation network's training
+# The values of -l in the Deploy SDK's own applications.
 _VERBOSITY = {"DEBUG": 2, "INFO": 1, "WARN": 0, "ERROR": -1, "CRITICAL": -1}
-_SWITCH = {"": False, "0": False, "1": True}  # what a variable for an option without a value may hold
+_SWITCH = {"": False, "0": False, "1": True}  # values of a variable for an option without a value
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """The user's wishes.
 
     Parameters
     ----------
@@ -52,18 +52,17 @@ class Options:
 def parse_options(
     argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, default_models: Path = Path("bundles")
 ) -> Options:
-    """Read the command line; what it leaves out comes from ``environ``, then from the defaults.
+    """Read the command line; ``environ`` and then the defaults fill in absent options.
 
     Parameters
     ----------
     argv : arguments without the program's name; None for those of the process
     environ : environment variables
-    default_models : where the bundles are when neither says so
+    default_models : the folder of the bundles where neither names one
 
     Raises
     ------
-    SystemExit
-        With 2 for a wrong command line and 0 after ``--help`` or ``--version``, as argparse does it.
+    SystemExit : with 2 for a wrong command line, with 0 after ``--help`` or ``--version``
     """
     parser = _parser(environ, default_models)
     args = parser.parse_args(argv)
@@ -173,13 +172,7 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
 
 
 def named_series(text: str) -> tuple[anatomy.Sequence, str]:
-    """Parse "T1c=1.2.3".
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        When the text has another form.
-    """
+    """Parse "T1c=1.2.3"; raises argparse.ArgumentTypeError for another form."""
     name, _, uid = text.partition("=")
     names = {sequence.value.lower(): sequence for sequence in anatomy.Sequence}
     if name.lower() not in names:

@@ -22,29 +22,29 @@ REFERENCE = Sequence.T1C
 REFERENCE_REASON = (
     "The contrast-enhanced T1 shows the tumor's most important border and is usually the series of finest resolution."
 )
+_STRIPPED = f"{REFERENCE.value} is skull-stripped: round the brain lies one exact value."
+_WHOLE_HEAD = f"{REFERENCE.value} shows the whole head: the brain was found by deepbet."
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Four volumes on their native grids, and how they lie to one another.
+    """Four volumes on their native grids, and the transforms between their spaces.
 
     Parameters
     ----------
     volumes : float32, each on the grid it was measured on
     alignment : for every sequence, the rigid transform from the reference's space to its own (LPS mm)
     brain : uint8 mask on the reference's native grid
-    brain_statement : how the brain was found
     stripped : whether the head outside the brain had been removed before
-    frame_of_reference_uid : the patient space of everything that is derived: the reference's, or a new one where
-        the reference gives none
+    frame_of_reference_uid : the patient space of all derived objects: the reference's, or a new one where the
+        reference names none
     """
 
     volumes: Mapping[Sequence, Volume]
     alignment: Mapping[Sequence, RigidResult]
     brain: Volume
-    brain_statement: str
     stripped: bool
     frame_of_reference_uid: str
 
@@ -77,7 +77,7 @@ class Prepared:
                 },
                 "brain": {
                     "extracted": not self.stripped,
-                    "reason": self.brain_statement,
+                    "reason": _STRIPPED if self.stripped else _WHOLE_HEAD,
                     "volume_ml": round(float(self.brain.array.sum()) * self.brain.grid.voxel_volume, 1),
                 },
             }
@@ -91,24 +91,18 @@ class Prepared:
 
 
 def prepare(selection: Selection) -> Prepared:
-    """Read the pixels of a study and prepare its volumes.
-
-    Parameters
-    ----------
-    selection : one series for each of T1, T1c, T2 and FLAIR
+    """Read the pixels of the chosen series and prepare their volumes.
 
     Raises
     ------
-    UnreadablePixelsError
-        When pixel data is truncated or cannot be decoded.
-    RegistrationError, BrainExtractionError
-        As ``prepare_volumes``.
+    UnreadablePixelsError : pixel data is truncated or cannot be decoded
+    RegistrationError, BrainExtractionError : as ``prepare_volumes``
     """
     return prepare_volumes({sequence: load_stack(choice.stack) for sequence, choice in selection.choices.items()})
 
 
 def prepare_volumes(volumes: Mapping[Sequence, Volume]) -> Prepared:
-    """Align rigidly where headers do not already say how series lie, and find the brain.
+    """Align the series rigidly where headers do not say how they lie to one another, and find the brain.
 
     Parameters
     ----------
@@ -116,21 +110,20 @@ def prepare_volumes(volumes: Mapping[Sequence, Volume]) -> Prepared:
 
     Raises
     ------
-    RegistrationError, BrainExtractionError
-        When the sequences cannot be aligned, or no plausible brain is found.
+    RegistrationError : two sequences cannot be aligned
+    BrainExtractionError : no plausible brain is found
     """
     reference = volumes[REFERENCE]
     alignment = {}
     for sequence, volume in volumes.items():
-        alignment[sequence] = _itself() if sequence is REFERENCE else align(volume, reference)
+        itself = RigidResult(np.eye(4), False, "It is the reference.")
+        alignment[sequence] = itself if sequence is REFERENCE else align(volume, reference)
         _log.info("%s: %s", sequence.value, alignment[sequence].reason)
     stripped = is_skull_stripped(reference)
-    brain = stripped_mask(reference) if stripped else extract_brain(reference)
     return Prepared(
         volumes=volumes,
         alignment=alignment,
-        brain=brain,
-        brain_statement=_brain_statement(stripped),
+        brain=stripped_mask(reference) if stripped else extract_brain(reference),
         stripped=stripped,
         frame_of_reference_uid=reference.frame_of_reference_uid or generate_uid(),
     )
@@ -146,13 +139,3 @@ def mask_on_grid(mask: Volume, grid: Grid, matrix: np.ndarray | None = None) -> 
     if matrix is None and mask.grid.same_as(grid):
         return mask
     return resample(mask, grid, matrix, interpolation="nearest")
-
-
-def _itself() -> RigidResult:
-    return RigidResult(np.eye(4), False, "It is the reference.")
-
-
-def _brain_statement(stripped: bool) -> str:
-    if stripped:
-        return f"{REFERENCE.value} is skull-stripped: round the brain lies one exact value."
-    return f"{REFERENCE.value} shows the whole head: the brain was found by deepbet."

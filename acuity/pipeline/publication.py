@@ -1,8 +1,8 @@
 """Outputs that appear only when they are complete.
 
-Everything is written to a hidden folder inside the output folder (in a container the output folder is a mount
-of its own, so that nothing outside it could be renamed into it), then renamed to where it belongs.
-``result.json`` comes last: a success that it reports is there in full.
+Everything is written to a hidden folder inside the output folder, then renamed to its place. In a container the output
+folder is a mount of its own, into which nothing outside could be renamed. ``result.json`` comes last: where it reports
+a success, all outputs are in place.
 """
 
 from __future__ import annotations
@@ -28,32 +28,29 @@ class Staging:
 
     Raises
     ------
-    OutputError
-        When the folder cannot be written to, or already holds something other than the ``result.json`` of a
-        run without success.
+    OutputError : the folder cannot be written to, or holds anything but the ``result.json`` of a run without success
     """
 
     def __init__(self, output: Path) -> None:
         self.output = output.absolute()
         try:
             self.output.mkdir(parents=True, exist_ok=True)
-            require_free(self.output)
+            _require_free(self.output)
             self.path = Path(tempfile.mkdtemp(prefix=".acuity-", dir=self.output))
         except OSError as error:
             raise not_writable(error) from error
 
     def publish(self) -> None:
-        """Move all that was written into the output folder, or nothing of it.
+        """Move everything that was written into the output folder, or nothing of it; ``result.json`` comes last.
 
         Raises
         ------
-        OutputError
-            When a rename fails; what was moved before it is moved back.
+        OutputError : a rename fails; files and folders moved before it are moved back
         """
         moved: list[Path] = []
         try:
             (self.output / RESULT).unlink(missing_ok=True)
-            for source in sorted(self.path.iterdir()):
+            for source in sorted(self.path.iterdir(), key=lambda path: (path.name == RESULT, path.name)):
                 source.rename(self.output / source.name)
                 moved.append(source)
         except OSError as error:
@@ -62,19 +59,13 @@ class Staging:
             raise not_writable(error) from error
 
     def discard(self) -> None:
-        """Delete what was written and not published; does nothing where nothing is left."""
+        """Delete what was written and not published."""
         for _ in range(3):  # after a signal another thread may still be writing
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def require_free(output: Path) -> None:
-    """Refuse to mix results: the folder may hold hidden files and the ``result.json`` of a run without success.
-
-    Raises
-    ------
-    OutputError
-        When it holds anything else.
-    """
+def _require_free(output: Path) -> None:
+    """Raise OutputError where the folder holds more than hidden files and the ``result.json`` of a failed run."""
     entries = [entry for entry in output.iterdir() if not entry.name.startswith(".") and entry.name != "lost+found"]
     if all(entry.name == RESULT and _without_success(entry) for entry in entries):
         return
@@ -87,7 +78,7 @@ def require_free(output: Path) -> None:
 
 
 def write_result(result: dict[str, object], folder: Path) -> None:
-    """Write ``result.json`` in one step: a reader finds the whole of it or none."""
+    """Write ``result.json`` in one step, so that a reader never finds a part of it."""
     partial = folder / f".{RESULT}.{os.getpid()}"
     try:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -104,7 +95,7 @@ def _without_success(result: Path) -> bool:
 
 
 def not_writable(error: OSError) -> OutputError:
-    """The refusal that an operating system's error on writing stands for."""
+    """The refusal for an operating system's error on writing."""
     return OutputError(
         f"The output folder cannot be written to: {error.strerror or type(error).__name__}.",
         rule="The results need a folder with write permission and room.",

@@ -1,6 +1,6 @@
-"""``result.json``: what one run was given, what it did and what came of it.
+"""``result.json``: the inputs, the course and the outputs of one run.
 
-Every key is there in every file; what was not reached is null or empty. It holds UIDs, but no other text of the
+Every file has every key; a section that the run did not reach is null or empty. It holds UIDs, but no other text of the
 patient's, study's or institution's modules. ``configs/result.schema.json`` is its JSON schema.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import resource
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,33 +21,27 @@ from acuity.resources import file_sha256
 
 SCHEMA_VERSION = "1.0"
 
+_SECTIONS = ("inputs", "selection", "preparation", "super_resolution", "uncertainty", "measurements")
 _DISTRIBUTIONS = ("torch", "monai", "monai-deploy-app-sdk", "holoscan-cu13", "pydicom", "highdicom", "SimpleITK")
 
 
 @dataclass
 class Manifest:
-    """What is known of a run so far.
+    """The course of a run so far.
 
     Parameters
     ----------
     sections : top-level keys of ``result.json`` as the stages describe themselves
     timings : seconds by stage, in the order of the stages
-    warnings : sentences, each once
     """
 
     sections: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
-    def add(self, described: Mapping[str, Any]) -> None:
-        """Take over what a stage says of itself; ``models`` and ``warnings`` add up, the rest replaces."""
-        for key, value in described.items():
-            if key == "warnings":
-                self.warnings.extend(warning for warning in value if warning not in self.warnings)
-            elif key == "models":
-                self.sections["models"] = [*self.sections.get("models", []), *value]
-            else:
-                self.sections[key] = value
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences, each once."""
+        return list(dict.fromkeys(self.sections.get("warnings", [])))
 
     def as_dict(self, *, error: BaseException | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
         """The content of ``result.json``.
@@ -58,18 +51,12 @@ class Manifest:
         error : why the run ended early; None for a success
         outputs : as :func:`list_outputs` gives them
         """
-        refusal = describe_error(error)
         return {
             "schema_version": SCHEMA_VERSION,
             "status": status_of(error),
             "exit_code": exit_code_of(error),
-            "error": refusal,
-            "inputs": self.sections.get("inputs"),
-            "selection": self.sections.get("selection"),
-            "preparation": self.sections.get("preparation"),
-            "super_resolution": self.sections.get("super_resolution"),
-            "uncertainty": self.sections.get("uncertainty"),
-            "measurements": self.sections.get("measurements"),
+            "error": describe_error(error),
+            **{name: self.sections.get(name) for name in _SECTIONS},
             "models": self.sections.get("models", []),
             "outputs": outputs,
             "warnings": self.warnings,
@@ -88,14 +75,14 @@ class Interrupted(Exception):  # noqa: N818 - not an error of the program's
 
 
 def status_of(error: BaseException | None) -> str:
-    """One of "success", "refused" (a refusal that Acuity foresaw) and "failed" (anything else)."""
+    """One of "success", "refused" (an error that Acuity foresaw) and "failed" (any other)."""
     if error is None:
         return "success"
     return "refused" if isinstance(error, AcuityError) else "failed"
 
 
 def exit_code_of(error: BaseException | None) -> int:
-    """What the process ends with: 0, the refusal's own code, 128 + the signal's number, or 1."""
+    """The process's exit code: 0, the refusal's own code, 128 + the signal's number, or 1."""
     if error is None:
         return 0
     if isinstance(error, AcuityError):

@@ -1,4 +1,4 @@
-"""One run of the application: its stages, what it says while they go on, and how it ends."""
+"""One run of the application: its stages, its messages, and its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from acuity.errors import AcuityError
 from acuity.pipeline.options import Options
@@ -21,13 +21,18 @@ _log = logging.getLogger(__name__)
 
 
 class StageResult(Protocol):
-    """What a stage hands on: it can say what it is."""
-
-    def describe(self) -> dict[str, Any]:
-        """Its part of ``result.json``."""
+    """What a stage hands on."""
 
     def summary(self) -> str:
         """One line for people."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A stage's result that has a part in ``result.json``."""
+
+    def describe(self) -> dict[str, Any]:
+        """Sections of ``result.json`` by their names."""
 
 
 R = TypeVar("R", bound=StageResult)
@@ -36,11 +41,7 @@ R = TypeVar("R", bound=StageResult)
 class Run:
     """Performs stages, keeps the first error, and publishes the outputs if there was none.
 
-    Stages may run on another thread than the one that made the run, but one at a time.
-
-    Parameters
-    ----------
-    options : what the user asked for
+    Stages may run on any thread, but one at a time.
     """
 
     def __init__(self, options: Options) -> None:
@@ -52,7 +53,7 @@ class Run:
         self._started = time.perf_counter()
 
     def expect(self, stage: str) -> None:
-        """Announce a stage, without which the run is no success."""
+        """Announce a stage; a run that did not perform it is no success."""
         self._expected.append(stage)
 
     def fail(self, error: BaseException) -> None:
@@ -61,7 +62,7 @@ class Run:
             self.error = error
 
     def open(self) -> None:
-        """Take possession of the output folder; why it cannot be used is kept in ``error``."""
+        """Take possession of the output folder; a refusal is kept in ``error``."""
         try:
             self._staging = Staging(self.options.output)
         except AcuityError as error:
@@ -75,7 +76,7 @@ class Run:
         return self._staging.path
 
     def perform(self, stage: str, work: Callable[[], R]) -> R | None:
-        """Do the work of a stage; time it, tell of it, and remember what it says of itself.
+        """Do the work of a stage, time it, report it and keep its description for ``result.json``.
 
         Returns
         -------
@@ -87,7 +88,8 @@ class Run:
         started = time.perf_counter()
         try:
             result = work()
-            self.manifest.add(result.describe())
+            if isinstance(result, Described):
+                self.manifest.sections.update(result.describe())
         except Exception as error:
             self.fail(not_writable(error) if self._concerns_output(error) else error)
             return None
@@ -130,7 +132,7 @@ class Run:
         return named or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
     def _publish(self) -> BaseException | None:
-        """Everything written so far becomes visible; returns why it did not."""
+        """Make the outputs visible; returns the error that prevented it."""
         assert self._staging is not None
         missing = [stage for stage in self._expected if stage not in self.manifest.timings]
         if missing:
@@ -169,9 +171,9 @@ class Run:
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Acuity's own log on standard error: warnings only by default, details with ``-v``, all with ``-vv``.
+    """Log on standard error: warnings by default, details with ``-v``, all with ``-vv``.
 
-    The libraries stay silent: their warnings quote header values, and those may name a patient.
+    Libraries stay silent: their warnings quote header values, which may name a patient.
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler()

@@ -1,12 +1,12 @@
 """The stages between reading and writing, each a function from one result to the next.
 
 ``load_study`` -> ``choose_series`` -> ``preparation.prepare`` -> ``super_resolve_study`` -> ``segment_study`` ->
-the functions of ``writing``.  Every result can describe itself for ``result.json``.
+the functions of ``writing``.  Results describe themselves for ``result.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,23 @@ from acuity.anatomy import REGION_LABELS, Region, Sequence
 from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.study import Study
 from acuity.dicom.selection.acquisition import acquisition_type
-from acuity.dicom.selection.rules import Rules, load_rules
+from acuity.dicom.selection.rules import load_rules
 from acuity.dicom.selection.select import Selection, select_sequences
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.imaging.forward_model import SliceProfile
+from acuity.imaging.registration import RigidResult
 from acuity.imaging.resampling import resample
 from acuity.models.bundle import Bundle, load_bundle
-from acuity.models.segmentation import SegmentationResult, segment
+from acuity.models.progress import Progress, share
+from acuity.models.segmentation import segment
 from acuity.models.source_grid import labels_on_grid
-from acuity.models.super_resolution import Denoising, SuperResolution, super_resolve
+from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.models.uncertainty import Uncertainty, uncertainty
 from acuity.pipeline.preparation import REFERENCE, Prepared, mask_on_grid
 from acuity.volume import Grid, Volume
 
 SUPER_RESOLUTION_BUNDLE = "brain_mri_super_resolution"
 SEGMENTATION_BUNDLE = "brain_tumor_segmentation"
-
-Progress = Callable[[float], None]
-SuperResolver = Callable[..., SuperResolution]
-Segmenter = Callable[..., SegmentationResult]
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,7 @@ class Models:
 
 
 def load_models(folder: Path) -> Models:
-    """Load both bundles.
-
-    Raises
-    ------
-    BundleNotFoundError, BundleError
-        When one is absent or cannot be used.
-    """
+    """Load both bundles; raises as ``load_bundle``."""
     return Models(load_bundle(folder, SUPER_RESOLUTION_BUNDLE), load_bundle(folder, SEGMENTATION_BUNDLE))
 
 
@@ -136,8 +128,9 @@ def choose_series(loaded: Loaded, *, rules: Path | None = None, named: Mapping[S
     rules : file with rules that replace the built-in ones
     named : SeriesInstanceUID that the user named for a sequence
     """
-    read: Rules | None = load_rules(rules) if rules else None
-    return Chosen(select_sequences(loaded.study, rules=read, overrides=dict(named or {})))
+    return Chosen(
+        select_sequences(loaded.study, rules=load_rules(rules) if rules else None, overrides=dict(named or {}))
+    )
 
 
 @dataclass(frozen=True)
@@ -148,13 +141,11 @@ class SuperResolved:
     ----------
     volumes : float32, all on the super-resolved grid of the reference, in its frame of reference
     brain : uint8 mask on that grid
-    residuals : by sequence, the largest difference of any voxel between what was measured and the super-resolved image
-        degraded again, in parts of the intensity range: of the network's image, and after data consistency was
-        enforced
-    slice_profiles : by sequence, what ``super_resolve`` took its slices for
+    residuals : by sequence, ``residual`` and ``residual_after`` of ``SuperResolution``
+    slice_profiles : by sequence, as ``super_resolve`` was given them
     source : the reference as it was measured
     model : the network
-    denoising, fusion : as they were asked for, see ``super_resolve``
+    denoising, fusion : as ``super_resolve`` was given them
     """
 
     volumes: Mapping[Sequence, Volume]
@@ -200,48 +191,45 @@ def super_resolve_study(
     progress: Progress | None = None,
     denoising: Denoising | None = None,
     fusion: bool = False,
-    super_resolver: SuperResolver = super_resolve,
 ) -> SuperResolved:
     """Super-resolve each sequence on its own grid, then bring all onto the reference's fine grid.
 
     So the network sees voxels as they were measured, and each result is interpolated once at most: not at all where
-    its fine grid is the reference's already. Slices of 2D acquisitions are taken for means over their spacing.
+    its fine grid is the reference's already.
 
     Parameters
     ----------
     spacing : coarsest voxels wanted in mm along i, j, k; an axis that was measured finer keeps its spacing
-    progress : called with the part that is done, 0 to 1
+    progress : called with the share that is done, 0 to 1
     denoising, fusion : see ``super_resolve``
-    super_resolver : the library's, or another with its signature
     """
     fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
+
+    def in_frame(volume: Volume) -> Volume:
+        return replace(volume, frame_of_reference_uid=prepared.frame_of_reference_uid)
+
     volumes, residuals = {}, {}
     profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
+    count = len(prepared.volumes)
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
-        report = _part_of(progress, number, len(prepared.volumes))
-        result = super_resolver(
+        result = super_resolve(
             volume,
-            bundle,
+            bundle.network,
             spacing=_target(volume.grid, spacing),
             mask=prepared.brain_of(sequence),
-            progress=report,
+            progress=share(progress, number / count, (number + 1) / count),
             denoising=denoising,
             fusion=fusion,
             slice_profile=profiles[sequence],
         )
         residuals[sequence] = (result.residual, result.residual_after)
-        rigid = prepared.alignment[sequence]
-        moved = _onto(result.volume, fine, rigid.matrix if rigid.performed else None)
-        volumes[sequence] = replace(moved, frame_of_reference_uid=prepared.frame_of_reference_uid)
+        volumes[sequence] = in_frame(_onto(result.volume, fine, prepared.alignment[sequence]))
     return SuperResolved(
         volumes=volumes,
-        brain=replace(
-            mask_on_grid(prepared.brain, volumes[REFERENCE].grid),
-            frame_of_reference_uid=prepared.frame_of_reference_uid,
-        ),
+        brain=in_frame(mask_on_grid(prepared.brain, volumes[REFERENCE].grid)),
         residuals=residuals,
         slice_profiles=profiles,
-        source=replace(prepared.reference, frame_of_reference_uid=prepared.frame_of_reference_uid),
+        source=in_frame(prepared.reference),
         model=model_info(bundle),
         denoising=denoising,
         fusion=fusion,
@@ -254,12 +242,14 @@ class Segmented:
 
     Parameters
     ----------
+    images : it was found in these
     labels : uint8 of 0, 1, 2 and 4 on the super-resolved grid
     source_labels : the same on the grid that the reference was measured on
     model : the network
     uncertainty : of each region on the super-resolved grid
     """
 
+    images: SuperResolved
     labels: Volume
     source_labels: Volume
     model: ModelInfo
@@ -278,28 +268,25 @@ class Segmented:
         )
 
 
-def segment_study(
-    images: SuperResolved, bundle: Bundle, *, progress: Progress | None = None, segmenter: Segmenter = segment
-) -> Segmented:
+def segment_study(images: SuperResolved, bundle: Bundle, *, progress: Progress | None = None) -> Segmented:
     """Find the tumor on the fine grid, and bring its labels to the grid that was measured.
 
     Parameters
     ----------
-    progress : called with the part that is done, 0 to 1
-    segmenter : the library's, or another with its signature
+    progress : called with the share that is done, 0 to 1
     """
-    result = segmenter(dict(images.volumes), images.brain, bundle, progress=progress)
+    result = segment(images.volumes, images.brain, bundle, progress=progress)
     # The reference's fine volume says where labels lie and which images they come from.
     labels = images.volumes[REFERENCE].with_array(result.labels.array)
-    return Segmented(labels, labels_on_grid(labels, images.source.grid), model_info(bundle), uncertainty(result))
+    source_labels = labels_on_grid(labels, images.source.grid)
+    return Segmented(images, labels, source_labels, model_info(bundle), uncertainty(result))
 
 
 def as_measured(prepared: Prepared) -> dict[Sequence, Volume]:
     """The four volumes on the grid that the reference was measured on, each interpolated once at most."""
+    grid = prepared.reference.grid
     return {
-        sequence: _onto(volume, prepared.reference.grid, rigid.matrix if rigid.performed else None)
-        for sequence, volume in prepared.volumes.items()
-        for rigid in [prepared.alignment[sequence]]
+        sequence: _onto(volume, grid, prepared.alignment[sequence]) for sequence, volume in prepared.volumes.items()
     }
 
 
@@ -315,18 +302,12 @@ def _slice_profile(volume: Volume) -> SliceProfile:
     return "box" if two_dimensional else "cubic"
 
 
-def _onto(volume: Volume, grid: Grid, matrix: np.ndarray | None) -> Volume:
+def _onto(volume: Volume, grid: Grid, rigid: RigidResult) -> Volume:
     """One cubic interpolation, without its overshoot at edges; none where nothing has to move."""
-    if matrix is None and volume.grid.same_as(grid):
+    if not rigid.performed and volume.grid.same_as(grid):
         return volume.on_grid(volume.array, grid)
-    moved = resample(volume, grid, matrix, interpolation="bspline")
+    moved = resample(volume, grid, rigid.matrix, interpolation="bspline")
     return moved.with_array(np.clip(moved.array, volume.array.min(), volume.array.max()))
-
-
-def _part_of(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done: progress((number + done) / count)
 
 
 def _millimeters(grid: Grid) -> str:

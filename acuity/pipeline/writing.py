@@ -15,7 +15,6 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
-from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.overview import write_overview
 from acuity.dicom.writing.report import write_report
 from acuity.dicom.writing.segmentation import write_regions, write_segmentation
@@ -31,14 +30,9 @@ _SEG_FINE, _SEG_SOURCE, _REGIONS, _REPORT, _OVERVIEW = (FIRST_SERIES_NUMBER + 4 
 
 @dataclass(frozen=True)
 class WrittenSeries:
-    """The derived series, as written: for each sequence its images along k, and the model that made them."""
+    """The derived series, as written: for each sequence its images along k."""
 
     images: Mapping[Sequence, list[Dataset]]
-    model: ModelInfo
-
-    def describe(self) -> dict[str, Any]:
-        """Nothing: files are listed when they are published."""
-        return {}
 
     def summary(self) -> str:
         """One line for people."""
@@ -59,7 +53,7 @@ def write_all_series(images: SuperResolved, folder: Path) -> WrittenSeries:
         )
         for sequence, volume in images.volumes.items()
     }
-    return WrittenSeries(written, images.model)
+    return WrittenSeries(written)
 
 
 @dataclass(frozen=True)
@@ -68,11 +62,6 @@ class WrittenSegmentations:
 
     regions: Dataset
     images: list[Dataset]
-    super_resolution: ModelInfo
-
-    def describe(self) -> dict[str, Any]:
-        """Nothing: files are listed when they are published."""
-        return {}
 
     def summary(self) -> str:
         """One line for people."""
@@ -81,25 +70,20 @@ class WrittenSegmentations:
 
 def write_segmentations(tumor: Segmented, series: WrittenSeries, folder: Path) -> WrittenSegmentations:
     """Write the labels on both grids, and the regions of the report, see ``acuity.dicom.writing.segmentation``."""
-    fine = series.images[REFERENCE]
-    write_segmentation(
-        tumor.labels,
-        fine,
-        folder / "seg" / "segmentation_sr.dcm",
-        series_uid=generate_uid(),
-        series_number=_SEG_FINE,
-        description="Tumor by AI, on SR grid",
-        model=tumor.model,
-    )
-    write_segmentation(
-        tumor.source_labels,
-        tumor.source_labels.source_images,
-        folder / "seg" / "segmentation_source.dcm",
-        series_uid=generate_uid(),
-        series_number=_SEG_SOURCE,
-        description="Tumor by AI, on source grid",
-        model=tumor.model,
-    )
+    fine, source = series.images[REFERENCE], tumor.source_labels
+    for labels, images, name, number, grid in (
+        (tumor.labels, fine, "segmentation_sr", _SEG_FINE, "SR"),
+        (source, source.source_images, "segmentation_source", _SEG_SOURCE, "source"),
+    ):
+        write_segmentation(
+            labels,
+            images,
+            folder / "seg" / f"{name}.dcm",
+            series_uid=generate_uid(),
+            series_number=number,
+            description=f"Tumor by AI, on {grid} grid",
+            model=tumor.model,
+        )
     regions = write_regions(
         tumor.labels,
         fine,
@@ -109,12 +93,12 @@ def write_segmentations(tumor: Segmented, series: WrittenSeries, folder: Path) -
         description="Tumor regions of the AI report",
         model=tumor.model,
     )
-    return WrittenSegmentations(regions, fine, series.model)
+    return WrittenSegmentations(regions, fine)
 
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """What the report says."""
+    """The measurements that the report states."""
 
     measurements: tuple[RegionMeasurement, ...]
 
@@ -150,32 +134,23 @@ def write_measurements(tumor: Segmented, segmentations: WrittenSegmentations, fo
         series_number=_REPORT,
         description="Tumor measurements by AI",
         model=tumor.model,
-        further_models=(segmentations.super_resolution,),
+        further_models=(tumor.images.model,),
     )
     return WrittenReport(measurements)
-
-
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 2)
 
 
 @dataclass(frozen=True)
 class WrittenOverview:
     """The picture."""
 
-    def describe(self) -> dict[str, Any]:
-        """Nothing: files are listed when they are published."""
-        return {}
-
     def summary(self) -> str:
         """One line for people."""
         return f"{REFERENCE.value} before and after, with outlines"
 
 
-def write_overview_picture(
-    images: SuperResolved, tumor: Segmented, report: WrittenReport, folder: Path
-) -> WrittenOverview:
+def write_overview_picture(tumor: Segmented, report: WrittenReport, folder: Path) -> WrittenOverview:
     """Write the reference before and after with the tumor's outlines, see ``acuity.dicom.writing.overview``."""
+    images = tumor.images
     write_overview(
         images.source,
         images.volumes[REFERENCE],
@@ -190,3 +165,7 @@ def write_overview_picture(
         further_models=(images.model,),
     )
     return WrittenOverview()
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)

@@ -23,7 +23,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from acuity.anatomy import Label, Region, Sequence, labels_to_regions
-from acuity.cli import print_error
+from acuity.console import print_error
 from acuity.errors import AcuityError
 from acuity.imaging.refinement import Click, refined
 from acuity.models.bundle import load_bundle

@@ -27,7 +27,7 @@ import torch
 from scipy.special import expit
 
 from acuity.anatomy import Region, regions_to_labels
-from acuity.cli import print_error
+from acuity.console import print_error
 from acuity.errors import AcuityError, DataError
 from acuity.imaging.regions import tidied
 from acuity.models.segmentation import ONE_VIEW, SegmentationResult, coarse_to_fine

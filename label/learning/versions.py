@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acuity.cli import print_error
+from acuity.console import print_error
 from acuity.errors import AcuityError, BundleError, DataError
 from acuity.models.bundle import Bundle, load_bundle
 from acuity.resources import file_sha256

@@ -23,11 +23,13 @@ def ball(affine: np.ndarray, shape: tuple[int, int, int], center: tuple[float, .
     return np.linalg.norm(index @ affine[:3, :3].T - middle, axis=-1) <= radius
 
 
-def test_a_single_voxel_measures_one_voxel() -> None:
+@pytest.mark.parametrize("size", [0.5, 1.0])
+def test_a_single_voxel_measures_one_voxel(size: float) -> None:
     array = np.zeros((5, 5, 5))
     array[2, 2, 2] = 4
-    et = measured(array, axial_affine((1.0, 1.0, 1.0)))[Region.ET]
-    assert (et.volume_ml, et.longest_diameter_mm, et.long_axis_mm, et.short_axis_mm) == pytest.approx((1e-3, 1, 1, 1))
+    et = measured(array, axial_affine((size, size, size)))[Region.ET]
+    assert et.volume_ml == pytest.approx(size**3 / 1000)
+    assert (et.longest_diameter_mm, et.long_axis_mm, et.short_axis_mm) == pytest.approx((size, size, size))
 
 
 def test_a_rod_along_the_slices_is_long_in_3d_and_short_in_plane() -> None:
@@ -89,10 +91,11 @@ def test_regions_are_unions_of_labels() -> None:
     assert [found[r].volume_ml for r in Region] == pytest.approx([0.002, 0.004, 0.008])
 
 
-def test_a_stray_voxel_counts_in_the_volume_but_not_in_the_diameter() -> None:
+@pytest.mark.parametrize("stray", [(0, 0, 0), (19, 7, 5)])
+def test_a_stray_voxel_counts_in_the_volume_but_not_in_the_diameter(stray: tuple[int, int, int]) -> None:
     array = np.zeros((20, 8, 6))
-    array[1:5, 2, 2] = 4
-    array[19, 7, 5] = 4
+    array[2:6, 2, 2] = 4
+    array[stray] = 4
     et = measured(array, axial_affine((1.0, 1.0, 1.0)))[Region.ET]
     assert (et.components, et.volume_ml, et.longest_diameter_mm) == pytest.approx((2, 0.005, 4.0))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from acuity.imaging.refinement import REACH_MM, Click, refined
@@ -38,9 +37,9 @@ def test_one_click_takes_away_what_is_too_much() -> None:
 
 
 def test_clicks_are_always_obeyed_and_leave_no_trace_once_taken_back() -> None:
-    clicks: list[Click] = [((26, 24, 18), 4), ((27, 24, 18), 2), ((1, 1, 1), 1)]
+    clicks: list[Click] = [((26, 24, 18), 4), ((27, 24, 18), 2), ((1, 1, 1), 1), ((12, 12, 12), 0)]
     result = refined(LABELS, IMAGE, clicks, spacing=SPACING)
-    assert [result[voxel] for voxel, _ in clicks] == [4, 2, 1]
+    assert [result[voxel] for voxel, _ in clicks] == [4, 2, 1, 0]
     np.testing.assert_array_equal(refined(LABELS, IMAGE, [], spacing=SPACING), LABELS)
     np.testing.assert_array_equal(refined(LABELS, IMAGE, clicks[::-1], spacing=SPACING), result)
 
@@ -73,8 +72,3 @@ def test_a_scribble_is_one_mark() -> None:
     drawn = refined(LABELS, IMAGE, line, spacing=SPACING)
     assert (drawn[MISSED] == 2).sum() >= (dots[MISSED] == 2).sum() - 5
     assert [drawn[voxel] for voxel, _ in line] == [2] * len(line)
-
-
-@pytest.mark.parametrize("label", [0, 1, 2, 4])
-def test_each_label_can_be_asked_for(label: int) -> None:
-    assert refined(LABELS, IMAGE, [((12, 12, 12), label)], spacing=SPACING)[12, 12, 12] == label

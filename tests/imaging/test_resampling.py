@@ -10,14 +10,7 @@ from scipy import ndimage
 
 from acuity.imaging.resampling import Interpolation, resample
 from acuity.volume import Grid, Volume
-
-
-def oblique(spacing: tuple[float, float, float]) -> NDArray[np.float64]:
-    euler = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.3, -0.2, 0.5)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(euler.GetMatrix(), (3, 3)) * spacing
-    affine[:3, 3] = (-20.0, 11.0, 7.0)
-    return affine
+from tests.dicom_builder import oblique_affine
 
 
 def blob(grid: Grid, middle: NDArray[np.float64], width: NDArray[np.float64]) -> Volume:
@@ -32,7 +25,7 @@ def centroid(volume: Volume) -> NDArray[np.float64]:
     return volume.affine[:3, :3] @ np.array(ndimage.center_of_mass(volume.array)) + volume.grid.origin
 
 
-SOURCE = Grid((40, 30, 20), oblique((1.0, 1.5, 2.5)))
+SOURCE = Grid((40, 30, 20), oblique_affine((1.0, 1.5, 2.5)))
 MIDDLE = SOURCE.affine[:3, :3] @ np.array([18.0, 13.0, 9.0]) + SOURCE.origin
 WIDTH = np.array([4.0, 5.0, 6.0])
 
@@ -61,18 +54,14 @@ def test_a_matrix_takes_points_of_the_grid_to_points_of_the_volume() -> None:
     np.testing.assert_allclose(centroid(result), place, atol=0.1)
 
 
-def test_the_same_grid_gives_the_same_voxels() -> None:
-    volume = blob(SOURCE, MIDDLE, WIDTH)
-    np.testing.assert_allclose(resample(volume, SOURCE).array, volume.array, atol=1e-6)
-
-
-def test_agrees_with_simpleitk_on_a_finer_grid() -> None:
+def test_agrees_with_simpleitk_on_a_finer_grid_and_with_itself_on_its_own() -> None:
     volume, grid = blob(SOURCE, MIDDLE, WIDTH), axial_round(MIDDLE, (0.9, 0.9, 0.9))
     reference = sitk.Image(grid.shape, sitk.sitkFloat32)
     reference.SetOrigin(grid.origin.tolist())
     reference.SetSpacing(grid.spacing.tolist())
     expected = sitk.GetArrayFromImage(sitk.Resample(volume.to_sitk(), reference)).transpose(2, 1, 0)
     np.testing.assert_allclose(resample(volume, grid).array, expected, atol=1e-6)
+    np.testing.assert_allclose(resample(volume, SOURCE).array, volume.array, atol=1e-6)
 
 
 def test_outside_the_field_of_view_is_zero() -> None:
@@ -96,14 +85,12 @@ def test_labels_keep_their_values() -> None:
     labels = np.zeros((8, 8, 8), dtype=np.uint8)
     labels[2:5, 3:6, 1:7] = 4
     labels[5:7, 3:6, 1:7] = 1
-    volume = Volume(labels, np.eye(4))
-    result = resample(volume, volume.grid.with_spacing((0.7, 0.7, 0.7)), interpolation="nearest").array
+    labels_volume = Volume(labels, np.eye(4))
+    fine = labels_volume.grid.with_spacing((0.7, 0.7, 0.7))
+    result = resample(labels_volume, fine, interpolation="nearest").array
     assert result.dtype == np.uint8
     assert set(np.unique(result)) == {0, 1, 4}
     with pytest.raises(ValueError, match="holds labels"):
-        resample(volume, volume.grid)
-
-
-def test_a_matrix_must_be_four_by_four() -> None:
+        resample(labels_volume, fine)
     with pytest.raises(ValueError, match=r"shape \(3, 3\)"):
-        resample(blob(SOURCE, MIDDLE, WIDTH), SOURCE, np.eye(3))
+        resample(labels_volume, SOURCE, np.eye(3), interpolation="nearest")

@@ -71,9 +71,8 @@ def study(sound: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[2] / "configs" / "result.schema.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+def schema(repository: Path) -> dict[str, Any]:
+    return json.loads((repository / "configs" / "result.schema.json").read_text(encoding="utf-8"))
 
 
 def run_graph(study: Path, output: Path, bundles: Path, **options: Any) -> int:
@@ -197,16 +196,13 @@ def replace(folder: Path, sequence: Sequence, **changes: Any) -> None:
     )
 
 
-def missing_slice(folder: Path) -> None:
-    replace(folder, Sequence.FLAIR, skip=[5])
+def again(sequence: Sequence, **changes: Any) -> Callable[[Path], None]:
+    """The fault of one series that is written again."""
+    return lambda folder: replace(folder, sequence, **changes)
 
 
 def two_studies(folder: Path) -> None:
     write_mr_series(folder / "other", phantom(), oblique_affine(), study_uid=uid("another study"))
-
-
-def two_patients(folder: Path) -> None:
-    replace(folder, Sequence.T2, PatientID="ANOTHER")
 
 
 def mixed_orientations(folder: Path) -> None:
@@ -218,10 +214,6 @@ def mixed_orientations(folder: Path) -> None:
             ds.ImageOrientationPatient = direction
 
     replace(folder, Sequence.T2, edit=turn)
-
-
-def no_geometry(folder: Path) -> None:
-    replace(folder, Sequence.T1C, ImagePositionPatient=None)
 
 
 def duplicate_positions(folder: Path) -> None:
@@ -290,14 +282,6 @@ def tilted_gantry(folder: Path) -> None:
     replace(folder, Sequence.FLAIR, edit=shear)
 
 
-def two_slices(folder: Path) -> None:
-    replace(folder, Sequence.FLAIR, skip=range(2, 12))
-
-
-def a_capture(folder: Path) -> None:
-    replace(folder, Sequence.FLAIR, SOPClassUID=SecondaryCaptureImageStorage)
-
-
 def two_scans_alike(folder: Path) -> None:
     for sequence in (Sequence.T1, Sequence.T1C):
         replace(folder, sequence, SeriesDescription="AX T1", ContrastBolusAgent=None)
@@ -317,29 +301,29 @@ def no_brain(folder: Path) -> None:
         replace(folder, sequence, array=array, affine=oblique_affine((5.0, 5.0, 5.0)))
 
 
-FAULTS: list[tuple[Callable[[Path], None], int, str]] = [
-    (no_input, 10, "input-not-found"),
-    (no_dicom, 11, "no-dicom"),
-    (two_studies, 12, "several-studies"),
-    (two_patients, 12, "several-studies"),
-    (no_geometry, 20, "no-geometry"),
-    (mixed_orientations, 21, "mixed-orientations"),
-    (missing_slice, 22, "missing-slice"),
-    (duplicate_positions, 23, "duplicate-positions"),
-    (corrupt_header, 24, "inconsistent-headers"),
-    (tilted_gantry, 25, "gantry-tilt"),
-    (truncated_pixels, 26, "unreadable-pixels"),
-    (a_capture, 27, "unsupported-series"),
-    (two_slices, 28, "too-few-slices"),
-    (missing_sequence, 30, "missing-sequence"),
-    (another_modality, 30, "missing-sequence"),
-    (two_scans_alike, 31, "ambiguous-sequence"),
-    (not_the_same_head, 40, "registration-failed"),
-    (no_brain, 41, "brain-not-found"),
-]
+FAULTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "no input": (no_input, 10, "input-not-found"),
+    "no DICOM": (no_dicom, 11, "no-dicom"),
+    "two studies": (two_studies, 12, "several-studies"),
+    "two patients": (again(Sequence.T2, PatientID="ANOTHER"), 12, "several-studies"),
+    "no geometry": (again(Sequence.T1C, ImagePositionPatient=None), 20, "no-geometry"),
+    "mixed orientations": (mixed_orientations, 21, "mixed-orientations"),
+    "missing slice": (again(Sequence.FLAIR, skip=[5]), 22, "missing-slice"),
+    "duplicate positions": (duplicate_positions, 23, "duplicate-positions"),
+    "corrupt header": (corrupt_header, 24, "inconsistent-headers"),
+    "tilted gantry": (tilted_gantry, 25, "gantry-tilt"),
+    "truncated pixels": (truncated_pixels, 26, "unreadable-pixels"),
+    "a capture": (again(Sequence.FLAIR, SOPClassUID=SecondaryCaptureImageStorage), 27, "unsupported-series"),
+    "two slices": (again(Sequence.FLAIR, skip=range(2, 12)), 28, "too-few-slices"),
+    "missing sequence": (missing_sequence, 30, "missing-sequence"),
+    "another modality": (another_modality, 30, "missing-sequence"),
+    "two scans alike": (two_scans_alike, 31, "ambiguous-sequence"),
+    "not the same head": (not_the_same_head, 40, "registration-failed"),
+    "no brain": (no_brain, 41, "brain-not-found"),
+}
 
 
-@pytest.mark.parametrize(("fault", "exit_code", "code"), FAULTS, ids=[fault.__name__ for fault, _, _ in FAULTS])
+@pytest.mark.parametrize(("fault", "exit_code", "code"), FAULTS.values(), ids=FAULTS)
 def test_a_bad_study_is_refused_by_its_own_code(
     fault: Callable[[Path], None],
     exit_code: int,
@@ -395,14 +379,8 @@ def test_a_series_that_the_user_names_reaches_the_selection(study: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_process_obeys_the_holoscan_variables(repository: Path, study: Path, tmp_path: Path, bundles: Path) -> None:
-    process = start(
-        repository,
-        "--spacing",
-        "5",
-        HOLOSCAN_INPUT_PATH=str(study),
-        HOLOSCAN_OUTPUT_PATH=str(tmp_path / "out"),
-        HOLOSCAN_MODEL_PATH=str(bundles),
-    )
+    folders = {"INPUT": study, "OUTPUT": tmp_path / "out", "MODEL": bundles}
+    process = start(repository, "--spacing", "5", **{f"HOLOSCAN_{k}_PATH": str(path) for k, path in folders.items()})
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert json.loads((tmp_path / "out" / "result.json").read_text())["status"] == "success"
@@ -414,7 +392,7 @@ def test_the_process_obeys_the_holoscan_variables(repository: Path, study: Path,
 
 @pytest.mark.slow
 def test_the_process_ends_with_the_refusal_s_code(repository: Path, study: Path, tmp_path: Path, bundles: Path) -> None:
-    missing_slice(study)
+    replace(study, Sequence.FLAIR, skip=[5])
     process = start(repository, "-i", study, "-o", tmp_path / "out", "-m", bundles)
     _, err = process.communicate(timeout=900)
     assert process.returncode == 22
@@ -422,11 +400,14 @@ def test_the_process_ends_with_the_refusal_s_code(repository: Path, study: Path,
     assert os.listdir(tmp_path / "out") == ["result.json"]
 
 
-def test_a_wrong_command_line_ends_at_once_with_2(repository: Path) -> None:
-    process = start(repository, "--spacing", "0")
+def test_a_wrong_command_line_ends_with_2_before_a_framework_is_imported(repository: Path) -> None:
+    process = start(repository, "--spacing", "0", PYTHONPROFILEIMPORTTIME="1")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "between 0.25 and 10 mm" in err
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines()}
+    assert "argparse" in imported
+    assert imported.isdisjoint({"holoscan", "monai", "pydicom", "SimpleITK", "torch"})
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The MONAI inferer of bundles does what the library does, on volumes in NIfTI's axes."""
+"""The MONAI inferers of bundles do what the library does, on volumes in NIfTI's axes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter
 
-from acuity.models.bundle import Bundle
-from acuity.models.inferers import SuperResolutionInferer
+from acuity.models.inferers import CoarseToFineInferer, SuperResolutionInferer
+from acuity.models.segmentation import coarse_to_fine
 from acuity.models.super_resolution import super_resolve
+from acuity.networks.cascade import CoarseToFine
+from acuity.networks.equiunet import EquiUnet
 from acuity.networks.initialization import start_as_interpolation
 from acuity.networks.srresnet import SRResNet
 from acuity.volume import RAS_LPS, Volume
@@ -33,16 +35,28 @@ def test_options_reach_the_library(options: dict[str, Any]) -> None:
     result = SuperResolutionInferer((1.0, 1.0, 2.0), **options)(
         MetaTensor(torch.from_numpy(array)[None, None], affine=torch.from_numpy(affine)[None]), network
     )
-    expected = super_resolve(
-        Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0), **options
-    ).volume
+    volume = Volume(array, RAS_LPS @ affine)
+    expected = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0), **options).volume
     np.testing.assert_allclose(result.numpy()[0, 0], expected.array, atol=1e-3)
     np.testing.assert_allclose(RAS_LPS @ result.affine.numpy()[0], expected.affine, atol=1e-9)
     if options:
-        plain = super_resolve(Volume(array, RAS_LPS @ affine), Bundle("", "", network, "", {}), spacing=(1.0, 1.0, 2.0))
+        plain = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0))
         assert np.abs(plain.volume.array - expected.array).max() > 0.1
 
 
 def test_a_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="one volume of one channel"):
         SuperResolutionInferer()(MetaTensor(torch.ones(2, 1, 4, 4, 4)), torch.nn.Identity())
+
+
+def test_voxels_of_another_size_are_refused_and_those_of_one_millimeter_segmented() -> None:
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
+    image = torch.randn(1, 4, 16, 16, 16)
+    turned = torch.tensor([[0.0, 0, 1, 3], [-1, 0, 0, 5], [0, 1, 0, 7], [0, 0, 0, 1]], dtype=torch.float64)
+    with torch.inference_mode():
+        logits = CoarseToFineInferer()(MetaTensor(image, affine=turned[None]), network)
+        torch.testing.assert_close(logits.as_tensor()[0], coarse_to_fine(image[0], network))
+    for spacing in ((2.0, 2.0, 2.0), (1.0, 1.0, 1.05)):
+        affine = turned @ torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
+        with pytest.raises(ValueError, match=r"the networks segment voxels of 1\.0 mm alone"):
+            CoarseToFineInferer()(MetaTensor(image, affine=affine[None]), network)

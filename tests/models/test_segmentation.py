@@ -1,7 +1,5 @@
 """Segmenting: axes, grids and stages, with networks whose answer is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from acuity.errors import MissingSequenceError, PreparationError
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import Postprocessing
 from acuity.models.bundle import Bundle
-from acuity.models.segmentation import LEFT_RIGHT, coarse_to_fine, network_channels, segment
+from acuity.models.segmentation import CONTEXT, LEFT_RIGHT, coarse_to_fine, network_channels, segment
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.equiunet import EquiUnet
 from acuity.volume import Volume
@@ -27,9 +25,10 @@ class Threshold(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.dummy = torch.nn.Parameter(torch.zeros(1))
-        self.fine_sizes = []
+        self.coarse_sizes, self.fine_sizes = [], []
 
     def coarse_logits(self, image):
+        self.coarse_sizes.append(tuple(image.shape[2:]))
         return (image[:, 1:] - 2) * 8
 
     def fine_logits(self, image):
@@ -37,11 +36,11 @@ class Threshold(torch.nn.Module):
         return (image[:, 1:] - 2) * 8
 
 
-def threshold_bundle():
-    return Bundle("test", "0", Threshold(), "", {})
+def threshold_bundle(**choices):
+    return Bundle("test", "0", Threshold(), "", {}, Postprocessing(**{"smallest_part_ml": 0.0} | choices))
 
 
-def images(affine, shape=(36, 30, 24), lesion=(slice(8, 14), slice(18, 25), slice(5, 10))):
+def images(affine, shape=(36, 30, 24), lesion=(slice(6, 15), slice(16, 25), slice(4, 12))):
     rng = np.random.default_rng(0)
     volumes = {}
     for sequence in Sequence:
@@ -63,65 +62,76 @@ AFFINES = {
 
 
 @pytest.mark.parametrize("name", AFFINES)
-def test_the_lesion_is_found_where_it_is(name):
+def test_the_lesion_is_found_where_it_is_by_a_network_that_sees_patient_axes(name):
     volumes, brain, truth = images(AFFINES[name])
-    result = segment(volumes, brain, threshold_bundle())
+    bundle = threshold_bundle()
+    result = segment(volumes, brain, bundle)
     np.testing.assert_array_equal(result.labels.array == Label.ENHANCING, truth)
     assert result.labels.array.dtype == np.uint8
     assert result.probabilities.shape == (3, *truth.shape)
     np.testing.assert_allclose(result.labels.affine, AFFINES[name])
-
-
-def test_the_network_sees_patient_axes():
-    """Canonical arrays have i to the left, j to the back, k to the head, whatever the acquisition's axes."""
-    seen = []
-    volumes, brain, _ = images(AFFINES["sagittal"])
-    bundle = threshold_bundle()
-    network = bundle.network
-
-    def coarse_logits(image):
-        seen.append(tuple(image.shape[2:]))
-        return (image[:, 1:] - 2) * 8
-
-    network.coarse_logits = coarse_logits
-    segment(volumes, brain, bundle)
-    assert set(seen) == {(24, 36, 30)}
+    assert set(bundle.network.coarse_sizes) == {(24, 36, 30) if name == "sagittal" else truth.shape}
 
 
 def test_other_spacings_are_brought_to_one_millimeter_and_back():
     affine = np.diag([0.5, 0.5, 2.0, 1.0])
     volumes, brain, truth = images(affine, lesion=(slice(8, 20), slice(10, 24), slice(5, 12)))
-    result = segment(volumes, brain, threshold_bundle())
-    found = result.labels.array > 0
+    bundle = threshold_bundle()
+    told: list[float] = []
+    found = segment(volumes, brain, bundle, progress=told.append).labels.array > 0
+    assert set(bundle.network.coarse_sizes) == {(18, 15, 48)}
+    assert told == sorted(told) and told[-1] == pytest.approx(1)
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85
     np.testing.assert_allclose(center_of_mass(found), center_of_mass(truth), atol=0.5)
 
 
-def test_the_fine_network_sees_the_suspicious_box_alone():
-    volumes, brain, _ = images(np.eye(4), shape=(60, 60, 60))
+@pytest.mark.parametrize(
+    ("lesion", "sizes"),
+    [
+        ((slice(8, 14), slice(18, 25), slice(5, 10)), [(8 + 6 + 12, 12 + 7 + 12, 5 + 5 + 12)]),
+        ((slice(0, 0),) * 3, []),
+    ],
+)
+def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
+    volumes, brain, truth = images(np.eye(4), shape=(60, 60, 60), lesion=lesion)
     bundle = threshold_bundle()
-    segment(volumes, brain, bundle)
-    assert set(bundle.network.fine_sizes) == {(14 + 12, 7 + 12 + 12, 10 + 12)}
+    assert segment(volumes, brain, bundle).labels.array.any() == truth.any()
+    assert bundle.network.fine_sizes == sizes
 
 
-def test_nothing_suspicious_is_no_tumor():
-    volumes, brain, _ = images(np.eye(4), lesion=(slice(0, 0),) * 3)
-    bundle = threshold_bundle()
-    assert segment(volumes, brain, bundle).labels.array.max() == 0
-    assert bundle.network.fine_sizes == []
+class Stages(CoarseToFine):
+    """The coarse stage finds what is bright; the fine one gives 5 everywhere, unless it has no weight."""
+
+    def __init__(self, fine_weight):
+        super().__init__(torch.nn.Identity(), torch.nn.Identity(), fine_weight)
+
+    def coarse_logits(self, image):
+        return (image[:, 1:] - 2) * 8
+
+    def fine_logits(self, image):
+        assert self.fine_weight > 0
+        return torch.full_like(image[:, 1:], 5.0)
+
+
+@pytest.mark.parametrize("weight", [0.7, 0.0])
+def test_the_stages_are_weighed_inside_the_box_alone(weight):
+    image = torch.full((4, 40, 40, 40), -1.0)
+    image[:, 18:22, 18:22, 18:22] = 3.0
+    expected = (image[1:] - 2) * 8
+    box = (slice(None), *(slice(18 - CONTEXT, 22 + CONTEXT),) * 3)
+    expected[box] = weight * 5.0 + (1 - weight) * expected[box]
+    torch.testing.assert_close(coarse_to_fine(image, Stages(weight)), expected)
 
 
 def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
     """A lesion of 210 voxels of 0.5 mm3."""
-    volumes, brain, truth = images(np.diag([1.0, 1, 0.5, 1]))
+    volumes, brain, _ = images(np.diag([1.0, 1, 0.5, 1]), lesion=(slice(8, 14), slice(18, 25), slice(5, 10)))
     plain = segment(volumes, brain, threshold_bundle())
     found_ml = (plain.labels.array > 0).sum() * 0.5e-3
     assert 0.08 < found_ml < 0.13
     for least_ml, kept in ((found_ml - 1e-3, True), (found_ml + 1e-3, False)):
-        bundle = replace(threshold_bundle(), postprocessing=Postprocessing(smallest_part_ml=least_ml))
-        assert segment(volumes, brain, bundle).labels.array.any() == kept
-    warm = replace(threshold_bundle(), postprocessing=Postprocessing(temperatures=(1, 1, 4)))
-    result = segment(volumes, brain, warm)
+        assert segment(volumes, brain, threshold_bundle(smallest_part_ml=least_ml)).labels.array.any() == kept
+    result = segment(volumes, brain, threshold_bundle(temperatures=(1, 1, 4)))
     np.testing.assert_array_equal(result.labels.array, plain.labels.array)
     clear = (plain.probabilities[2] > 0.01) & (plain.probabilities[2] < 0.99)
     np.testing.assert_allclose(
@@ -131,12 +141,13 @@ def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():
 
 
 def test_nothing_is_found_outside_the_brain():
+    """The brain fills its box but for a corner, which holds a part of the lesion."""
     volumes, brain, truth = images(np.eye(4))
-    half = brain.array.copy()
-    half[11:] = 0
-    labels = segment(volumes, brain.with_array(half), threshold_bundle()).labels.array
-    assert labels[11:].max() == 0
-    assert labels[:11].max() == Label.ENHANCING
+    inside = np.ones(brain.shape, bool)
+    inside[10:, 20:] = False
+    result = segment(volumes, brain.with_array(inside.astype(np.uint8)), threshold_bundle())
+    np.testing.assert_array_equal(result.labels.array == Label.ENHANCING, truth & inside)
+    assert not result.labels.array[~inside].any() and not result.probabilities[:, ~inside].any()
 
 
 def test_mirrored_views_are_turned_back():
@@ -147,12 +158,6 @@ def test_mirrored_views_are_turned_back():
         logits = coarse_to_fine(image, network, fine_views=LEFT_RIGHT)
         mirrored = coarse_to_fine(image.flip(1), network, fine_views=LEFT_RIGHT).flip(1)
     torch.testing.assert_close(logits, mirrored, atol=1e-4, rtol=1e-4)
-
-
-def test_an_empty_brain_is_refused():
-    volumes, brain, _ = images(np.eye(4))
-    with pytest.raises(PreparationError, match="brain mask is empty"):
-        segment(volumes, brain.with_array(np.zeros_like(brain.array)), threshold_bundle())
 
 
 def test_a_missing_sequence_is_zero_as_in_training():
@@ -169,14 +174,12 @@ def test_a_missing_sequence_is_zero_as_in_training():
     assert not (labels == Label.ENHANCING).any()
 
 
-def test_no_sequence_at_all_is_refused():
-    _, brain, _ = images(np.eye(4))
+def test_no_contrast_no_sequence_and_other_grids_are_refused():
+    volumes, brain, _ = images(np.eye(4))
+    with pytest.raises(PreparationError, match="brain mask is empty"):
+        segment(volumes, brain.with_array(np.zeros_like(brain.array)), threshold_bundle())
     with pytest.raises(MissingSequenceError, match="No sequence is given"):
         segment({}, brain, threshold_bundle())
-
-
-def test_different_grids_are_refused():
-    volumes, brain, _ = images(np.eye(4))
     volumes[Sequence.T2] = Volume(volumes[Sequence.T2].array, np.diag([2.0, 1, 1, 1]))
     with pytest.raises(ValueError, match="T2 is not on the grid"):
         segment(volumes, brain, threshold_bundle())

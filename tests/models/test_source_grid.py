@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from acuity.anatomy import Region, labels_to_regions
 from acuity.models.source_grid import labels_on_grid
@@ -59,3 +60,14 @@ def test_no_tumor_stays_none() -> None:
     source = Grid((10, 10, 10), oblique_affine((2.0, 2.0, 2.0)))
     fine = source.with_spacing((1.0, 1.0, 1.0))
     assert not labels_on_grid(Volume(np.zeros(fine.shape, np.uint8), fine.affine), source).array.any()
+
+
+def test_the_fullest_voxels_are_taken() -> None:
+    """By the means over the fine voxels in each, which NumPy takes; edema of a ragged shape."""
+    source = Grid((8, 9, 10), np.diag([3.0, 3.0, 3.0, 1.0]))
+    grid = source.with_spacing((1.0, 1.0, 1.0))
+    ragged = gaussian_filter(np.random.default_rng(0).standard_normal(grid.shape), 1.0) > 0.1
+    fine = Volume((2 * ragged).astype(np.uint8), grid.affine)
+    filled = (fine.array > 0).reshape(8, 3, 9, 3, 10, 3).mean(axis=(1, 3, 5))
+    chosen = labels_on_grid(fine, source).array > 0
+    assert filled[chosen].min() >= filled[~chosen].max() > 0

@@ -8,7 +8,6 @@ from scipy.ndimage import center_of_mass, gaussian_filter
 from acuity.errors import PreparationError
 from acuity.imaging.denoising import nyquist_energy
 from acuity.imaging.forward_model import downsample_cubic
-from acuity.models.bundle import Bundle
 from acuity.models.super_resolution import make_consistent, super_resolve
 from acuity.volume import Volume
 
@@ -51,8 +50,8 @@ class Truth(torch.nn.Module):
         return self.slices[self.next - len(image) : self.next, None]
 
 
-def bundle(gain=1.0):
-    return Bundle("test", "0", Brighten(gain).eval().requires_grad_(False), "", {})
+def brighten(gain=1.0):
+    return Brighten(gain).eval().requires_grad_(False)
 
 
 def blob(shape, center, affine, width=2.0):
@@ -64,37 +63,41 @@ def blob(shape, center, affine, width=2.0):
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 2.0), (2.0, 2.0, 0.7)])
 def test_a_blob_stays_where_it_is_in_millimeters(spacing):
     volume = blob((20, 24, 18), (7, 14, 10), OBLIQUE)
-    result = super_resolve(volume, bundle(), spacing=spacing).volume
+    result = super_resolve(volume, brighten(), spacing=spacing).volume
     assert result.grid.spacing == pytest.approx(spacing)
     before, after = (v.affine @ [*center_of_mass(np.clip(v.array, 0, None)), 1] for v in (volume, result))
     assert np.linalg.norm(before - after) < 0.05
 
 
-def test_thick_slices_become_thin_over_the_same_extent():
-    affine = np.diag([1.0, 1.0, 6.0, 1.0])
-    result = super_resolve(blob((16, 16, 10), (8, 8, 5), affine), bundle()).volume
-    assert result.shape == (16, 16, 60)
-    np.testing.assert_allclose(result.affine[:3, 3], [0, 0, -2.5])
-
-
-def test_the_result_degrades_to_what_was_measured():
-    """Below 1e-3 of the intensity range in each voxel, whatever the network made of it, edges to nothing included."""
-    rng = np.random.default_rng(0)
-    array = gaussian_filter(rng.random((16, 18, 14)), 1).astype(np.float32) * 400
-    array[:5] = 0
-    volume = Volume(array, np.diag([2.0, 2, 2, 1]))
-    result = super_resolve(volume, bundle(1.3))
-    bright = np.percentile(array[array > 0], 99.9)
-    again = downsample_cubic(result.volume.array, (2, 2, 2))
+@pytest.mark.parametrize(
+    ("profile", "spacing", "factors", "axis"),
+    [
+        ("cubic", (2.0, 2.0, 2.0), (2, 2, 2), None),
+        ("box", (2.0, 2.0, 4.0), (2, 2, 1), 2),
+        ("box", (4.0, 1.0, 4.0), (4, 1, 1), 2),
+        ("box", (4.0, 2.0, 2.0), (1, 2, 2), 0),
+    ],
+)
+def test_the_result_degrades_to_what_was_measured(profile, spacing, factors, axis):
+    """Whatever the network made of it, edges to nothing included; a box lies along the last of the coarsest axes."""
+    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
+    array[:4] = 0
+    volume = Volume(array, np.diag([*spacing, 1.0]))
+    result = super_resolve(volume, brighten(1.3), slice_profile=profile)
+    again = result.volume.array
+    if axis is not None:
+        again = np.moveaxis(again, axis, -1)
+        again = np.moveaxis(again.reshape(*again.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
+    difference = np.abs(downsample_cubic(again, factors) - array).max() / np.percentile(array[array > 0], 99.9)
     assert result.residual > 0.2
     assert result.residual_after < 1e-3
-    assert np.abs(again - array).max() / bright == pytest.approx(result.residual_after, rel=1e-2)
+    assert difference == pytest.approx(result.residual_after, rel=2e-2)
     assert result.volume.array.min() >= 0
 
 
 def test_the_residual_is_the_largest_in_parts_of_the_bright_end():
     volume = Volume(np.full((24, 24, 24), 50, np.float32), np.diag([2.0, 2, 2, 1]))
-    result = super_resolve(volume, bundle(1.2))
+    result = super_resolve(volume, brighten(1.2))
     # The network brightens twice: in the plane of the slices and across it.
     assert result.residual == pytest.approx(1.2**2 - 1, rel=1e-3)
 
@@ -107,10 +110,11 @@ def test_consistent_data_are_left_alone():
     torch.testing.assert_close(result, volume, atol=0, rtol=0)
 
 
-def test_a_volume_at_its_target_is_not_touched():
+def test_a_volume_at_its_target_is_not_touched_whatever_its_slice_profile():
     volume = blob((12, 12, 12), (6, 6, 6), np.eye(4))
-    result = super_resolve(volume, bundle(2.0))
-    np.testing.assert_allclose(result.volume.array, volume.array, atol=1e-3)
+    cubic, box = (super_resolve(volume, brighten(2.0), slice_profile=p).volume.array for p in ("cubic", "box"))
+    np.testing.assert_allclose(cubic, volume.array, atol=1e-3)
+    np.testing.assert_array_equal(cubic, box)
 
 
 def test_outside_the_mask_is_interpolated_only():
@@ -118,8 +122,8 @@ def test_outside_the_mask_is_interpolated_only():
     mask = np.zeros(volume.shape, np.uint8)
     mask[18:22, 18:22, 18:22] = 1
     seen = []
-    network = bundle()
-    network.network.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+    network = brighten()
+    network.register_forward_hook(lambda m, i, o: seen.append(o.shape))
     super_resolve(volume, network, mask=volume.with_array(mask))
     assert max(max(shape[-2:]) for shape in seen) <= 2 * (4 + 16)
 
@@ -143,38 +147,11 @@ def test_the_truth_of_averaged_slices_stays_as_a_box_and_not_as_cubic(axis):
     results = {}
     for profile in ("box", "cubic"):
         network = Truth(torch.from_numpy(np.moveaxis(truth, across, 0) / bright)).requires_grad_(False)
-        results[profile] = super_resolve(volume, Bundle("", "", network, "", {}), slice_profile=profile)
+        results[profile] = super_resolve(volume, network, slice_profile=profile)
     np.testing.assert_allclose(results["box"].volume.array, truth, atol=1e-4)
     assert results["box"].residual < 1e-4
     assert np.abs(results["cubic"].volume.array - truth).max() > 0.1
     assert results["cubic"].residual > 0.05
-
-
-@pytest.mark.parametrize(
-    ("spacing", "factors", "axis"),
-    [((2.0, 2.0, 4.0), (2, 2, 1), 2), ((4.0, 1.0, 4.0), (4, 1, 1), 2), ((4.0, 2.0, 2.0), (1, 2, 2), 0)],
-)
-def test_a_box_is_along_the_last_of_the_coarsest_axes_only(spacing, factors, axis):
-    """The result's means along it, shrunk along the others, are what was measured; edges to nothing included."""
-    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
-    array[:4] = 0
-    volume = Volume(array, np.diag([*spacing, 1.0]))
-    result = super_resolve(volume, bundle(1.1), slice_profile="box")
-    fine = np.moveaxis(result.volume.array, axis, -1)
-    means = np.moveaxis(fine.reshape(*fine.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
-    again = downsample_cubic(means, factors)
-    assert result.residual > 0.05
-    assert result.residual_after < 1e-3
-    bright = np.percentile(array[array > 0], 99.9)
-    assert np.abs(again - array).max() / bright == pytest.approx(result.residual_after, rel=2e-2)
-    assert result.volume.array.min() >= 0
-
-
-def test_a_box_of_an_axis_that_does_not_shrink_changes_nothing():
-    """A header may say 2D of isotropic slices."""
-    volume = blob((12, 12, 12), (6, 6, 6), np.eye(4))
-    cubic, box = (super_resolve(volume, bundle(2.0), slice_profile=p).volume.array for p in ("cubic", "box"))
-    np.testing.assert_array_equal(cubic, box)
 
 
 @pytest.mark.parametrize("fusion", [False, True])
@@ -182,15 +159,15 @@ def test_a_box_of_an_axis_that_does_not_shrink_changes_nothing():
 def test_progress_runs_to_one(fusion, spacing):
     done: list[float] = []
     volume = blob((8, 8, 8), (4, 4, 4), np.diag([2.0, 2, 2, 1]))
-    super_resolve(volume, bundle(), spacing=spacing, progress=done.append, fusion=fusion)
+    super_resolve(volume, brighten(), spacing=spacing, progress=done.append, fusion=fusion)
     assert done == sorted(done)
     assert not done or done[-1] == pytest.approx(1)
 
 
 def test_two_axes_that_change_do_so_in_one_pass_in_their_plane():
     seen = []
-    network = bundle()
-    network.network.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+    network = brighten()
+    network.register_forward_hook(lambda m, i, o: seen.append(o.shape))
     super_resolve(blob((12, 9, 10), (6, 4, 5), np.diag([4.0, 1, 4, 1])), network)
     assert sum(shape[0] for shape in seen) == 9
     assert {shape[-2:] for shape in seen} == {(48, 40)}
@@ -206,7 +183,7 @@ def test_fusion_treats_both_planes_across_the_slices_alike():
             curved = image - torch.nn.functional.avg_pool2d(image, (3, 1), 1, (1, 0))
             return image + self.gain * curved * (1 - 2 * (torch.arange(image.shape[-1]) % 2))
 
-    network = Bundle("test", "0", Ripple(1.0).requires_grad_(False), "", {})
+    network = Ripple(1.0).requires_grad_(False)
     affine = np.diag([1.0, 1.0, 4.0, 1.0])
     volume = blob((18, 14, 8), (7, 8, 4), affine)
     turned = Volume(np.ascontiguousarray(volume.array.transpose(1, 0, 2)), affine)
@@ -218,22 +195,23 @@ def test_fusion_treats_both_planes_across_the_slices_alike():
     assert difference[False] > 1e-2 * volume.array.max()
 
 
-def test_an_image_without_signal_is_refused():
-    with pytest.raises(PreparationError, match="needs an image with signal"):
-        super_resolve(Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)), bundle())
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_image_that_is_not_finite_is_refused(value):
-    array = np.ones((4, 5, 6), np.float32)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "needs an image with signal"),
+        *[(value, "1 of the image's 120 voxels hold no finite number") for value in (np.nan, np.inf, -np.inf)],
+    ],
+)
+def test_an_image_without_signal_or_not_finite_is_refused(value, message):
+    array = np.zeros((4, 5, 6), np.float32)
     array[1, 2, 3] = value
-    with pytest.raises(PreparationError, match="1 of the image's 120 voxels hold no finite number"):
-        super_resolve(Volume(array, np.diag([2.0, 2, 2, 1])), bundle())
+    with pytest.raises(PreparationError, match=message):
+        super_resolve(Volume(array, np.diag([2.0, 2, 2, 1])), brighten())
 
 
 def test_coarser_than_measured_is_refused():
     with pytest.raises(ValueError, match="coarser"):
-        super_resolve(blob((8, 8, 8), (4, 4, 4), np.eye(4)), bundle(), spacing=(2.0, 1.0, 1.0))
+        super_resolve(blob((8, 8, 8), (4, 4, 4), np.eye(4)), brighten(), spacing=(2.0, 1.0, 1.0))
 
 
 def test_noise_that_is_removed_before_is_not_put_back():
@@ -245,7 +223,7 @@ def test_noise_that_is_removed_before_is_not_put_back():
     volume = Volume(noisy.astype(np.float32), np.diag([4.0, 1.0, 1.0, 1.0]))
     error, residual = {}, {}
     for denoising in (None, "before", "after"):
-        result = super_resolve(volume, bundle(), denoising=denoising)
+        result = super_resolve(volume, brighten(), denoising=denoising)
         again = downsample_cubic(result.volume.array, (4, 1, 1))
         error[denoising] = np.sqrt(np.mean((again - truth) ** 2))
         residual[denoising] = np.abs(again - volume.array).max() / np.percentile(noisy, 99.9)
@@ -260,12 +238,12 @@ def test_a_checkerboard_of_the_network_is_removed_after_and_not_before():
     """In the plane of the slices, at the frequency that shrinking by two cannot see."""
     array = gaussian_filter(np.random.default_rng(0).random((40, 40, 6)), (3, 3, 1)) + 0.2
     volume = Volume((100 * array).astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
-    network = Bundle("test", "0", Checkerboard(0.05).requires_grad_(False), "", {})
+    network = Checkerboard(0.05).requires_grad_(False)
     energy = {}
     for denoising in (None, "before", "after"):
         result = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0), denoising=denoising)
         assert result.residual_after < 1e-3
         energy[denoising] = nyquist_energy(result.volume.array[..., 3])
-    clean = nyquist_energy(super_resolve(volume, bundle(), spacing=(1.0, 1.0, 2.0)).volume.array[..., 3])
+    clean = nyquist_energy(super_resolve(volume, brighten(), spacing=(1.0, 1.0, 2.0)).volume.array[..., 3])
     assert energy["before"] == pytest.approx(energy[None], rel=0.1)
     assert energy["after"] - clean < 0.2 * (energy[None] - clean)

@@ -14,7 +14,6 @@ from torch import nn
 
 from acuity.imaging.forward_model import resize_cubic
 from acuity.models import super_resolution, super_resolution_slices
-from acuity.models.bundle import Bundle
 from acuity.models.super_resolution import super_resolve
 from acuity.models.super_resolution_slices import BATCH_PIXELS, CONTEXT, RIM, run_slices
 from acuity.networks.initialization import start_as_interpolation
@@ -41,10 +40,6 @@ def interpolating(scale, cls=RRDBNet):
     return network.eval().requires_grad_(False)
 
 
-def bundle(network):
-    return Bundle("test", "0", network, "", {})
-
-
 def grid_affine(spacing, shape):
     """Oblique, left-handed and off the middle: the axes run to the back, the right and up, turned by 37 degrees."""
     direction = np.array([[0.0, -0.8, 0.6], [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]])
@@ -60,33 +55,31 @@ def slope(affine, shape):
     return 1000 + 7.0 * x - 3.0 * y + 4.0 * z
 
 
-# Measured shape and spacing, and the spacing that is reached.
-IN_PLANE = [
+# Measured shape and spacing, and the spacing that is reached: in plane, isotropic, broken ratios, thick slices.
+GRIDS = [
     ((16, 14, 12), (4.0, 4.0, 3.0), (1.0, 1.0, 3.0)),
     ((12, 16, 14), (3.0, 4.0, 4.0), (3.0, 1.0, 1.0)),
     ((20, 18, 12), (2.0, 2.0, 3.0), (1.0, 1.0, 3.0)),
+    ((20, 18, 17), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)),
+    ((14, 12, 13), (4.0, 4.0, 4.0), (1.0, 1.0, 1.0)),
+    ((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)),
+    ((14, 14, 14), (3.0, 3.0, 3.0), (0.5, 1.0, 3.0)),
+    *[
+        (tuple(np.roll((12, 24, 24), axis)), tuple(np.roll((mm, 1.5, 1.5), axis)), (1.0, 1.0, 1.0))
+        for mm in (3.0, 5.0, 6.0)
+        for axis in range(3)
+    ],
 ]
-ISOTROPIC = [((20, 18, 17), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)), ((14, 12, 13), (4.0, 4.0, 4.0), (1.0, 1.0, 1.0))]
-THICK = [
-    (shape, spacing, (1.0, 1.0, 1.0))
-    for mm in (3.0, 5.0, 6.0)
-    for shape, spacing in (
-        ((12, 24, 24), (mm, 1.5, 1.5)),
-        ((24, 12, 24), (1.5, mm, 1.5)),
-        ((24, 24, 12), (1.5, 1.5, mm)),
-    )
-]
-BROKEN = [((17, 20, 13), (2.3, 1.7, 3.1), (1.0, 1.2, 0.9)), ((14, 14, 14), (3.0, 3.0, 3.0), (0.5, 1.0, 3.0))]
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
-@pytest.mark.parametrize(("shape", "spacing", "wanted"), IN_PLANE + ISOTROPIC + THICK + BROKEN)
+@pytest.mark.parametrize(("shape", "spacing", "wanted"), GRIDS)
 def test_all_stays_where_it_is_in_millimeters(shape, spacing, wanted, scale, monkeypatch):
     """As the network leaves it: the projection would move a part of what is in a wrong place back."""
     monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
     affine = grid_affine(spacing, shape)
     volume = Volume(slope(affine, shape).astype(np.float32), affine)
-    result = super_resolve(volume, bundle(interpolating(scale)), spacing=wanted).volume
+    result = super_resolve(volume, interpolating(scale), spacing=wanted).volume
     assert result.grid.same_as(volume.grid.with_spacing(wanted))
     inner = tuple(slice(n // 5, -(n // 5)) for n in result.shape)  # at the border the image is repeated
     difference = (result.array - slope(result.affine, result.shape))[inner]
@@ -115,7 +108,7 @@ def test_simpleitk_interpolates_to_the_same(cls):
 @pytest.mark.parametrize("cls", [RRDBNet, SRResNet])
 def test_a_network_that_pads_with_zeros_does_not_darken_the_border(cls):
     volume = Volume(np.full((12, 10, 9), 100, np.float32), np.diag([4.0, 4.0, 4.0, 1.0]))
-    result = super_resolve(volume, bundle(interpolating(4, cls)), spacing=(1.0, 1.0, 1.0))
+    result = super_resolve(volume, interpolating(4, cls), spacing=(1.0, 1.0, 1.0))
     assert result.residual < 1e-3
     np.testing.assert_allclose(result.volume.array, 100, rtol=1e-3)
 
@@ -126,7 +119,7 @@ def test_the_network_sees_coarse_slices_and_only_the_foregrounds_box():
     seen = []
     network = interpolating(4)
     network.register_forward_hook(lambda m, i, o: seen.append(i[0].shape))
-    super_resolve(Volume(array, np.diag([4.0, 4, 1, 1])), bundle(network))
+    super_resolve(Volume(array, np.diag([4.0, 4, 1, 1])), network)
     assert {shape[-2:] for shape in seen} == {(6 + 2 * (CONTEXT + RIM), 4 + 2 * (CONTEXT + RIM))}
     assert sum(shape[0] for shape in seen) == 6
 

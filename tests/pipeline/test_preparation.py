@@ -1,61 +1,44 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.study import Series, Stack
-from acuity.dicom.selection.select import Choice, Selection
 from acuity.pipeline import preparation
-from acuity.pipeline.preparation import mask_on_grid, prepare
-from acuity.volume import Grid, Volume
+from acuity.pipeline.preparation import mask_on_grid, prepare_volumes
+from acuity.volume import Volume
 from tests.study_phantom import image, oblique_grid
 
 
-def selection_of(grids: dict[Sequence, Grid]) -> Selection:
-    choices = {s: Choice(Series(s.value, "", "MR", "ok", "ok", ""), Stack(grid, ()), "") for s, grid in grids.items()}
-    return Selection(choices, {}, {})
+def volumes(**frames: str | None) -> dict[Sequence, Volume]:
+    """The lesion's images on one grid; their frame of reference is "1.2" but for those named."""
+    grid = oblique_grid()
+    return {
+        sequence: Volume(
+            image(sequence, grid, parts=1).astype(np.float32), grid.affine, frames.get(sequence.value, "1.2")
+        )
+        for sequence in Sequence
+    }
 
 
-@pytest.fixture
-def same_grid() -> Selection:
-    return selection_of(dict.fromkeys(Sequence, oblique_grid()))
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Sequence, str | None]], None]:
-    """Lets ``load_stack`` make the lesion's images, with a frame of reference for each sequence."""
-
-    def arrange(frames: dict[Sequence, str | None]) -> None:
-        order = iter(Sequence)
-
-        def load(stack: Stack) -> Volume:
-            sequence = next(order)
-            return Volume(image(sequence, stack.grid, parts=1).astype(np.float32), stack.grid.affine, frames[sequence])
-
-        monkeypatch.setattr(preparation, "load_stack", load)
-
-    return arrange
-
-
-def test_series_of_one_frame_are_not_registered(same_grid: Selection, loads: Callable) -> None:
-    loads(dict.fromkeys(Sequence, "1.2"))
-    prepared = prepare(same_grid)
+def test_stripped_series_of_one_frame_are_neither_registered_nor_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "extract_brain", lambda volume: pytest.fail("the head was stripped already"))
+    prepared = prepare_volumes(volumes())
     section = prepared.describe()["preparation"]
     assert set(section["registration"]) == {"T1", "T2", "FLAIR"}
     for entry in section["registration"].values():
         assert not entry["performed"]
         assert "share one frame of reference" in entry["reason"]
+    assert section["brain"]["extracted"] is False and "skull-stripped" in section["brain"]["reason"]
+    assert section["brain"]["volume_ml"] == pytest.approx(4 / 3 * np.pi * 42 * 52 * 46 / 1000, rel=0.05)
     assert prepared.summary() == "registration not needed; brain already extracted"
     assert prepared.frame_of_reference_uid == "1.2"
 
 
-def test_a_series_without_frame_is_registered(same_grid: Selection, loads: Callable) -> None:
-    loads({Sequence.T1: "1.2", Sequence.T1C: "1.2", Sequence.T2: None, Sequence.FLAIR: "1.2"})
-    prepared = prepare(same_grid)
+def test_a_series_without_frame_is_registered() -> None:
+    prepared = prepare_volumes(volumes(T2=None))
     performed = {s.value for s, rigid in prepared.alignment.items() if rigid.performed}
     assert performed == {"T2"}
     # They do lie alike, as far as 5 mm voxels tell.
@@ -63,25 +46,13 @@ def test_a_series_without_frame_is_registered(same_grid: Selection, loads: Calla
     assert prepared.summary().startswith("T2 registered to T1c")
 
 
-def test_a_reference_without_frame_gets_one(same_grid: Selection, loads: Callable) -> None:
-    loads({Sequence.T1: "1.2", Sequence.T1C: None, Sequence.T2: "1.2", Sequence.FLAIR: "1.2"})
-    prepared = prepare(same_grid)
+def test_a_reference_without_frame_gets_one() -> None:
+    prepared = prepare_volumes(volumes(T1c=None))
     assert prepared.frame_of_reference_uid.startswith("1.2.826.") or prepared.frame_of_reference_uid.startswith("2.25.")
     assert {s for s, rigid in prepared.alignment.items() if rigid.performed} == set(Sequence) - {Sequence.T1C}
 
 
-def test_a_stripped_head_is_not_stripped_again(
-    same_grid: Selection, loads: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loads(dict.fromkeys(Sequence, "1.2"))
-    monkeypatch.setattr(preparation, "extract_brain", lambda volume: pytest.fail("the head was stripped already"))
-    section = prepare(same_grid).describe()["preparation"]["brain"]
-    assert section["extracted"] is False
-    assert section["volume_ml"] == pytest.approx(4 / 3 * np.pi * 42 * 52 * 46 / 1000, rel=0.05)
-
-
-def test_a_whole_head_is_stripped_once(same_grid: Selection, loads: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads(dict.fromkeys(Sequence, "1.2"))
+def test_a_whole_head_is_stripped_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def extract(volume: Volume) -> Volume:
@@ -90,15 +61,14 @@ def test_a_whole_head_is_stripped_once(same_grid: Selection, loads: Callable, mo
 
     monkeypatch.setattr(preparation, "is_skull_stripped", lambda volume: False)
     monkeypatch.setattr(preparation, "extract_brain", extract)
-    section = prepare(same_grid).describe()["preparation"]["brain"]
+    section = prepare_volumes(volumes()).describe()["preparation"]["brain"]
     assert len(calls) == 1
     assert section["extracted"] is True and "deepbet" in section["reason"]
 
 
-def test_the_brain_follows_a_registered_series(same_grid: Selection, loads: Callable) -> None:
+def test_the_brain_follows_a_registered_series() -> None:
     """A series whose space is shifted by 20 mm gets the mask shifted by 20 mm."""
-    loads(dict.fromkeys(Sequence, "1.2"))
-    prepared = prepare(same_grid)
+    prepared = prepare_volumes(volumes())
     shift = np.eye(4)
     shift[:3, 3] = [0.0, 20.0, 0.0]
     rigid = replace(prepared.alignment[Sequence.T2], matrix=shift, performed=True)

@@ -21,21 +21,53 @@ def fill(staging: Staging) -> None:
     write_result({"status": "success"}, staging.path)
 
 
-def test_nothing_is_visible_before_publishing(tmp_path: Path) -> None:
-    staging = Staging(tmp_path / "new" / "out")
+def test_nothing_is_visible_before_publishing_and_the_result_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the result of an earlier run: a reader must not take it for that of the files beside it."""
+    (tmp_path / "out").mkdir()
+    write_result({"status": "failed"}, tmp_path / "out")
+    staging = Staging(tmp_path / "out")
     fill(staging)
-    assert all(name.startswith(".") for name in os.listdir(staging.output))
+    for name in ("series", "overview"):
+        (staging.path / name).mkdir()
+    assert [name for name in os.listdir(staging.output) if not name.startswith(".")] == ["result.json"]
+    rename, seen = Path.rename, []
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append([name for name in sorted(os.listdir(staging.output)) if not name.startswith(".")])
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
     staging.publish()
+    assert seen == [[], ["overview"], ["overview", "seg"], ["overview", "seg", "series"]]
     staging.discard()
     assert visible(staging.output) == ["result.json", "seg/a.dcm"]
-    assert sorted(os.listdir(staging.output)) == ["result.json", "seg"]
+    assert sorted(os.listdir(staging.output)) == ["overview", "result.json", "seg", "series"]
 
 
-def test_discarding_leaves_an_empty_folder(tmp_path: Path) -> None:
+def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    assert Staging(tmp_path / "new" / "out").path.parent == tmp_path / "new" / "out"
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="No space left"):
+        write_result({"status": "failed"}, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_discarding_leaves_what_was_there(tmp_path: Path) -> None:
+    """A disk's own folder and hidden files do not make a folder foreign."""
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".hidden").touch()
     staging = Staging(tmp_path)
     fill(staging)
     staging.discard()
-    assert os.listdir(tmp_path) == []
+    assert sorted(os.listdir(tmp_path)) == [".hidden", "lost+found"]
 
 
 def test_a_failing_rename_takes_back_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +76,7 @@ def test_a_failing_rename_takes_back_the_others(tmp_path: Path, monkeypatch: pyt
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.parent == staging.path and self.name == "seg":
+        if self.parent == staging.path and self.name == "result.json":
             raise OSError(28, "No space left on device")
         return rename(self, target)
 
@@ -72,6 +104,9 @@ def test_an_earlier_result_stays(tmp_path: Path) -> None:
 def test_foreign_files_are_not_mixed_with_results(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds 1 other files or folders"):
+        Staging(tmp_path)
+    write_result({"status": "failed"}, tmp_path)
+    with pytest.raises(OutputError, match="holds an earlier result"):
         Staging(tmp_path)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -15,17 +17,19 @@ from pydicom import Dataset, dcmread
 from acuity.anatomy import Sequence
 from acuity.imaging.resampling import resample
 from acuity.models.bundle import Bundle
+from acuity.models.progress import Progress
 from acuity.models.segmentation import SegmentationResult
 from acuity.models.super_resolution import Denoising, SuperResolution
-from acuity.pipeline import stages as pipeline
+from acuity.pipeline import stages
 from acuity.pipeline.preparation import REFERENCE, Prepared, prepare
 from acuity.pipeline.stages import (
     Models,
+    SuperResolved,
+    as_measured,
     choose_series,
     load_models,
     load_study,
     segment_study,
-    super_resolve_study,
 )
 from acuity.pipeline.writing import write_all_series, write_segmentations
 from acuity.volume import Grid, Volume
@@ -52,17 +56,37 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare(choose_series(load_study(folder)).selection)
 
 
-def flair_above_650(
-    volumes: dict[Sequence, Volume],
-    brain: Volume,
-    bundle: Bundle,
-    *,
-    progress: object = None,
-) -> SegmentationResult:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Volume, dict[str, Any]]]:
+    """In place of super-resolution, volumes stay as they are: the volumes and options that it is given."""
+    calls = []
+
+    def unchanged(volume: Volume, network: object, *, progress: Progress, **options: Any) -> SuperResolution:
+        calls.append((volume, options))
+        progress(0.5)
+        progress(1.0)
+        return SuperResolution(volume, 0.1, 0.01)
+
+    monkeypatch.setattr(stages, "super_resolve", unchanged)
+    return calls
+
+
+def super_resolve_study(prepared: Prepared, models: Models, spacing: float = 9.0, **options: Any) -> SuperResolved:
+    return stages.super_resolve_study(prepared, models.super_resolution, spacing=(spacing,) * 3, **options)
+
+
+def flair_above_650(volumes: dict[Sequence, Volume], brain: Volume, bundle: Bundle, **_: object) -> SegmentationResult:
     """Edema where FLAIR is nearer to the lesion's 900 than to the brain's 400."""
     found = (volumes[Sequence.FLAIR].array > 650) & (brain.array > 0)
     probabilities = np.stack([np.zeros(brain.shape), np.zeros(brain.shape), found]).astype(np.float32)
     return SegmentationResult(brain.with_array((2 * found).astype(np.uint8)), probabilities)
+
+
+@pytest.fixture(scope="module")
+def schema(repository: Path) -> Callable[[str], dict[str, Any]]:
+    """The schema of a section of ``result.json``."""
+    whole = json.loads((repository / "configs" / "result.schema.json").read_text())
+    return lambda section: {"$defs": whole["$defs"], **whole["properties"][section]}
 
 
 def points_of(path: Path) -> tuple[NDArray[np.float64], float]:
@@ -80,12 +104,14 @@ def points_of(path: Path) -> tuple[NDArray[np.float64], float]:
 
 
 @pytest.mark.slow
-def test_an_asymmetric_lesion_comes_back_where_it_is(prepared: Prepared, models: Models, tmp_path: Path) -> None:
-    images = super_resolve_study(prepared, models.super_resolution, spacing=(1.5, 1.5, 1.5))
-    tumor = segment_study(images, models.segmentation, segmenter=flair_above_650)
-    schema = json.loads((Path(__file__).parents[2] / "configs" / "result.schema.json").read_text())
+def test_an_asymmetric_lesion_comes_back_where_it_is(
+    prepared: Prepared, models: Models, schema: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = super_resolve_study(prepared, models, 1.5)
+    monkeypatch.setattr(stages, "segment", flair_above_650)
+    tumor = segment_study(images, models.segmentation)
     section = tumor.describe()["uncertainty"]
-    jsonschema.validate(section, {"$defs": schema["$defs"], **schema["properties"]["uncertainty"]})
+    jsonschema.validate(section, schema("uncertainty"))
     assert section["WT"]["expected_dice"] == 1 and section["ET"]["expected_dice"] is None  # 0 and 1 alone
     write_segmentations(tumor, write_all_series(images, tmp_path), tmp_path)
     for name in ("segmentation_sr", "segmentation_source"):
@@ -94,22 +120,9 @@ def test_an_asymmetric_lesion_comes_back_where_it_is(prepared: Prepared, models:
         assert error < voxel / 2, f"{name}: {error:.2f} mm"
 
 
-def test_no_axis_gets_coarser_than_it_was_measured(prepared: Prepared, models: Models) -> None:
-    asked = {}
-
-    def keep_target(
-        volume: Volume,
-        bundle: Bundle,
-        *,
-        spacing: tuple[float, float, float],
-        **_: object,
-    ) -> SuperResolution:
-        asked[tuple(volume.spacing.round(2))] = spacing
-        grid = volume.grid.with_spacing(spacing)
-        return SuperResolution(volume.on_grid(np.zeros(grid.shape, np.float32), grid), 0.0, 0.0)
-
-    images = super_resolve_study(prepared, models.super_resolution, spacing=(2.5, 2.5, 2.5), super_resolver=keep_target)
-    assert asked == {
+def test_no_axis_gets_coarser_than_it_was_measured(prepared: Prepared, models: Models, asked: list) -> None:
+    images = super_resolve_study(prepared, models, 2.5)
+    assert {tuple(volume.spacing.round(2)): options["spacing"] for volume, options in asked} == {
         (3.0, 3.0, 6.0): (2.5, 2.5, 2.5),
         (2.0, 2.6, 5.0): pytest.approx((2.0, 2.5, 2.5)),
         (2.4, 2.4, 5.0): pytest.approx((2.4, 2.4, 2.5)),
@@ -118,10 +131,7 @@ def test_no_axis_gets_coarser_than_it_was_measured(prepared: Prepared, models: M
     assert all(volume.grid.same_as(images.grid) for volume in images.volumes.values())
 
 
-def unchanged(volume: Volume, bundle: Bundle, **_: object) -> SuperResolution:
-    return SuperResolution(volume, 0.1, 0.01)
-
-
+@pytest.mark.usefixtures("asked")
 def test_each_series_is_interpolated_once_and_the_reference_never(
     prepared: Prepared, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,50 +141,42 @@ def test_each_series_is_interpolated_once_and_the_reference_never(
         calls.append(volume.grid)
         return resample(volume, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "resample", counting)
-    images = super_resolve_study(prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
+    monkeypatch.setattr(stages, "resample", counting)
+    images = super_resolve_study(prepared, models)
     assert len(calls) == 3
     assert not any(grid.same_as(GRIDS[REFERENCE]) for grid in calls)
     np.testing.assert_array_equal(images.volumes[REFERENCE].array, prepared.reference.array)
+    for sequence, volume in images.volumes.items():  # cubic interpolation does not overshoot
+        assert volume.array.min() >= prepared.volumes[sequence].array.min()
+        assert volume.array.max() <= prepared.volumes[sequence].array.max()
 
 
+@pytest.mark.usefixtures("asked")
 def test_one_grid_needs_no_interpolation(prepared: Prepared, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     one_grid = replace(prepared, volumes=dict.fromkeys(Sequence, prepared.reference))
-    monkeypatch.setattr(pipeline, "resample", lambda *_, **__: pytest.fail("nothing has to move"))
-    images = super_resolve_study(one_grid, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
+    monkeypatch.setattr(stages, "resample", lambda *_, **__: pytest.fail("nothing has to move"))
+    images = super_resolve_study(one_grid, models)
     assert images.describe()["super_resolution"]["data_consistency_residual"]["T2"] == {"before": 0.1, "after": 0.01}
 
 
 @pytest.mark.parametrize(("denoising", "fusion"), [(None, False), ("before", True)])
 def test_denoising_and_fusion_are_done_as_asked_and_recorded(
-    denoising: Denoising | None, fusion: bool, prepared: Prepared, models: Models, tmp_path: Path
+    denoising: Denoising | None, fusion: bool, prepared: Prepared, models: Models, tmp_path: Path, asked: list
 ) -> None:
-    asked = []
-
-    def keep_choice(volume: Volume, bundle: Bundle, *, denoising: str, fusion: bool, **_: object) -> SuperResolution:
-        asked.append((denoising, fusion))
-        return SuperResolution(volume, 0.0, 0.0)
-
-    images = super_resolve_study(
-        prepared,
-        models.super_resolution,
-        spacing=(9.0, 9.0, 9.0),
-        super_resolver=keep_choice,
-        denoising=denoising,
-        fusion=fusion,
-    )
+    images = super_resolve_study(prepared, models, denoising=denoising, fusion=fusion)
     described = images.describe()["super_resolution"]
-    assert asked == [(denoising, fusion)] * 4
+    assert [(options["denoising"], options["fusion"]) for _, options in asked] == [(denoising, fusion)] * 4
     assert (described["denoising"], described["fusion"]) == (denoising, fusion)
     t2 = images.volumes[Sequence.T2]
-    (written,) = write_all_series(
-        replace(images, volumes={Sequence.T2: replace(t2, array=t2.array[..., :1])}), tmp_path
-    ).images[Sequence.T2]
+    one_slice = replace(images, volumes={Sequence.T2: replace(t2, array=t2.array[..., :1])})
+    (written,) = write_all_series(one_slice, tmp_path).images[Sequence.T2]
     said = f"Denoised by non-local means {denoising} super-resolution." in written.DerivationDescription
     assert said is (denoising is not None)
 
 
-def test_the_slice_profile_is_what_each_header_says_and_recorded(prepared: Prepared, models: Models) -> None:
+def test_the_slice_profile_is_what_each_header_says_and_recorded(
+    prepared: Prepared, models: Models, schema: Callable, asked: list
+) -> None:
     """MRAcquisitionType 2D is a box; anything else, or no header at all, is cubic."""
     said = {Sequence.T1: "2D", Sequence.T1C: "3D", Sequence.T2: None}
     volumes = {**prepared.volumes, Sequence.FLAIR: replace(prepared.volumes[Sequence.FLAIR], source_images=())}
@@ -183,36 +185,20 @@ def test_the_slice_profile_is_what_each_header_says_and_recorded(prepared: Prepa
         header.update(volumes[sequence].source_images[0])
         header.MRAcquisitionType = value
         volumes[sequence] = replace(volumes[sequence], source_images=(header,))
-    asked = []
-
-    def keep_profile(volume: Volume, bundle: Bundle, *, slice_profile: str, **_: object) -> SuperResolution:
-        asked.append((volume.array is volumes[Sequence.T1].array, slice_profile))
-        return SuperResolution(volume, 0.0, 0.0)
-
-    images = super_resolve_study(
-        replace(prepared, volumes=volumes),
-        models.super_resolution,
-        spacing=(9.0, 9.0, 9.0),
-        super_resolver=keep_profile,
-    )
-    assert sorted(asked) == [(False, "cubic")] * 3 + [(True, "box")]
+    images = super_resolve_study(replace(prepared, volumes=volumes), models)
+    boxes = [
+        volume.array is volumes[Sequence.T1].array for volume, options in asked if options["slice_profile"] == "box"
+    ]
+    assert boxes == [True]
     section = images.describe()["super_resolution"]
     assert section["slice_profile"] == {"T1": "box", "T1c": "cubic", "T2": "cubic", "FLAIR": "cubic"}
-    schema = json.loads((Path(__file__).parents[2] / "configs" / "result.schema.json").read_text())
-    part = {"$defs": schema["$defs"], **schema["properties"]["super_resolution"]}
-    jsonschema.validate(section, part)
+    jsonschema.validate(section, schema("super_resolution"))
     for wrong in ({**section["slice_profile"], "T2": "2D"}, {"T1": "box"}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**section, "slice_profile": wrong}, part)
+            jsonschema.validate({**section, "slice_profile": wrong}, schema("super_resolution"))
 
 
-def test_cubic_interpolation_does_not_overshoot(prepared: Prepared, models: Models) -> None:
-    images = super_resolve_study(prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
-    for sequence, volume in images.volumes.items():
-        assert volume.array.min() >= prepared.volumes[sequence].array.min()
-        assert volume.array.max() <= prepared.volumes[sequence].array.max()
-
-
+@pytest.mark.usefixtures("asked")
 def test_a_registered_series_takes_the_reference_s_space(prepared: Prepared, models: Models) -> None:
     """FLAIR whose own coordinates are shifted by 12 mm lies on the lesion again, in the reference's frame."""
     shift = np.eye(4)
@@ -225,22 +211,15 @@ def test_a_registered_series_takes_the_reference_s_space(prepared: Prepared, mod
         volumes={**prepared.volumes, Sequence.FLAIR: moved},
         alignment={**prepared.alignment, Sequence.FLAIR: rigid},
     )
-    images = super_resolve_study(study, models.super_resolution, spacing=(9.0, 9.0, 9.0), super_resolver=unchanged)
-    volume = images.volumes[Sequence.FLAIR]
-    assert volume.frame_of_reference_uid == prepared.frame_of_reference_uid
-    found = (volume.affine @ [*np.argwhere(volume.array > 650).mean(axis=0), 1])[:3]
-    assert np.linalg.norm(found - lesion_centroid()) < 1.5
+    for volume in (super_resolve_study(study, models).volumes[Sequence.FLAIR], as_measured(study)[Sequence.FLAIR]):
+        found = (volume.affine @ [*np.argwhere(volume.array > 650).mean(axis=0), 1])[:3]
+        assert np.linalg.norm(found - lesion_centroid()) < 1.5
+    images = super_resolve_study(study, models)
+    assert images.volumes[Sequence.FLAIR].frame_of_reference_uid == prepared.frame_of_reference_uid
 
 
+@pytest.mark.usefixtures("asked")
 def test_progress_runs_from_0_to_1(prepared: Prepared, models: Models) -> None:
     told: list[float] = []
-
-    def halfway(volume: Volume, bundle: Bundle, *, progress: pipeline.Progress, **_: object) -> SuperResolution:
-        progress(0.5)
-        progress(1.0)
-        return SuperResolution(volume, 0.0, 0.0)
-
-    super_resolve_study(
-        prepared, models.super_resolution, spacing=(9.0, 9.0, 9.0), progress=told.append, super_resolver=halfway
-    )
+    super_resolve_study(prepared, models, progress=told.append)
     assert told == [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]

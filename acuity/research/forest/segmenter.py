@@ -51,5 +51,5 @@ def segment_by_voxel(forest: Forest, volumes: Mapping[Sequence, Volume], brain: 
     belongs = np.array([[label in REGION_LABELS[region] for label in Label] for region in Region], dtype=np.float64)
     probabilities = np.zeros((len(Region), *brain.shape), dtype=np.float32)
     probabilities[(slice(None), *voxels.T)] = belongs @ classes.T
-    labels = regions_to_labels(tidied(probabilities > 0.5))
+    labels = regions_to_labels(tidied(probabilities > 0.5, voxel_ml=brain.grid.voxel_volume))
     return SegmentationResult(brain.with_array(labels), probabilities)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def super_resolved(volume: Volume, low: Volume, bundle: Bundle) -> NDArray[np.float32]:
     """``low`` super-resolved onto the grid of ``volume``."""
     spacing = (float(volume.spacing[0]), float(volume.spacing[1]), float(volume.spacing[2]))
-    array = super_resolve(low, bundle, spacing=spacing).volume.array
+    array = super_resolve(low, bundle.network, spacing=spacing).volume.array
     i, j, k = volume.shape
     return array[:i, :j, :k]
 

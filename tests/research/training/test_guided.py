@@ -129,7 +129,7 @@ def test_it_restores_as_the_clinical_chain_does(
     volume = Volume(low[0].numpy(), np.diag([*factors, 1.0]))
     bundle = Bundle("any", "0", generator(), "", {})
     mask = volume.with_array(np.ones(volume.shape, dtype=np.uint8))
-    expected = super_resolution.super_resolve(volume, bundle, mask=mask).volume.array
+    expected = super_resolution.super_resolve(volume, bundle.network, mask=mask).volume.array
     assert expected.shape == size
     end = float(np.percentile(volume.array, 99.9))
     with torch.no_grad():

@@ -79,7 +79,7 @@ class VolumeMethod:
         i, j, k = (float(x) for x in truth.spacing)
         result = super_resolve(
             low,
-            self.bundle,
+            self.bundle.network,
             spacing=(i, j, k),
             denoising=self.denoising,
             fusion=self.fusion,

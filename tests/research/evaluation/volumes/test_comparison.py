@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from acuity.cli import main
 from acuity.errors import DataError
+from acuity.models.bundle import load_bundle
 from acuity.models.super_resolution import super_resolve
 from acuity.networks.initialization import start_as_interpolation
 from acuity.networks.srresnet import SRResNet
@@ -78,11 +79,18 @@ def models(tmp_path: Path) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The bundle of each volume that is super-resolved; no pictures are drawn, which takes seconds."""
     found: list[str] = []
+    names: dict[torch.nn.Module, str] = {}
 
-    def counted(volume, bundle, **options):
-        found.append(bundle.name)
-        return super_resolve(volume, bundle, **options)
+    def loaded(models, name):
+        bundle = load_bundle(models, name)
+        names[bundle.network] = name
+        return bundle
 
+    def counted(volume, network, **options):
+        found.append(names[network])
+        return super_resolve(volume, network, **options)
+
+    monkeypatch.setattr(volume_methods, "load_bundle", loaded)
     monkeypatch.setattr(volume_methods, "super_resolve", counted)
     monkeypatch.setattr(super_resolution, "draw_volumes", lambda *_: None)
     return found
@@ -239,9 +247,9 @@ def test_every_degradation_runs(data, models, tmp_path, calls):
 def test_super_resolution_is_told_the_slice_profile(data, models, tmp_path, monkeypatch):
     told = []
 
-    def keep(volume, bundle, *, slice_profile, **options):
+    def keep(volume, network, *, slice_profile, **options):
         told.append((tuple(volume.spacing), slice_profile))
-        return super_resolve(volume, bundle, slice_profile=slice_profile, **options)
+        return super_resolve(volume, network, slice_profile=slice_profile, **options)
 
     monkeypatch.setattr(volume_methods, "super_resolve", keep)
     monkeypatch.setattr(super_resolution, "draw_volumes", lambda *_: None)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from acuity import cli
 from acuity.anatomy import Region, Sequence
-from acuity.commands import demo
+from acuity.demo import demonstration
 from acuity.errors import OutputError
 from acuity.research.synthetic.phantom import Phantom
 from acuity.volume import Volume
@@ -28,12 +27,12 @@ def truth() -> Phantom:
 
 
 def found(monkeypatch: pytest.MonkeyPatch, labels: Volume) -> None:
-    monkeypatch.setattr(demo, "read_segmentation", lambda path: labels)
+    monkeypatch.setattr(demonstration, "read_segmentation", lambda path: labels)
 
 
 def test_the_truth_itself_scores_1(truth: Phantom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found(monkeypatch, truth.labels)
-    outcomes = {o.region: o for o in demo.compare(tmp_path, truth)}
+    outcomes = {o.region: o for o in demonstration.compare(tmp_path, truth)}
     assert [o.dice for o in outcomes.values()] == [1.0, 1.0, 1.0]
     assert outcomes[Region.ET].true_ml == outcomes[Region.ET].found_ml == pytest.approx(4**3 * 0.008)
     assert outcomes[Region.WT].true_ml == pytest.approx(10**3 * 0.008)
@@ -46,7 +45,7 @@ def test_a_segmentation_at_another_place_scores_less(
     shift = np.eye(4)
     shift[0, 3] = 10.0
     found(monkeypatch, replace(truth.labels, affine=shift @ truth.labels.affine))
-    whole = demo.compare(tmp_path, truth)[list(Region).index(Region.WT)]
+    whole = demonstration.compare(tmp_path, truth)[list(Region).index(Region.WT)]
     assert whole.dice == pytest.approx(0.5)
     assert whole.found_ml == pytest.approx(whole.true_ml)
 
@@ -54,17 +53,16 @@ def test_a_segmentation_at_another_place_scores_less(
 def test_another_folder_s_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.dcm").write_text("precious")
-    args = argparse.Namespace(out=tmp_path, seed=0, spacing=(2.0, 2.0, 2.0), model=None, verbose=0)
     with pytest.raises(OutputError, match=r"holds other files.*--out"):
-        demo.run(args)
+        demonstration.demonstrate(tmp_path)
     assert (tmp_path / "study" / "mine.dcm").read_text() == "precious"
 
 
 def test_a_refusal_s_code_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, truth: Phantom) -> None:
-    monkeypatch.setattr(demo, "write_demo_study", lambda *_, **__: truth)
-    monkeypatch.setattr(demo, "_run_application", lambda *_, **__: 22)
+    monkeypatch.setattr(demonstration, "write_demo_study", lambda *_, **__: truth)
+    monkeypatch.setattr(demonstration, "_run_application", lambda *_, **__: 22)
     assert cli.main(["demo", "--out", str(tmp_path / "new")]) == 22
-    assert not (tmp_path / "new" / demo.PICTURE).exists()
+    assert not (tmp_path / "new" / demonstration.PICTURE).exists()
 
 
 @pytest.mark.slow
