@@ -243,9 +243,9 @@ def spoil(study: Path, folder: Path, fault: Callable[[Path], None]) -> Path:
 def test_a_refused_study_has_the_same_exit_code(
     fault: Callable[[Path], None], code: int, image: Podman, repository: Path, study: Path, tmp_path: Path
 ) -> None:
-    spoilt = spoil(study, tmp_path, fault)
-    contained = in_container(image, spoilt, tmp_path / "image")
-    script = as_script(repository, spoilt, tmp_path / "script")
+    spoiled = spoil(study, tmp_path, fault)
+    contained = in_container(image, spoiled, tmp_path / "image")
+    script = as_script(repository, spoiled, tmp_path / "script")
     assert (contained.returncode, script.returncode) == (code, code), contained.stderr + script.stderr
     assert os.listdir(tmp_path / "image") == ["result.json"]
     assert result(tmp_path / "image")["error"] == result(tmp_path / "script")["error"]
