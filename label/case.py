@@ -2,7 +2,7 @@
 
 This is the contract between datastores and tasks. A datastore's ``get_image_uri`` gives the path of a NIfTI file, which
 viewers can open too; the other three sequences lie in the same folder, each on the grid it was measured on. Nothing is
-resampled here: ``acuity.pipeline.preparation`` aligns, and ``acuity.models.source_grid`` brings a mask back.
+resampled here.
 
 A case from a PACS has ``case.json`` beside the images, with what NIfTI cannot hold, and the headers of each series.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import values_of
+from acuity.dicom.reading.headers import values_of
 from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
+from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
 from acuity.research.datasets.brats import FILE_SUFFIX, read_image
 from acuity.volume import RAS_LPS, Volume
 
@@ -40,8 +42,8 @@ class Case:
     volumes : float32 in the file's or series' own intensities, each on its own grid (LPS mm). Those of a PACS have a
         frame of reference, if their series give one, and their headers as source images; others have neither.
     reference : the sequence that the annotator opened: masks are shown and stored on its grid
-    patient : what is the same for all cases of a patient, and tells nothing else of them: a digest of the patient's
-        identity in a PACS, the name of a local folder
+    patient : the same for all cases of a patient: a digest of the patient's identity in a PACS, the name of a local
+        folder
     """
 
     volumes: dict[Sequence, Volume]
@@ -69,14 +71,12 @@ def read_case(path: str | Path) -> Case:
     """
     path = Path(path)
     reference = sequence_of(path)
-    files = complete_case(path.parent)
-    volumes = {sequence: read_volume(file) for sequence, file in files.items()}
-    description = _describe(path.parent)
-    return Case(volumes, reference, str(description["patient"]) if description else path.parent.name)
+    volumes = {sequence: read_volume(file) for sequence, file in complete_case(path.parent).items()}
+    return Case(volumes, reference, str(_describe(path.parent).get("patient", path.parent.name)))
 
 
 def read_volume(path: Path) -> Volume:
-    """One image of a case; errors as ``read_case``, of which this is a part."""
+    """One image of a case; errors as ``read_case``."""
     try:
         volume = read_image(path)
     except (ImageFileError, OSError, EOFError, ValueError) as error:
@@ -86,7 +86,7 @@ def read_volume(path: Path) -> Volume:
             remedy="Write it again.",
         ) from error
     description = _describe(path.parent)
-    if description is None:
+    if not description:
         return volume
     series = description["sequences"][sequence_of(path).value]
     headers = tuple(dcmread(file) for file in sorted(_header_folder(path).iterdir()))
@@ -119,7 +119,6 @@ def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
             header = dcmread(ds.filename, stop_before_pixels=True)
             header.save_as(_header_folder(path) / f"{number:05d}.dcm")
         sequences[sequence.value] = {
-            "series": str(volume.source_images[0].SeriesInstanceUID),
             "frame_of_reference": volume.frame_of_reference_uid,
             "affine": volume.affine.tolist(),
         }
@@ -130,9 +129,7 @@ def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
 def case_files(folder: Path) -> dict[Sequence, Path]:
     """The images that a folder NAME holds: NAME_t1, _t1ce, _t2, _flair as BraTS names them, or t1, t1ce, t2, flair.
 
-    Raises
-    ------
-    DataError : two files for one sequence
+    DataError where there are two files for one sequence.
     """
     found: dict[Sequence, Path] = {}
     for sequence, suffix in FILE_SUFFIX.items():
@@ -150,13 +147,7 @@ def case_files(folder: Path) -> dict[Sequence, Path]:
 
 
 def complete_case(folder: Path) -> dict[Sequence, Path]:
-    """All four images of a case, see ``case_files``.
-
-    Raises
-    ------
-    MissingSequenceError : one is absent
-    DataError : two files for one sequence
-    """
+    """All four images of a case, see ``case_files``; MissingSequenceError where one is absent."""
     files = case_files(folder)
     absent = [sequence.value for sequence in Sequence if sequence not in files]
     if absent:
@@ -169,36 +160,39 @@ def complete_case(folder: Path) -> dict[Sequence, Path]:
 
 
 def sequence_of(path: Path) -> Sequence:
-    """Which of its case's sequences an image is.
-
-    Raises
-    ------
-    InputNotFoundError : there is no such file
-    DataError : it is none of them
-    """
+    """The sequence of its case that an image is; errors as ``read_case``."""
+    remedy = "Take the path from the datastore, by the image's id."
     if not path.is_file():
-        raise InputNotFoundError(
-            "The image of the case does not exist.", remedy="Take the path from the datastore, by the image's id."
-        )
+        raise InputNotFoundError("The image of the case does not exist.", remedy=remedy)
     for sequence, file in case_files(path.parent).items():
         if file == path:
             return sequence
-    raise DataError(
-        f"{path.name} is no image of a case.",
-        rule="A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz).",
-        remedy="Take the path from the datastore, by the image's id.",
-    )
+    rule = "A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz)."
+    raise DataError(f"{path.name} is no image of a case.", rule=rule, remedy=remedy)
+
+
+def prepare_case(case: Case) -> Prepared:
+    """Align the series and find the brain; raises as ``acuity.pipeline.preparation.prepare_volumes``.
+
+    Images without a frame of reference that lie on the reference's voxels were brought there: they are not moved again.
+    """
+    reference = case.volumes[REFERENCE]
+    common = reference.frame_of_reference_uid or generate_uid()
+    volumes = dict(case.volumes)
+    for sequence, volume in case.volumes.items():
+        if not volume.frame_of_reference_uid and volume.grid.same_as(reference.grid):
+            volumes[sequence] = replace(volume, frame_of_reference_uid=common)
+    return prepare_volumes(volumes)
 
 
 def _header_folder(image: Path) -> Path:
     return image.parent / f"{image.name.removesuffix('.gz').removesuffix('.nii')}_headers"
 
 
-def _describe(folder: Path) -> dict[str, Any] | None:
+def _describe(folder: Path) -> dict[str, Any]:
+    """What ``write_case`` noted; empty for a local folder."""
     file = folder / _DESCRIPTION
-    if not file.is_file():
-        return None
-    description: dict[str, Any] = json.loads(file.read_text())
+    description: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return description
 
 

@@ -16,18 +16,18 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from acuity import __version__
 from acuity.errors import AcuityError, ArchiveError
 from label.case import read_case
-from label.datastores.base import CaseDatastore
+from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
 from label.datastores.folder import FolderDatastore
-from label.datastores.study import StudyDatastore
-from label.learning.doubts import Doubts, doubt
+from label.datastores.store import CaseDatastore
+from label.doubts import Doubts, doubt
 from label.learning.scoring import OverlapScoring
 from label.learning.strategies import NextCase, anyone, least_sure, oldest
-from label.learning.task import FineTuning
+from label.learning.training import FineTuning
+from label.masks import LABELS
 from label.tasks.infer import CaseTask, make_tasks
-from label.tasks.masks import LABELS
-from label.tasks.models import TUMOR, ServedModels
 from label.tasks.work import Workplace
+from label.versions import TUMOR, ServedModels
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 MODELS = Path.home() / ".local" / "share" / "acuity" / "models"
@@ -43,8 +43,8 @@ class AcuityLabel(MONAILabelApp):
     ----------
     app_dir : the folder of this file
     studies : a folder of cases, or the http(s) address of a DICOMweb service
-    conf : "bundles", the folder of the released bundles, and "models", the folder for all that is learned: versions,
-        lists of patients, doubts
+    conf : "bundles", the folder of the released bundles, and "models", the folder for versions, lists of patients and
+        doubts
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -62,7 +62,7 @@ class AcuityLabel(MONAILabelApp):
             description="Brain tumors in T1, contrast-enhanced T1, T2 and FLAIR",
         )
 
-    def init_datastore(self) -> CaseDatastore:
+    def init_datastore(self) -> CaseDatastore[Any]:
         """A folder, or an archive behind DICOMweb: its address with MONAI Label's settings of user and password, cache
         and, where it is set, search filter.
         """
@@ -74,9 +74,9 @@ class AcuityLabel(MONAILabelApp):
             settings.MONAI_LABEL_DATASTORE_USERNAME or None,
             settings.MONAI_LABEL_DATASTORE_PASSWORD or None,
         )
-        # Its default asks for CT, and no case would be found: only what somebody has set counts.
+        # Its default asks for CT, and no case would be found: only a setting that somebody has made counts.
         filters = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER if _SEARCH_FILTER in settings.model_fields_set else {}
-        return StudyDatastore(archive, cache, filters)
+        return ArchiveDatastore(archive, cache, filters)
 
     def init_infers(self) -> dict[str, CaseTask]:
         """Segmentation of the measured and of the super-resolved images, super-resolution, refinement."""
@@ -126,14 +126,14 @@ class AcuityLabel(MONAILabelApp):
         path = store.get_image_uri(image_id)
         inner = {**request, "image": path, "image_id": image_id}
         if self._infers_threadpool is None:
-            mask, said = task(inner)
+            mask, description = task(inner)
         else:
-            mask, said = self._infers_threadpool.submit(task, inner).result()
+            mask, description = self._infers_threadpool.submit(task, inner).result()
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
         label: str | None = mask
         if mask and request.get("save_label"):
-            label = store.save_label(image_id, mask, tag, {"model": said["bundle"], "params": said})
-        return {"label": label, "tag": tag, "file": mask, "params": said}
+            label = store.save_label(image_id, mask, tag, {"model": description["bundle"], "params": description})
+        return {"label": label, "tag": tag, "file": mask, "params": description}
 
     def _doubt_of(self, image_id: str) -> float | None:
         return self.doubts.of(image_id, self.served.segmentation.weights_sha256)
@@ -148,9 +148,9 @@ class _OneByOne(BatchInferTask):
     """Batch inference of all cases in turn; MONAI Label's own spreads them over GPUs, and ends with the first error."""
 
     def __call__(
-        self, request: dict[str, Any], datastore: CaseDatastore, infer: Callable[..., dict[str, Any]]
+        self, request: dict[str, Any], datastore: CaseDatastore[Any], infer: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
-        """What was said of each case by its id, or why there is no mask of it."""
+        """The description of each case's mask by the case's id, or the reason why there is none."""
         images = sorted(self.get_images(request, datastore))[: int(request.get("max_batch_size") or 0) or None]
         found: dict[str, Any] = {}
         for number, image_id in enumerate(images, start=1):

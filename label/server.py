@@ -13,45 +13,21 @@ import sys
 from collections.abc import Sequence as Seq
 from pathlib import Path
 
+from acuity.console import print_error
+from acuity.errors import InputNotFoundError
+
 APP = Path(__file__).resolve().parent
 _HOME = Path.home() / ".local" / "share" / "acuity"
 
 
-def main(argv: Seq[str] | None = None) -> None:
-    """Serve until stopped."""
-    parser = argparse.ArgumentParser(prog="python -m label.server", description=__doc__)
-    parser.add_argument(
-        "--studies", required=True, metavar="PLACE", help="folder of cases, or http(s) address of a DICOMweb service"
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; others than loopback only behind a gateway that authenticates (%(default)s)",
-    )
-    parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
-    parser.add_argument(
-        "--bundles",
-        type=Path,
-        default=APP.parent / "bundles",
-        metavar="FOLDER",
-        help="released bundles (default: those that came with the application)",
-    )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=_HOME / "models",
-        metavar="FOLDER",
-        help="all that is learned: versions, lists of patients (%(default)s)",
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=_HOME / "cache",
-        metavar="FOLDER",
-        help="images fetched from an archive (%(default)s)",
-    )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
-    args = parser.parse_args(argv)
+def main(argv: Seq[str] | None = None) -> int:
+    """Serve until stopped; returns the exit code. A wrong line is refused before anything slow is imported."""
+    args = parse(argv)
+    if not is_address(args.studies) and not Path(args.studies).is_dir():
+        found = "The folder of studies does not exist."
+        error = InputNotFoundError(found, remedy="Name a folder that does, or the address of a DICOMweb service.")
+        print_error(error)
+        return error.exit_code
     os.environ.update(environment(args))
 
     import uvicorn
@@ -59,19 +35,46 @@ def main(argv: Seq[str] | None = None) -> None:
     set_up_logging(args.verbose)
     # A log of requests would hold ids of images; uvicorn's own configuration of logging would undo ours.
     uvicorn.run("label.web:app", host=args.host, port=args.port, log_level="warning", access_log=False, log_config=None)
+    return 0
+
+
+def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
+    """The settings of a command line."""
+    parser = argparse.ArgumentParser(prog="python -m label.server", description=__doc__)
+    add = parser.add_argument
+    add("--studies", required=True, metavar="PLACE", help="folder of cases, or http(s) address of a DICOMweb service")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="others than loopback only behind a gateway that authenticates (%(default)s)",
+    )
+    add("--port", type=int, default=8000, help="(%(default)s)")
+    folders = {
+        "bundles": (APP.parent / "bundles", "released bundles"),
+        "models": (_HOME / "models", "versions that training makes, and lists of patients"),
+        "cache": (_HOME / "cache", "images fetched from an archive"),
+    }
+    for name, (default, text) in folders.items():
+        add(f"--{name}", type=Path, default=default, metavar="FOLDER", help=f"{text} (%(default)s)")
+    add("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
+    return parser.parse_args(argv)
+
+
+def is_address(studies: str) -> bool:
+    """Whether the studies are in an archive, not in a folder."""
+    return studies.startswith(("http://", "https://"))
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
     """MONAI Label's settings; the processes that it starts for training read them too.
 
-    Scoring after each request for a case would queue without end; tracking and the default of CT are not for us.
+    Scoring after each request for a case would queue without end, and tracking needs a server that we do not have.
     """
-    remote = args.studies.startswith(("http://", "https://"))
     paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
     conf = {"bundles": str(args.bundles.resolve()), "models": str(args.models.resolve())}
     return {
         "MONAI_LABEL_APP_DIR": str(APP),
-        "MONAI_LABEL_STUDIES": args.studies if remote else str(Path(args.studies).resolve()),
+        "MONAI_LABEL_STUDIES": args.studies if is_address(args.studies) else str(Path(args.studies).resolve()),
         "MONAI_LABEL_APP_CONF": json.dumps(conf),
         "MONAI_LABEL_SERVER_PORT": str(args.port),
         "MONAI_LABEL_DATASTORE_CACHE_PATH": str(args.cache.resolve()),
@@ -91,4 +94,4 @@ def set_up_logging(verbose: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

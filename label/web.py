@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from uuid import uuid4
 
 from fastapi import BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
 from fastapi.middleware.cors import CORSMiddleware
@@ -13,17 +15,18 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.app import app as _monai_label
 from monailabel.config import settings
-from monailabel.endpoints import activelearning
+from monailabel.endpoints import activelearning, train
 from monailabel.endpoints.infer import send_response
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
 
 from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, ModelError, OutputError
-from label.tasks.masks import EXTENSIONS
-from label.tasks.running import RUNNING
+from label.learning.training import STATUS
+from label.masks import EXTENSIONS
+from label.status import RUNNING, training_status
 
-_RESERVED = ("model", "image", "image_id", "session", "label_file")  # what parameters must not say
+_RESERVED = ("model", "image", "image_id", "session", "label_file")  # the address says these, not the parameters
 
 
 def infer(
@@ -61,12 +64,12 @@ def next_sample(strategy: str, params: dict[str, Any] | None = None) -> Any:
     return activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
 
 
-def progress() -> dict[str, str | float]:
-    """Which inference is going on, and the part of it that is done."""
+def inference() -> dict[str, Any]:
+    """The ``label.status.Status`` of the inference that is going on, its steps in percent."""
     status = RUNNING.status()
     if status is None:
         raise HTTPException(404, "No inference is going on.")
-    return status
+    return asdict(status)
 
 
 def stop() -> dict[str, bool]:
@@ -74,8 +77,25 @@ def stop() -> dict[str, bool]:
     return {"stopped": RUNNING.stop()}
 
 
+def start_training(
+    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False
+) -> Any:
+    """Start a training, as MONAI Label's ``/train/{model}``; its name tells its status from that of an earlier one."""
+    return train.run_model(model, {**(params or {}), "run": uuid4().hex}, run_sync, enqueue)
+
+
+def training(all: bool = False, check_if_running: bool = False) -> Any:
+    """The last training, as MONAI Label's ``/train/``, with its ``label.status.Status`` as "progress"."""
+    task = train.status(all, check_if_running)
+    if not isinstance(task, dict):
+        return task
+    file = app_instance().served.versions.folder / STATUS
+    status = training_status(file, str(task["request"].get("run", "")), task["status"])
+    return {**task, "progress": asdict(status)}
+
+
 def status_of(error: AcuityError) -> int:
-    """The HTTP status for a refusal: 404 where nothing is there, 502 for the archive, 500 for what the server lacks."""
+    """The HTTP status of a refusal: 404 where nothing is there, 502 for the archive, 500 for faults of the server."""
     if isinstance(error, ArchiveError):
         return 502
     if isinstance(error, InputNotFoundError):
@@ -96,13 +116,19 @@ def _received(upload: UploadFile) -> Path:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AcuityError)
-    said = {"detail": str(error), "code": error.code, "found": error.found, "rule": error.rule, "remedy": error.remedy}
-    return JSONResponse(said, status_of(error))
+    content = {
+        "detail": str(error),
+        "code": error.code,
+        "found": error.found,
+        "rule": error.rule,
+        "remedy": error.remedy,
+    }
+    return JSONResponse(content, status_of(error))
 
 
 def _not_understood(request: Request, error: Exception) -> Response:
-    said = error.msg if isinstance(error, MONAILabelException) else "The request holds JSON that is not valid."
-    return JSONResponse({"detail": said}, 400)
+    detail = error.msg if isinstance(error, MONAILabelException) else "The request holds JSON that is not valid."
+    return JSONResponse({"detail": detail}, 400)
 
 
 def _completed(application: FastAPI) -> FastAPI:
@@ -113,17 +139,21 @@ def _completed(application: FastAPI) -> FastAPI:
     # own setting for it breaks the processes that it starts.
     kept = [one for one in application.user_middleware if cast(object, one.cls) is not CORSMiddleware]
     application.user_middleware = kept
-    user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    user, admin = (
+        [Depends(RBAC(role))] for role in (settings.MONAI_LABEL_AUTH_ROLE_USER, settings.MONAI_LABEL_AUTH_ROLE_ADMIN)
+    )
     # Before MONAI Label's own, which run on the event loop and block it.
     application.router.routes[:0] = [
-        APIRoute("/infer/", progress, methods=["GET"], dependencies=user),
+        APIRoute("/infer/", inference, methods=["GET"], dependencies=user),
         APIRoute("/infer/", stop, methods=["DELETE"], dependencies=user),
         APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=user, response_model=None),
         APIRoute("/activelearning/{strategy}", next_sample, methods=["POST"], dependencies=user, response_model=None),
+        APIRoute("/train/", training, methods=["GET"], dependencies=user, response_model=None),
+        APIRoute("/train/{model}", start_training, methods=["POST"], dependencies=admin, response_model=None),
     ]
     return application
 
 
 app = _completed(_monai_label)
-"""The application. Acuity's refusals are answered with found, rule and remedy; ``GET /infer/`` says how far an
-inference is, and ``DELETE /infer/`` stops it, as ``/train/`` does for training."""
+"""The application. Acuity's refusals are answered with found, rule and remedy; ``GET /infer/`` and ``GET /train/`` tell
+how far an inference and a training are, and ``DELETE`` stops them."""

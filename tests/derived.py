@@ -129,12 +129,7 @@ def derive(folder: Path, kind: str = "oblique", header: dict[str, Any] | None = 
     )
 
     def naming(number: int, description: str) -> dict[str, Any]:
-        return {
-            "series_uid": hd.UID(),
-            "series_number": number,
-            "description": description,
-            "model": SEG_MODEL,
-        }
+        return {"series_uid": hd.UID(), "series_number": number, "description": description, "model": SEG_MODEL}
 
     write_segmentation(labels, series, folder / "seg" / "sr.dcm", **naming(102, "Tumor on SR grid"))
     write_segmentation(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom import Dataset, FileMetaDataset, config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.fileset import FileSet
@@ -43,6 +43,15 @@ def uid(*names: object) -> UID:
 
 STUDY_UID = uid("study")
 FRAME_UID = uid("frame of reference")
+
+
+def dataset(**header: Any) -> Dataset:
+    """A dataset of these keywords and nothing else; values need not be valid."""
+    ds = Dataset()
+    with config.disable_value_validation():
+        for keyword, value in header.items():
+            setattr(ds, keyword, value)
+    return ds
 
 
 def oblique_affine(
@@ -145,8 +154,7 @@ def write_mr_series(
 
 def mr_header(affine: Array, shape: Sequence[int], k: int) -> Dataset:
     """The header of slice ``k`` of a classic MR series: spin-echo T1, no pixels, no UIDs of study and series."""
-    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    place = _plane(affine, k)
     ds = common_header()
     ds.SOPClassUID = MRImageStorage
     ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
@@ -155,13 +163,23 @@ def mr_header(affine: Array, shape: Sequence[int], k: int) -> Dataset:
     ds.RepetitionTime, ds.EchoTime, ds.EchoTrainLength = "500", "12", "1"
     ds.FlipAngle = "90"
     ds.AcquisitionDate, ds.AcquisitionTime, ds.AcquisitionNumber = "20200102", "101500", "1"
-    ds.SliceThickness = ds.SpacingBetweenSlices = decimal(spacing[2])
-    ds.PixelSpacing = [decimal(spacing[1]), decimal(spacing[0])]
-    ds.ImageOrientationPatient = [decimal(x) for x in (*direction[:, 0], *direction[:, 1])]
-    ds.ImagePositionPatient = [decimal(x) for x in (affine @ [0, 0, k, 1])[:3]]
+    apply_header(ds, place)
+    ds.SpacingBetweenSlices = place["SliceThickness"]
     ds.SliceLocation = decimal(affine[2, 2] * k)
     ds.Rows, ds.Columns = int(shape[1]), int(shape[0])
     return ds
+
+
+def _plane(affine: Array, k: int) -> dict[str, Any]:
+    """Image Plane attributes of slice ``k`` (PS3.3 C.7.6.2)."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / spacing
+    return {
+        "PixelSpacing": [decimal(spacing[1]), decimal(spacing[0])],
+        "SliceThickness": decimal(spacing[2]),
+        "ImageOrientationPatient": [decimal(x) for x in (*direction[:, 0], *direction[:, 1])],
+        "ImagePositionPatient": [decimal(x) for x in (affine @ [0, 0, k, 1])[:3]],
+    }
 
 
 def common_header() -> Dataset:
@@ -244,42 +262,27 @@ def write_enhanced_mr(
 
 
 def _shared_groups(affine: Array) -> Dataset:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = affine[:3, :3] / spacing
-    shared = Dataset()
-    shared.PixelMeasuresSequence = [Dataset()]
-    shared.PixelMeasuresSequence[0].PixelSpacing = [decimal(spacing[1]), decimal(spacing[0])]
-    shared.PixelMeasuresSequence[0].SliceThickness = decimal(spacing[2])
-    shared.PlaneOrientationSequence = [Dataset()]
-    shared.PlaneOrientationSequence[0].ImageOrientationPatient = [
-        decimal(x) for x in (*direction[:, 0], *direction[:, 1])
-    ]
-    return shared
+    place = _plane(affine, 0)
+    measures = dataset(PixelSpacing=place["PixelSpacing"], SliceThickness=place["SliceThickness"])
+    orientation = dataset(ImageOrientationPatient=place["ImageOrientationPatient"])
+    return dataset(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
 
 
 def _frame_groups(affine: Array, v: int, k: int, slope: float, attributes: dict[str, Any]) -> Dataset:
-    frame = Dataset()
-    content = Dataset()
-    content.StackID, content.InStackPositionNumber = "1", k + 1
-    content.DimensionIndexValues = [1, k + 1, v + 1]
+    content = dataset(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[1, k + 1, v + 1])
+    frame = dataset(
+        FrameContentSequence=[content],
+        PlanePositionSequence=[dataset(ImagePositionPatient=_plane(affine, k)["ImagePositionPatient"])],
+        PixelValueTransformationSequence=[dataset(RescaleSlope=decimal(slope), RescaleIntercept="0", RescaleType="US")],
+    )
     if "TemporalPositionIndex" in attributes:
         content.TemporalPositionIndex = attributes["TemporalPositionIndex"]
-    frame.FrameContentSequence = [content]
-    frame.PlanePositionSequence = [Dataset()]
-    frame.PlanePositionSequence[0].ImagePositionPatient = [decimal(x) for x in (affine @ [0, 0, k, 1])[:3]]
-    frame.PixelValueTransformationSequence = [Dataset()]
-    frame.PixelValueTransformationSequence[0].RescaleSlope = decimal(slope)
-    frame.PixelValueTransformationSequence[0].RescaleIntercept = "0"
-    frame.PixelValueTransformationSequence[0].RescaleType = "US"
     if "EchoTime" in attributes:
-        frame.MREchoSequence = [Dataset()]
-        frame.MREchoSequence[0].EffectiveEchoTime = float(attributes["EchoTime"])
+        frame.MREchoSequence = [dataset(EffectiveEchoTime=float(attributes["EchoTime"]))]
     if "DiffusionBValue" in attributes:
-        frame.MRDiffusionSequence = [Dataset()]
-        frame.MRDiffusionSequence[0].DiffusionBValue = float(attributes["DiffusionBValue"])
+        frame.MRDiffusionSequence = [dataset(DiffusionBValue=float(attributes["DiffusionBValue"]))]
     if "InversionTime" in attributes:
-        frame.MRModifierSequence = [Dataset()]
-        frame.MRModifierSequence[0].InversionTimes = [float(attributes["InversionTime"])]
+        frame.MRModifierSequence = [dataset(InversionTimes=[float(attributes["InversionTime"])])]
     return frame
 
 

@@ -1,4 +1,4 @@
-"""Folders of cases for the label server, and a tiny model that can be trained on them."""
+"""Folders of cases for the label server, masks as clients write and read them, and a tiny model to train."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -17,6 +18,7 @@ from label.case import write_volume
 from tests.study_phantom import image, oblique_grid, tissue, write_bundles
 
 GRID = oblique_grid((4.0, 4.0, 4.0))
+FLAIR_GRID = oblique_grid((5.0, 4.0, 6.0), (4.0, 12.0, -7.0))
 SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 # What ``tests.study_phantom.tissue`` numbers, as BraTS does: air, brain, edema, enhancing tumor, necrosis.
 _LABELS = np.array([0, 0, Label.EDEMA, Label.ENHANCING, Label.NECROSIS], dtype=np.uint8)
@@ -26,6 +28,38 @@ def truth(grid: Grid = GRID) -> NDArray[np.uint8]:
     """The labels of the phantom at the voxels' centers."""
     indices = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1).astype(float)
     return _LABELS[tissue(indices @ grid.affine[:3, :3].T + grid.origin)]
+
+
+def speckle(grid: Grid, seed: int = 0) -> NDArray[np.uint8]:
+    """Voxels of any label, so that one wrong voxel shows, in a lopsided box."""
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[2:7, 3:7, 2:8] = np.random.default_rng(seed).choice([0, 1, 2, 4], (5, 4, 6))
+    return labels
+
+
+def draw(path: Path, labels: NDArray[np.uint8], grid: Grid) -> str:
+    """A label file as a client writes it: by SimpleITK, which knows nothing of ours."""
+    picture = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
+    picture.SetOrigin([float(x) for x in grid.origin])
+    picture.SetSpacing([float(x) for x in grid.spacing])
+    picture.SetDirection([float(x) for x in grid.direction.ravel()])
+    sitk.WriteImage(picture, str(path))
+    return str(path)
+
+
+def seen(path: str | Path) -> tuple[NDArray[np.uint8], Grid]:
+    """A mask as ITK reads it, which 3D Slicer does too."""
+    picture = sitk.ReadImage(str(path))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(picture.GetDirection(), (3, 3)) * picture.GetSpacing()
+    affine[:3, 3] = picture.GetOrigin()
+    array = sitk.GetArrayFromImage(picture).transpose(2, 1, 0)
+    return array, Grid(array.shape, affine)
+
+
+def centroid(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
+    """Of the labeled voxels, mm LPS."""
+    return grid.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + grid.origin
 
 
 def write_case(root: Path, name: str, *, grids: dict[Sequence, Grid] | None = None, noise: int = 0) -> Path:

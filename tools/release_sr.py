@@ -23,10 +23,10 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from acuity import __version__
-from acuity.commands.train import RECIPES
+from acuity.commands.train_super_resolution import RECIPES
 from acuity.errors import AcuityError, DataError
+from acuity.research.training.loop import SETTINGS
 from acuity.research.training.recipe_file import recipe_names
-from acuity.research.training.super_resolution import SETTINGS
 from acuity.research.training.super_resolution_recipe import Recipe, read_recipe
 from tools.sr_figures import DATASETS, read_figures
 from tools.sr_training import WEIGHTS_LICENSES, Config, Training, read_training, required_file
@@ -102,8 +102,9 @@ def train_config(method: Method, training: Training) -> Config:
     config["network_def"] = method.content["generator"]
     settings = training.adversarial
     config |= {key: settings[key] for key in ("seed", "batch", "patch")}
-    config["pixel"] |= {"iterations": sum(item["iterations"] for item in training.rounds), "ema": settings["ema"]}
-    config["adversarial"] |= {"iterations": settings["iterations"], "ema": settings["ema"]}
+    iterations = {"pixel": sum(item["iterations"] for item in training.rounds), "adversarial": settings["iterations"]}
+    for stage, count in iterations.items():
+        config[stage]["plan"] |= {"iterations": count, "ema": settings["ema"]}
     if training.start is None:
         del config["weights_dir"]
     else:

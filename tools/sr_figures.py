@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from acuity.errors import DataError
-from acuity.research.evaluation.bootstrap import paired_difference
+from acuity.research.evaluation import columns as col
 from acuity.research.evaluation.slices.methods import BASELINE
-from acuity.research.evaluation.slices.table import Scores, by_method, case_differences
-from acuity.research.training.super_resolution import SETTINGS
+from acuity.research.evaluation.slices.table import case_differences
+from acuity.research.evaluation.statistics import paired_difference
+from acuity.research.store import read_table
+from acuity.research.training.loop import SETTINGS
 
-METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 4), "perceptual": ("perceptual distance", 4)}
+METRICS = {col.PSNR: ("PSNR in dB", 2), col.SSIM: ("SSIM", 4), col.PERCEPTUAL: ("perceptual distance", 4)}
 DATASETS = ("brain", "knee")  # folders of scores
 NOT_MEASURED = "Not yet measured."
 
@@ -39,12 +40,10 @@ def read_figures(scores: Path | None, method: str, sha256: str) -> str:
     lines = [f"| data | method | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
     sentences = []
     for folder in folders:
-        with (folder / "scores.csv").open(newline="") as file:
-            rows = [{k: v or "nan" if k in METRICS else v for k, v in row.items()} for row in csv.DictReader(file)]
-        measured = by_method(rows)
+        measured = read_table(folder / "scores.csv", text=[col.METHOD, col.SOURCE, col.CASE, col.SEQUENCE, col.SLICE])
         settings = json.loads((folder / SETTINGS).read_text())
         found = {item["name"]: item.get("sha256") for item in settings["methods"]}
-        if method not in measured or found.get(method) != sha256:
+        if method not in set(measured[col.METHOD]) or found.get(method) != sha256:
             raise DataError(
                 f"{folder} has scores of {method} with the weights {found.get(method)}, not {sha256}.",
                 rule="A bundle states what was measured with its own weights.",
@@ -66,19 +65,16 @@ def read_figures(scores: Path | None, method: str, sha256: str) -> str:
     return "\n".join([*lines, "", definition, *sentences])
 
 
-def _mean(scores: Scores, method: str, metric: str) -> str:
-    values = [value for row in scores[method].values() if math.isfinite(value := float(row[metric]))]
-    return f"{np.mean(values):.{METRICS[metric][1]}f}" if values else "not available"
+def _mean(scores: pd.DataFrame, method: str, metric: str) -> str:
+    values = scores.loc[scores[col.METHOD] == method, metric]
+    finite = values[np.isfinite(values)]
+    return "not available" if finite.empty else f"{finite.mean():.{METRICS[metric][1]}f}"
 
 
-def _difference(scores: Scores, method: str, metric: str) -> str:
+def _difference(scores: pd.DataFrame, method: str, metric: str) -> str:
     name, digits = METRICS[metric]
     values = case_differences(scores, method, BASELINE, metric)
-    if not values:
-        return f"{name} not available"
-    found = paired_difference(values)
-    interval = "" if math.isnan(found.low) else f" ({found.low:+.{digits}f} to {found.high:+.{digits}f})"
-    return f"{name} {found.mean:+.{digits}f}{interval}"
+    return f"{name} not available" if values.empty else f"{name} {paired_difference(values).interval(digits)}"
 
 
 def _count(number: int, word: str) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from acuity.commands.train import pixel_stage_name
+from acuity.commands.train_super_resolution import pixel_stage_name
 from acuity.errors import DataError
-from acuity.research.training.loop import BEST, CHECKPOINT
-from acuity.research.training.super_resolution import INTERPOLATED, SETTINGS
+from acuity.research.training.loop import BEST, CHECKPOINT, SETTINGS
+from acuity.research.training.super_resolution import INTERPOLATED
 from acuity.research.training.super_resolution_recipe import Recipe
 from acuity.resources import file_sha256
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
-from acuity.research.derived.altered import CHANGES, Altered
-from acuity.research.derived.low_resolution import BroughtBack, Lowering, LowResolution, ThickSliced
-from acuity.research.derived.sets import Cropped, Making, chosen_cases, make_set
-from acuity.research.derived.tumor_free import Mirrored, make_phantoms
-from acuity.research.evaluation.volumes.methods import BASELINE, VolumeMethod, volume_methods
+from acuity.research.options import Alteration
+
+if TYPE_CHECKING:
+    from acuity.research.derived.sets import Derivation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop = kinds.add_parser("crop", help="the central voxels")
     crop.add_argument("--size", type=_at_least_one, default=128, help="voxels along each axis (default: %(default)s)")
     altered = kinds.add_parser("altered", help="as other scanners or preparations would have made the images")
-    altered.add_argument("--change", required=True, choices=tuple(CHANGES), help="one at a time")
+    altered.add_argument("--change", required=True, choices=get_args(Alteration), help="one at a time")
     mirrored = kinds.add_parser("mirrored", help="without a tumor: the half that it leaves free, mirrored")
     phantoms = kinds.add_parser("phantoms", help="painted brains, no patient's; needs no data")
     phantoms.add_argument("--count", type=_at_least_one, required=True, metavar="N", help="how many")
@@ -38,12 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind in (lr, interpolated, sr):
         lowering = kind.add_mutually_exclusive_group()
         lowering.add_argument("--scale", type=_factor, default=2.0, help="of all axes (default: 2)")
-        lowering.add_argument(
-            "--slice-thickness",
-            type=_thickness,
-            metavar="MM",
-            help="instead: means over axial slices so thick, without gap",
-        )
+        text = "instead: means over axial slices so thick, without gap"
+        lowering.add_argument("--slice-thickness", type=_thickness, metavar="MM", help=text)
     for kind in (lr, interpolated, sr, crop, altered, mirrored):
         kind.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder of BraTS cases")
         cases = kind.add_mutually_exclusive_group()
@@ -55,13 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         cases.add_argument("--case", nargs="+", metavar="NAME", help="these cases alone")
     for kind in (lr, interpolated, sr, crop, altered, mirrored, phantoms):
-        kind.add_argument(
-            "--output",
-            type=Path,
-            required=True,
-            metavar="FOLDER",
-            help="of the data set; cases that are there and current are kept",
-        )
+        text = "of the data set; cases that are there and current are kept"
+        kind.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,25 +61,34 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     DataError, ModelError, OutputError
-        See ``acuity.research.derived.sets.make_set`` and ``acuity.research.evaluation.volumes.methods.volume_methods``.
+        See ``acuity.research.derived.sets.make_set`` and ``acuity.research.restoration.volume_methods``.
     """
+    from acuity.research.derived.sets import chosen_cases, make_set
+    from acuity.research.derived.tumor_free import make_phantoms
+
     if args.kind == "phantoms":
         path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))
     else:
         cases = chosen_cases(args.data, split=args.split, names=args.case)
-        path = make_set(args.data, args.output, cases, _making(args), command=_command(args))
+        path = make_set(args.data, args.output, cases, _derivation(args), command=_command(args))
     print(path)
     return 0
 
 
-def _making(args: argparse.Namespace) -> Making:
+def _derivation(args: argparse.Namespace) -> Derivation:
+    from acuity.research.derived.altered import Altered
+    from acuity.research.derived.low_resolution import BroughtBack, LowResolution, ResolutionLoss, ThickSliced
+    from acuity.research.derived.sets import Cropped
+    from acuity.research.derived.tumor_free import Mirrored
+    from acuity.research.restoration import BASELINE, VolumeMethod, volume_methods
+
     if args.kind == "crop":
         return Cropped(args.size)
     if args.kind == "altered":
         return Altered(args.change)
     if args.kind == "mirrored":
         return Mirrored()
-    low: Lowering = ThickSliced(args.slice_thickness) if args.slice_thickness else LowResolution(args.scale)
+    low: ResolutionLoss = ThickSliced(args.slice_thickness) if args.slice_thickness else LowResolution(args.scale)
     if args.kind == "lr":
         return low
     if args.kind == "interpolated":

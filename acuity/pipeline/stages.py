@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from acuity.anatomy import REGION_LABELS, Region, Sequence
+from acuity.dicom.reading.acquisition import acquisition_type
 from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.study import Study
-from acuity.dicom.selection.acquisition import acquisition_type
 from acuity.dicom.selection.rules import load_rules
 from acuity.dicom.selection.select import Selection, select_sequences
 from acuity.dicom.writing.model_info import ModelInfo

@@ -1,4 +1,4 @@
-"""An archive (PACS) behind DICOMweb: what is asked of it, and what goes wrong there in Acuity's words."""
+"""The client of an archive (PACS) behind DICOMweb; its faults become errors in Acuity's words."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ _TIMEOUT_S = (10.0, 300.0)  # to connect, and between two packets of an answer
 _SERIES_FIELDS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"]
 # In the DICOM JSON model.
 _STUDY_UID, _SERIES_UID, _SOP_INSTANCE_UID = "0020000D", "0020000E", "00080018"
+# By the status of the archive's answer.
+_REMEDIES = {
+    401: "Give the server a user and a password that the archive knows.",
+    403: "Let the archive's administrator grant the right.",
+    404: "It may have been deleted: list the images again.",
+}
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -142,12 +148,7 @@ class _NewConnections(HTTPAdapter):
 
 
 def checked_uid(text: str) -> str:
-    """A UID (PS3.5 section 9.1), so that it may stand in an address or a path.
-
-    Raises
-    ------
-    DataError : it is none
-    """
+    """A UID (PS3.5 section 9.1), so that it may stand in an address or a path; DataError where it is none."""
     if len(text) > 64 or not _UID.fullmatch(text):
         raise DataError(
             f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.", remedy="List the images."
@@ -156,7 +157,7 @@ def checked_uid(text: str) -> str:
 
 
 def _all_pages(search: Callable[..., list[dict[str, Any]]], key: str, **query: Any) -> dict[str, dict[str, Any]]:
-    """What a search finds by its UID, page by page.
+    """The answers of a search by their UIDs, page by page.
 
     The client's own way to all pages goes on for ever where an archive disregards the offset, as Orthanc does in
     searches by ModalitiesInStudy. One that changes while it is listed may come twice.
@@ -183,7 +184,7 @@ def _entry(ds: Dataset, study_uid: str | None) -> SeriesEntry:
 
 
 def _header(item: Mapping[str, Any]) -> Dataset:
-    """A dataset of the DICOM JSON model (PS3.18 annex F); what it refers to by address is left out."""
+    """A dataset of the DICOM JSON model (PS3.18 annex F); data behind an address is left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks on values quote them, and values identify patients
         ds = Dataset.from_json(dict(item), bulk_data_uri_handler=lambda tag, vr, uri: None)
@@ -195,38 +196,25 @@ def _header(item: Mapping[str, Any]) -> Dataset:
 
 @contextmanager
 def _explained(task: str) -> Iterator[None]:
-    """What a request meets, as an ArchiveError without values from the archive's answer."""
+    """Turn the faults of a request into an ArchiveError without values from the archive's answer."""
+    asked = f"The archive was asked to {task} and"
+    rule, remedy = "It must answer as DICOMweb demands (PS3.18).", "Look into the archive's log."
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in _header
             yield
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        remedy = {
-            401: "Give the server a user and a password that the archive knows.",
-            403: "Let the archive's administrator grant the right.",
-            404: "It may have been deleted: list the images again.",
-        }.get(status, "Look into the archive's log.")
-        raise ArchiveError(
-            f"The archive was asked to {task} and answered with HTTP status {status}.",
-            rule="It must answer as DICOMweb demands (PS3.18).",
-            remedy=remedy,
-        ) from error
+        found = f"{asked} answered with HTTP status {status}."
+        raise ArchiveError(found, rule=rule, remedy=_REMEDIES.get(status, remedy)) from error
+    except requests.JSONDecodeError as error:
+        raise ArchiveError(f"{asked} gave an answer that is not JSON.", rule=rule, remedy=remedy) from error
     except requests.RequestException as error:
-        if isinstance(error, requests.JSONDecodeError):
-            raise _not_valid(task, error) from error
         raise ArchiveError(
-            f"The archive was asked to {task} and cannot be reached ({type(error).__name__}).",
+            f"{asked} cannot be reached ({type(error).__name__}).",
             rule="It must run and be reachable from the label server.",
             remedy="Start it, or correct its address.",
         ) from error
     except (AttributeError, KeyError, TypeError, ValueError, EOFError) as error:
-        raise _not_valid(task, error) from error
-
-
-def _not_valid(task: str, error: Exception) -> ArchiveError:
-    return ArchiveError(
-        f"The archive was asked to {task} and gave an answer that is not valid ({type(error).__name__}).",
-        rule="It must answer as DICOMweb demands (PS3.18).",
-        remedy="Look into the archive's log.",
-    )
+        found = f"{asked} gave an answer that is not valid ({type(error).__name__})."
+        raise ArchiveError(found, rule=rule, remedy=remedy) from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,20 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
+from acuity.dicom.reading.headers import values_of
 from acuity.dicom.reading.read_seg import segment_labels
-from acuity.dicom.reading.source import values_of
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_annotation, write_segmentation
 from acuity.errors import DataError, UnsupportedSeriesError
 from acuity.volume import Volume
-from label.datastores.base import FINAL, ORIGINAL
 from label.datastores.dicomweb import Archive, SeriesEntry
-from label.datastores.notes import write_whole
+from label.datastores.store import FINAL, ORIGINAL
+from label.files import remembered
+from label.request import SaveRequest
 
 # Series numbers where a scanner's do not reach, after those of the application.
 _BY_MODEL, _BY_PERSON = 9101, 9102
-_UNKNOWN = "unknown"  # what a request does not say of its model
+_UNKNOWN = "unknown"  # version or weights of a model that names none
 _TAG_IN_DESCRIPTION = re.compile(r"\[([A-Za-z0-9_-]{1,32})\]$")
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Segmentations:
     Parameters
     ----------
     archive : where they are
-    cache : folder for what their headers said; a header never changes under its UID
+    cache : folder for descriptions from their headers; a header never changes under its UID
     """
 
     def __init__(self, archive: Archive, cache: Path) -> None:
@@ -80,20 +80,17 @@ class Segmentations:
         return found
 
     def _of_series(self, entry: SeriesEntry) -> list[SegmentationEntry]:
+        def describe() -> list[dict[str, Any]]:
+            headers = self._archive.headers(entry.study_uid, entry.series_uid)
+            return [asdict(seg) for ds in headers if (seg := describe_segmentation(ds)) is not None]
+
         file = self._cache / entry.study_uid / "segmentations" / f"{entry.series_uid}.json"
-        if file.is_file() and entry.count != -1:
-            kept: dict[str, Any] = json.loads(file.read_text())
-            if kept["count"] == entry.count:
-                return [SegmentationEntry(**item) for item in kept["entries"]]
-        headers = self._archive.headers(entry.study_uid, entry.series_uid)
-        entries = [seg for ds in headers if (seg := describe_segmentation(ds)) is not None]
-        content = json.dumps({"count": entry.count, "entries": [asdict(seg) for seg in entries]})
-        write_whole(file, lambda path: path.write_text(content))
-        return entries
+        found = remembered(file, None if entry.count == -1 else entry.count, describe)
+        return [SegmentationEntry(**item) for item in found]
 
 
 def describe_segmentation(ds: Dataset) -> SegmentationEntry | None:
-    """What a header says of a tumor segmentation; None, with a line in the log, if it is none of Acuity's segments."""
+    """The entry of a segmentation by its header; None, with a line in the log, if its segments are not Acuity's."""
     try:
         segment_labels(ds)
     except UnsupportedSeriesError as error:
@@ -115,13 +112,15 @@ def describe_segmentation(ds: Dataset) -> SegmentationEntry | None:
 def write_label(
     labels: Volume, path: Path, *, tag: str, annotator: str, model: ModelInfo | None, computed: bool
 ) -> None:
-    """Write labels as a new series of their study, its description ending with a tag that is not told by the author.
+    """Write labels as a new series of their study.
 
     Parameters
     ----------
     labels : uint8 of 0, 1, 2 and 4 on the grid of the series that its source images are
+    tag : stands at the end of the series' description, unless the author tells it: original for a model, final for a
+        person
     annotator : who drew or corrected them; "" if not known
-    model : what computed them, or what was corrected; None if neither
+    model : that computed them, or whose labels were corrected; None if neither
     computed : whether the model alone made them
 
     Raises
@@ -152,23 +151,14 @@ def write_label(
         ) from error
 
 
-def model_of(label_info: Mapping[str, Any]) -> ModelInfo | None:
-    """The model that a request to save names, None where a person saves.
-
-    MONAI Label saves a model's result with {"model": NAME, "params": {...}}; the task adds to params "version" and
-    "weights_sha256".
-
-    Raises
-    ------
-    DataError : one of them does not fit DICOM
-    """
-    name = label_info.get("model")
-    if not name:
+def model_of(request: SaveRequest) -> ModelInfo | None:
+    """The model that a request to save names, None where a person saves; DataError where it does not fit DICOM."""
+    if not request.model:
         return None
-    params = label_info.get("params") or {}
+    params = request.params or {}
     try:
-        return ModelInfo(str(name), *(str(params.get(key) or _UNKNOWN) for key in ("version", "weights_sha256")))
-    except (AttributeError, ValueError) as error:
+        return ModelInfo(request.model, *(str(params.get(key) or _UNKNOWN) for key in ("version", "weights_sha256")))
+    except ValueError as error:
         raise DataError(
             "The model's name or version does not fit DICOM.",
             rule="Each has 1 to 64 characters.",

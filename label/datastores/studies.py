@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.volume import Volume
 from label.case import write_case
 from label.datastores.dicomweb import Archive, SeriesEntry
-from label.datastores.notes import scratch_folder, write_whole
+from label.files import remembered, scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class StudyCase:
     series: Mapping[Sequence, str]
 
     def sequence_of(self, series_uid: str) -> Sequence | None:
-        """What a series is in this case; of T1 and T1c in one series T1c, None for a series that was not chosen."""
+        """The sequence of a series; T1c where one series holds T1 and T1c, None where it was not chosen."""
         return next((s for s in (Sequence.T1C, *Sequence) if self.series[s] == series_uid), None)
 
 
 class Studies:
-    """Cases in an archive, and a private cache of what was worked out or fetched.
+    """Cases in an archive, and a private cache of choices and images.
 
-    The cache never answers for the archive: each question begins with a query, and what was kept counts only if
+    The cache never answers for the archive: each question begins with a query, and a cached answer counts only if
     the query still gives the same series with the same numbers of images, or, before a case is opened, the same
     images. It may be deleted while the server is stopped.
 
@@ -59,15 +59,12 @@ class Studies:
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def complete(self, entries: Iterable[SeriesEntry]) -> list[StudyCase]:
-        """The complete studies among listed series, in the order of the studies' UIDs."""
-        by_study: dict[str, list[SeriesEntry]] = {}
-        for entry in entries:
-            by_study.setdefault(entry.study_uid, []).append(entry)
+    def complete(self, entries: Mapping[str, list[SeriesEntry]]) -> list[StudyCase]:
+        """The complete studies among the series by study, in the order of the studies' UIDs."""
         found = []
-        for study_uid, series in sorted(by_study.items()):
+        for study_uid, series in sorted(entries.items()):
             try:
-                case = self.find(study_uid, series)
+                case = self._find(study_uid, series)
             except ArchiveError as error:
                 _log.warning("a study is left out: %s", error)
                 continue
@@ -75,33 +72,19 @@ class Studies:
                 found.append(case)
         return found
 
-    def find(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase | None:
-        """The case that a study's series make, None if they make none; ``require`` says why."""
-        state = {e.series_uid: e.count for e in sorted(entries, key=lambda e: e.series_uid) if e.modality == "MR"}
-        if not state:
-            return None
-        known = {"version": __version__, "series": state}
-        file = self._cache / study_uid / "selection.json"
-        remembered = json.loads(file.read_text()) if file.is_file() else {}
-        if remembered.get("known") == known and -1 not in state.values():
-            chosen = remembered["chosen"]
-        else:
-            chosen = self._choose(study_uid, list(state))
-            write_whole(file, lambda path: path.write_text(json.dumps({"known": known, "chosen": chosen})))
-        return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
+    def require(self, study_uid: str, entries: list[SeriesEntry]) -> StudyCase:
+        """The case that a study's series make.
 
-    def require(self, study_uid: str, entries: Iterable[SeriesEntry]) -> StudyCase:
-        """As ``find``, but raises the error of ``acuity.dicom.selection.select`` where the study is no case."""
-        entries = list(entries)
-        case = self.find(study_uid, entries)
+        Raises
+        ------
+        SelectionError, SeriesError : they make none, see ``acuity.dicom.selection.select``
+        ArchiveError : the archive fails
+        """
+        case = self._find(study_uid, entries)
         if case is None:
             with scratch_folder(self._cache) as work:
                 self._select(study_uid, [e.series_uid for e in entries if e.modality == "MR"], work)
-            raise ArchiveError(
-                "The study has changed while it was read.",
-                rule="A study is read as one.",
-                remedy="Try again when it has arrived as a whole.",
-            )
+            raise _changed()
         return case
 
     def folder_of(self, case: StudyCase) -> Path:
@@ -121,6 +104,28 @@ class Studies:
                 self._fetch(case, folder)
         return folder
 
+    def _find(self, study_uid: str, entries: list[SeriesEntry]) -> StudyCase | None:
+        """The case that a study's series make, None if they make none; ``require`` says why."""
+        state = {e.series_uid: e.count for e in sorted(entries, key=lambda e: e.series_uid) if e.modality == "MR"}
+        if not state:
+            return None
+        known = None if -1 in state.values() else {"version": __version__, "series": state}
+        file = self._cache / study_uid / "selection.json"
+        chosen = remembered(file, known, lambda: self._choose(study_uid, list(state)))
+        return StudyCase(study_uid, {s: chosen[s.value] for s in Sequence}) if chosen else None
+
+    def _choose(self, study_uid: str, series: list[str]) -> dict[str, str]:
+        """The UIDs of the chosen series by sequence; empty where the study is no case."""
+        try:
+            with scratch_folder(self._cache) as work:
+                choices = self._select(study_uid, series, work).choices
+        except ArchiveError:
+            raise
+        except AcuityError as error:
+            _log.info("a study is no case: %s", error.code)
+            return {}
+        return {sequence.value: choice.series.series_uid for sequence, choice in choices.items()}
+
     def _fetch(self, case: StudyCase, folder: Path) -> None:
         with scratch_folder(folder.parent) as work:
             series = [entry.series_uid for entry in self._archive.series(case.study_uid, Modality="MR")]
@@ -128,29 +133,13 @@ class Studies:
             volumes = {s: self._load(choice.stack) for s, choice in choices.items()}
             again = StudyCase(case.study_uid, {s: choice.series.series_uid for s, choice in choices.items()})
             if again != case or self._digest(again) != folder.name:
-                raise ArchiveError(
-                    "The study has changed while it was fetched.",
-                    rule="A study is read as one.",
-                    remedy="Try again when it has arrived as a whole.",
-                )
+                raise _changed()
             (work / "case").mkdir()
             write_case(work / "case", volumes)
             for superseded in folder.parent.iterdir():
                 if superseded.is_dir() and superseded != work:
                     shutil.rmtree(superseded)
             os.replace(work / "case", folder)
-
-    def _choose(self, study_uid: str, series: list[str]) -> dict[str, str]:
-        """The UIDs of the chosen series by sequence; empty where the study is no case."""
-        with scratch_folder(self._cache) as work:
-            try:
-                selection = self._select(study_uid, series, work)
-            except ArchiveError:
-                raise
-            except AcuityError as error:
-                _log.info("a study is no case: %s", error.code)
-                return {}
-        return {sequence.value: choice.series.series_uid for sequence, choice in selection.choices.items()}
 
     def _select(self, study_uid: str, series: list[str], work: Path) -> Selection:
         """Select by headers; pixels, where they are needed, are fetched into ``work``."""
@@ -169,7 +158,7 @@ class Studies:
         return load_stack(stack)
 
     def _digest(self, case: StudyCase) -> str:
-        """What changes when any image of the case is added or taken away."""
+        """A digest that changes when any image of the case is added or taken away."""
         uids = {uid: self._archive.instance_uids(case.study_uid, uid) for uid in sorted(set(case.series.values()))}
         chosen = [case.series[sequence] for sequence in Sequence]
         return hashlib.sha256(json.dumps([__version__, chosen, uids]).encode()).hexdigest()[:32]
@@ -178,3 +167,11 @@ class Studies:
 def image_path(folder: Path, sequence: Sequence) -> Path:
     """The image of a sequence in a folder of ``Studies.folder_of``."""
     return folder / f"{FILE_SUFFIX[sequence]}.nii.gz"
+
+
+def _changed() -> ArchiveError:
+    return ArchiveError(
+        "The study has changed while it was read.",
+        rule="A study is read as one.",
+        remedy="Try again when it has arrived as a whole.",
+    )

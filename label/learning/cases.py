@@ -18,11 +18,10 @@ from acuity.pipeline.stages import as_measured
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare
 from acuity.volume import Grid, Volume
-from label.case import Case, read_case
+from label.case import prepare_case, read_case
 from label.learning.scoring import Scores, score
-from label.tasks.masks import read_labels
-from label.tasks.spaces import labels_in_reference_space, labels_on_series, network_grid
-from label.tasks.work import prepare_case
+from label.masks import read_labels
+from label.spaces import labels_in_reference_space, labels_on_series
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,8 @@ class Corrected:
 
 
 def corrected_cases(datalist: Iterable[dict[str, str]]) -> list[Corrected]:
-    """The cases of a datastore's ``datalist``.
-
-    Raises
-    ------
-    As ``read_case``.
-    """
-    found = []
-    for pair in datalist:
-        image = Path(pair["image"])
-        found.append(Corrected(image, Path(pair["label"]), read_case(image).patient))
-    return found
+    """The cases of a datastore's ``datalist``; raises as ``read_case``."""
+    return [Corrected(Path(one["image"]), Path(one["label"]), read_case(one["image"]).patient) for one in datalist]
 
 
 def training_case(corrected: Corrected, name: str) -> PreparedCase:
@@ -64,12 +54,12 @@ def training_case(corrected: Corrected, name: str) -> PreparedCase:
     """
     case = read_case(corrected.image)
     prepared = prepare_case(case)
-    grid = network_grid(prepared.reference.grid)
+    grid = prepared.reference.grid.canonical().with_spacing((1.0, 1.0, 1.0))
     brain = mask_on_grid(prepared.brain, grid).array > 0
     volumes = {}
     for sequence in Sequence:
         volume = _moved(prepared, sequence, grid)
-        # What is not brain is exactly 0, and brain above it: that is how preparation tells them apart.
+        # Outside the brain is exactly 0, and brain above it: that is how preparation tells them apart.
         lifted = np.maximum(volume.array, np.finfo(np.float32).tiny)
         volumes[sequence] = volume.with_array(np.where(brain, lifted, 0).astype(np.float32))
     drawn = labels_in_reference_space(read_labels(corrected.labels), prepared, case.reference)
@@ -80,15 +70,9 @@ def scored(corrected: Corrected, bundles: Iterable[Bundle]) -> list[Scores]:
     """How well each model's mask of a case agrees with the corrected one, on the voxels that it was drawn on."""
     case = read_case(corrected.image)
     prepared = prepare_case(case)
-    truth = read_labels(corrected.labels)
-    images = as_measured(prepared)
-    return [
-        score(_on_opened(segment(images, prepared.brain, bundle).labels, prepared, case), truth) for bundle in bundles
-    ]
-
-
-def _on_opened(labels: Volume, prepared: Prepared, case: Case) -> Volume:
-    return labels_on_series(labels, prepared, case.reference)
+    truth, images = read_labels(corrected.labels), as_measured(prepared)
+    found = [segment(images, prepared.brain, bundle).labels for bundle in bundles]
+    return [score(labels_on_series(labels, prepared, case.reference), truth) for labels in found]
 
 
 def _moved(prepared: Prepared, sequence: Sequence, grid: Grid) -> Volume:

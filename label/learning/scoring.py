@@ -16,7 +16,7 @@ from acuity.anatomy import Region, labels_to_regions
 from acuity.errors import DataError
 from acuity.research.metrics.overlap import Overlap, brats_overlap
 from acuity.volume import Volume
-from label.tasks.masks import read_labels
+from label.masks import read_labels
 
 Scores = dict[Region, Overlap]
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of the served segmentation on corrected cases, and the gate that its result has to pass."""
+"""Training as MONAI Label starts it: fine-tuning on corrected cases, the gate for its result, and the way back."""
 
 from __future__ import annotations
 
@@ -7,79 +7,136 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from acuity.errors import BundleError, DataError
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+from pydantic import BaseModel, ConfigDict, Field
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from acuity.errors import AcuityError, BundleError, DataError
 from acuity.models.bundle import Bundle, load_bundle
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.slicewise import sees_several_planes
-from acuity.research.sampling.augmentation import STANDARD
 from acuity.research.training import cascade
-from label.learning.cases import Corrected, scored, training_case
-from label.learning.lists import Lists, read_lists, write_lists
+from acuity.research.training.data import training_data
+from acuity.research.training.segmentation import Plan
+from acuity.research.training.segmentation_recipe import Recipe
+from label.learning.cases import Corrected, corrected_cases, scored, training_case
+from label.learning.patients import Patients, read_patients, write_patients
 from label.learning.scoring import mean_scores
-from label.learning.versions import Candidate, Versions
+from label.request import checked
+from label.status import TrainingStatus
+from label.versions import Candidate, Versions
 
-LISTS = "patients.json"
+PATIENTS, STATUS = "patients.json", "training.json"
+PREVIOUS = "previous"
 
-# What networks of slices are trained on in a step, as the released ones were.
-SLICES = ((128, 160, 3), 8)  # voxels of a patch, patches of a step
+# Networks of slices are trained as the released ones were: voxels of a patch, patches of a step.
+SLICES = ((128, 160, 3), 8)
+_PARTS = ("coarse", "fine")
 
 _log = logging.getLogger(__name__)
+_Size = Annotated[int, Field(ge=16, multiple_of=16)]
+# The number of steps that are done, and the part that is trained.
+Report = Callable[[int, str], None]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel):
     """How much is trained; the defaults take two CPU cores about ten minutes.
 
     Parameters
     ----------
     iterations : of each stage, coarse and fine
     learning_rate : after a warm-up of 50 iterations; a tenth to a fifth of that of a first training
-    patch : voxels, multiples of 16; networks of slices see ``SLICES`` instead
-    seed : of what is drawn
-
-    Raises
-    ------
-    DataError : a value outside its range
+    patch : voxels; networks of slices see ``SLICES`` instead
+    seed : of the random draws
     """
 
-    iterations: int = 150
-    learning_rate: float = 2e-4
-    patch: tuple[int, int, int] = (48, 64, 48)
+    model_config = ConfigDict(frozen=True)
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 150
+    learning_rate: Annotated[float, Field(gt=0, le=0.01)] = 2e-4
+    patch: tuple[_Size, _Size, _Size] = (48, 64, 48)
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.iterations <= 100_000:
-            raise DataError(
-                f"{self.iterations} iterations are asked for.", rule="They are 1 to 100000.", remedy="Ask for 150."
-            )
-        if not 0 < self.learning_rate <= 0.01:
-            raise DataError(
-                f"The learning rate is {self.learning_rate:g}.",
-                rule="It is above 0 and at most 0.01.",
-                remedy="Ask for 0.0002.",
-            )
-        if any(size % 16 or size < 16 for size in self.patch):
-            raise DataError(
-                f"The patch is {self.patch}.", rule="Its sizes are multiples of 16.", remedy="Ask for 48, 64, 48."
-            )
+
+class FineTuning(TrainTask):
+    """Fine-tunes the segmentation on the cases that people corrected.
+
+    Its status is that of ``GET /train/``; its result stands in ``train_stats`` of ``/info/``.
+
+    Parameters
+    ----------
+    versions : of the model
+    folder : with the lists of patients
+    """
+
+    def __init__(self, versions: Versions, folder: Path) -> None:
+        super().__init__("Fine-tunes the segmentation on corrected cases; serves the result if it is no worse")
+        self._versions = versions
+        self._folder = folder
+
+    def config(self) -> dict[str, Any]:
+        """The keys of a request, with the defaults."""
+        return {**Settings().model_dump(include={"iterations", "learning_rate"}), "rollback": ""}
+
+    def stats(self) -> dict[str, Any]:
+        """The version that is served, and all candidates with their figures."""
+        return self._versions.describe()
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train, or serve another version.
+
+        Parameters
+        ----------
+        request : fields of ``Settings``; or "rollback", the number of a version (0 is the released one) or "previous".
+            "run" names the training in its status. Other keys, which viewers send, do not matter
+
+        Raises
+        ------
+        DataError : a value is not valid, or there are too few corrected cases
+        """
+        status = TrainingStatus(self._versions.folder / STATUS, str(request.get("run", "")))
+        try:
+            outcome = self._perform(request, datastore, status)
+        except AcuityError as error:
+            status.end(f"{error.found} {error.remedy}")
+            raise
+        status.end(outcome)
+        return self.stats()
+
+    def _perform(self, request: Mapping[str, Any], datastore: Datastore, status: TrainingStatus) -> str:
+        """Do what a request asks for; a sentence on the outcome."""
+        back = request.get("rollback", "")
+        if back == "":
+            settings = checked(Settings, dict(request), "request")
+            cases = corrected_cases(datastore.datalist())
+            steps = settings.iterations * len(_PARTS)
+            return fine_tune(
+                self._versions, self._folder, cases, settings, lambda step, part: status.report(step, steps, part)
+            ).reason
+        if back == PREVIOUS:
+            self._versions.back()
+        else:
+            self._versions.serve(checked(int, back, "rollback"))
+        return f"Version {self._versions.served} is served."
 
 
-def no_worse(candidate: Mapping[str, Any], served: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether a candidate may be served in place of what is, by the mean Dice on the validation list; and why."""
-    new, old = float(candidate["dice"]), float(served["dice"])
-    passed = new >= old
-    said = f"mean Dice {new:.4f} on {candidate['cases']} validation cases, {old:.4f} of the model that is served"
-    return passed, f"Served: {said}." if passed else f"Kept aside: {said}."
-
-
-def fine_tune(versions: Versions, folder: Path, cases: Seq[Corrected], settings: Settings) -> Candidate:
-    """Train the served model on, score the result and the served one on the validation list, serve the better.
+def fine_tune(
+    versions: Versions,
+    folder: Path,
+    cases: Seq[Corrected],
+    settings: Settings,
+    report: Report = lambda step, part: None,
+) -> Candidate:
+    """Train the served model on, score the result and the served one on the validation cases, serve the better.
 
     A training that was stopped is taken up again by the next one that asks for the same.
 
@@ -90,47 +147,44 @@ def fine_tune(versions: Versions, folder: Path, cases: Seq[Corrected], settings:
 
     Returns
     -------
-    The candidate; whether it is served, it says.
+    The candidate; it says whether it is served.
 
     Raises
     ------
     DataError : there are not two patients, one to train on and one to validate on; or a case cannot be used
     ModelError : the served model cannot be loaded
     """
-    lists = read_lists(folder / LISTS)
-    lists = lists.assigned(lists.key(case.patient) for case in cases)
-    write_lists(lists, folder / LISTS)
-    train, validation = parts(cases, lists)
-    parent = versions.served
-    work = versions.folder / "work" / _digest(parent, versions, train, validation, settings)
+    patients = read_patients(folder / PATIENTS)
+    patients = patients.assigned(patients.key(case.patient) for case in cases)
+    write_patients(patients, folder / PATIENTS)
+    train, validation = parts(cases, patients)
+    served, parent = versions.bundle(), versions.served
     _log.info("training on %d cases, validating on %d, from version %d", len(train), len(validation), parent)
-    weights = _trained(versions.bundle(), versions.weights(parent), train, validation, settings, work)
+    work = versions.folder / "work" / _digest(parent, served, train, validation, settings)
+    weights = _trained(served, versions.weights(parent), (train, validation), settings, work, report)
     candidate = load_bundle(versions.bundles, versions.name, weights=weights)
-    pairs = [scored(case, (candidate, versions.bundle())) for case in validation]
+    pairs = [scored(case, (candidate, served)) for case in validation]
     figures = {"candidate": mean_scores([new for new, _ in pairs]), "served": mean_scores([old for _, old in pairs])}
     passed, reason = no_worse(figures["candidate"], figures["served"])
-    made = versions.add(
-        weights,
-        parent=parent,
-        passed=passed,
-        reason=reason,
-        figures=figures,
-        training={**asdict(settings), "cases": len(train), "validation_cases": len(validation)},
-    )
-    shutil.rmtree(work, ignore_errors=True)  # what it held is in the candidate
+    training = {**settings.model_dump(), "cases": len(train), "validation_cases": len(validation)}
+    made = versions.add(weights, parent=parent, passed=passed, reason=reason, figures=figures, training=training)
+    shutil.rmtree(work, ignore_errors=True)  # its weights are in the candidate
     _log.info("version %d. %s", made.number, reason)
     return made
 
 
-def parts(cases: Seq[Corrected], lists: Lists) -> tuple[list[Corrected], list[Corrected]]:
-    """Cases to train on and to validate on.
+def no_worse(candidate: Mapping[str, Any], served: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a candidate may replace the served model, by the mean Dice on the validation cases; and why."""
+    new, old = float(candidate["dice"]), float(served["dice"])
+    passed = new >= old
+    scores = f"mean Dice {new:.4f} on {candidate['cases']} validation cases, {old:.4f} of the model that is served"
+    return passed, f"Served: {scores}." if passed else f"Kept aside: {scores}."
 
-    Raises
-    ------
-    DataError : there are none of one kind
-    """
-    train = [case for case in cases if lists.key(case.patient) in lists.train]
-    validation = [case for case in cases if lists.key(case.patient) in lists.validation]
+
+def parts(cases: Seq[Corrected], patients: Patients) -> tuple[list[Corrected], list[Corrected]]:
+    """Cases to train on and to validate on; DataError where there are none of one kind."""
+    train = [case for case in cases if patients.key(case.patient) in patients.train]
+    validation = [case for case in cases if patients.key(case.patient) in patients.validation]
     if not (train and validation):
         raise DataError(
             f"{len(train)} corrected cases are there to train on and {len(validation)} to validate on.",
@@ -141,9 +195,15 @@ def parts(cases: Seq[Corrected], lists: Lists) -> tuple[list[Corrected], list[Co
 
 
 def _trained(
-    served: Bundle, start: Path, train: Seq[Corrected], validation: Seq[Corrected], settings: Settings, work: Path
+    served: Bundle,
+    start: Path,
+    cases: tuple[Seq[Corrected], Seq[Corrected]],
+    settings: Settings,
+    work: Path,
+    report: Report,
 ) -> Path:
     """The weights of both stages, trained one after the other."""
+    train, validation = cases
     train_cases = [training_case(case, f"case {number}") for number, case in enumerate(train, start=1)]
     # The gate scores all; this one is for the trainer's log alone: the last weights are kept, not the best.
     shown = [training_case(validation[0], "validation")]
@@ -155,37 +215,47 @@ def _trained(
             remedy="Serve the released bundle.",
         )
     weights = start
-    for part in ("coarse", "fine"):
-        _log.info("part %s", part)
+    for number, part in enumerate(_PARTS):
         patch, batch = SLICES if sees_several_planes(network.get_submodule(part)) else (settings.patch, 1)
-        weights = cascade.train(
-            network,
-            part=part,
-            folder=str(work / part),
-            iterations=settings.iterations,
-            patch=patch,
-            batch=batch,
-            learning_rate=settings.learning_rate,
-            other_share=0.0,
-            ema=0.98,
-            seed=settings.seed,
-            validate_every=settings.iterations,
-            augmentation=STANDARD,
-            initial_weights=str(weights),
-            train_cases=train_cases,
-            validation_cases=shown,
-            frozen_statistics=True,
-        )
+        with _reporting(report, part, number * settings.iterations):
+            weights = cascade.train(
+                network,
+                part,
+                partial(Recipe, patch=patch, batch=batch, learning_rate=settings.learning_rate),
+                training_data(train_cases, shown, halved=part == "coarse"),
+                Plan(
+                    settings.iterations,
+                    ema=0.98,
+                    seed=settings.seed,
+                    validate_every=settings.iterations,
+                    frozen_statistics=True,
+                ),
+                folder=work / part,
+                initial_weights=weights,
+            )
     return weights
 
 
-def _digest(
-    parent: int, versions: Versions, train: Seq[Corrected], validation: Seq[Corrected], settings: Settings
-) -> str:
-    """What a training is: another one with the same digest is the same, and goes on where it stopped."""
+@contextmanager
+def _reporting(report: Report, part: str, before: int) -> Iterator[None]:
+    """Report the optimizer's number of steps after each; a training that is taken up again does not begin at 0."""
+
+    def after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        state: dict[str, Any] = next(iter(optimizer.state.values()), {})
+        report(before + int(state.get("step", 0)), part)
+
+    hook = register_optimizer_step_post_hook(after)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _digest(parent: int, served: Bundle, train: Seq[Corrected], validation: Seq[Corrected], settings: Settings) -> str:
+    """The identity of a training: another one with the same digest goes on where it stopped."""
 
     def hashes(cases: Seq[Corrected]) -> list[str]:
         return [hashlib.sha256(case.image.read_bytes() + case.labels.read_bytes()).hexdigest() for case in cases]
 
-    what = [parent, versions.bundle().weights_sha256, hashes(train), hashes(validation), asdict(settings)]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    identity = [parent, served.weights_sha256, hashes(train), hashes(validation), settings.model_dump()]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

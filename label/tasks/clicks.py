@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acuity.errors import DataError
-from acuity.imaging.refinement import Clicks
+from acuity.imaging.refinement import Click, Clicks
 from acuity.volume import Grid, Volume
-from label.tasks.masks import LABEL_INFO, LABELS
+from label.masks import LABEL_INFO, LABELS
+from label.request import checked
 
 MOST = 500  # clicks of a request
 
@@ -31,8 +31,9 @@ def read_clicks(request: Mapping[str, Any], grid: Grid) -> Clicks:
     ------
     DataError : a point outside the grid or not of three numbers, a label that is unknown, too many points
     """
-    values = {str(info["name"]): int(info["idx"]) for info in LABEL_INFO}
-    lists = {value: request.get(name) or [] for name, value in values.items()}
+    clicks: list[Click] = []
+    for info in LABEL_INFO:
+        clicks += _clicks(request, str(info["name"]), int(info["idx"]), grid)
     if request.get("foreground"):
         name = request.get("label_name", request.get("label"))
         if name not in LABELS:
@@ -41,8 +42,7 @@ def read_clicks(request: Mapping[str, Any], grid: Grid) -> Clicks:
                 rule=f"It is one of {', '.join(LABELS)}.",
                 remedy="Send it as label.",
             )
-        lists[LABELS[str(name)]] = [*_list(lists[LABELS[str(name)]]), *_list(request["foreground"])]
-    clicks = [(_point(point, grid), value) for value, points in lists.items() for point in _list(points)]
+        clicks += _clicks(request, "foreground", LABELS[str(name)], grid)
     if len(clicks) > MOST:
         raise DataError(
             f"{len(clicks)} clicks were sent.",
@@ -54,28 +54,18 @@ def read_clicks(request: Mapping[str, Any], grid: Grid) -> Clicks:
 
 def scribbled(drawn: Volume) -> Clicks:
     """Scribbles as clicks: each voxel of a label map (uint8 of 0, 1, 2 and 4) that is not 0."""
-    return tuple((_index(index), int(drawn.array[_index(index)])) for index in np.argwhere(drawn.array))
+    return tuple(((i, j, k), int(drawn.array[i, j, k])) for i, j, k in np.argwhere(drawn.array).tolist())
 
 
-def _list(points: Any) -> list[Any]:
-    if not isinstance(points, list):
-        raise DataError("Clicks are no list.", rule="They are a list of points i, j, k.", remedy="Send them so.")
-    return points
-
-
-def _point(point: Any, grid: Grid) -> tuple[int, int, int]:
-    try:
-        i, j, k = (round(float(number)) for number in point)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError("A click is no point.", rule="It is three numbers i, j, k.", remedy="Send it so.") from error
-    if not all(0 <= n < size for n, size in zip((i, j, k), grid.shape, strict=True)):
-        raise DataError(
-            f"A click lies at voxel {i}, {j}, {k}.",
-            rule=f"The series has {'x'.join(map(str, grid.shape))} voxels.",
-            remedy="Click inside the series that is open.",
-        )
-    return i, j, k
-
-
-def _index(index: NDArray[np.int_]) -> tuple[int, int, int]:
-    return int(index[0]), int(index[1]), int(index[2])
+def _clicks(request: Mapping[str, Any], name: str, value: int, grid: Grid) -> list[Click]:
+    clicks: list[Click] = []
+    for point in checked(list[tuple[float, float, float]], request.get(name) or [], f"clicks of {name}"):
+        if not all(-0.5 <= n < size - 0.5 for n, size in zip(point, grid.shape, strict=True)):
+            raise DataError(
+                f"A click lies at voxel {', '.join(f'{n:g}' for n in point)}.",
+                rule=f"The series has {'x'.join(map(str, grid.shape))} voxels.",
+                remedy="Click inside the series that is open.",
+            )
+        i, j, k = (round(n) for n in point)
+        clicks.append(((i, j, k), value))
+    return clicks

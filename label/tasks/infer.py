@@ -14,17 +14,18 @@ from acuity.errors import DataError
 from acuity.pipeline.stages import model_info
 from acuity.volume import Volume
 from label.case import Case, read_case
-from label.datastores.base import FINAL, ORIGINAL, CaseDatastore, segments_of
-from label.datastores.uploads import read_upload
-from label.learning.doubts import Doubts
+from label.datastores.store import FINAL, ORIGINAL, CaseDatastore
+from label.doubts import Doubts
+from label.masks import EXTENSIONS, LABEL_INFO, LABELS, read_labels, read_upload, write_mask
+from label.request import SaveRequest, checked
+from label.status import RUNNING, Task
 from label.tasks.clicks import read_clicks, scribbled
-from label.tasks.masks import EXTENSIONS, LABEL_INFO, LABELS, read_labels, write_mask
-from label.tasks.models import TUMOR
-from label.tasks.running import RUNNING
 from label.tasks.work import Finding, Report, Workplace, describe_model
+from label.versions import TUMOR
 
-# What a task makes of a case and of a request: labels or None, and what is said of them.
-Work = Callable[[Case, Mapping[str, Any], Report], tuple[Volume | None, dict[str, Any]]]
+Request = Mapping[str, Any]
+# From a case and a request to labels or None, and a description for the client.
+Work = Callable[[Case, Request, Report], tuple[Volume | None, dict[str, Any]]]
 
 
 class CaseTask(InferTask):
@@ -35,16 +36,16 @@ class CaseTask(InferTask):
 
     Parameters
     ----------
-    name : of the task, in progress and errors
+    task : as the status names it
     description : a sentence for people
-    work : what it does
-    kind : what viewers take it for
+    work : from a case and a request to labels and a description
+    kind : tells viewers how to ask
     labels : names and values of its masks; none for a task that makes no mask
     """
 
     def __init__(
         self,
-        name: str,
+        task: Task,
         description: str,
         work: Work,
         *,
@@ -52,19 +53,19 @@ class CaseTask(InferTask):
         labels: Mapping[str, int] = LABELS,
     ) -> None:
         super().__init__(kind, dict(labels), 3, description, {"result_extension": list(EXTENSIONS)} if labels else None)
-        self._name = name
+        self._task: Task = task
         self._work = work
 
     def is_valid(self) -> bool:
         """Always: whether the models load is seen when they are asked."""
         return True
 
-    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    def __call__(self, request: Request) -> tuple[str | None, dict[str, Any]]:
         """Work on the case that ``request["image"]`` is the path of an image of.
 
         Returns
         -------
-        Path of the mask, a temporary file of the caller's, or None; and what is said of it, as JSON.
+        Path of the mask, a temporary file of the caller's, or None; and a description, as JSON.
 
         Raises
         ------
@@ -72,42 +73,40 @@ class CaseTask(InferTask):
         HTTPException : the task was stopped
         """
         started = time.perf_counter()
-        RUNNING.begin(self._name)
+        RUNNING.begin(self._task)
         try:
             case = read_case(Path(request["image"]))
-            labels, said = self._work(case, request, RUNNING.report)
+            labels, description = self._work(case, request, RUNNING.report)
             path = None if labels is None else str(write_mask(labels, _extension(request)))
         finally:
             RUNNING.end()
         mask = {} if labels is None else {"label_names": LABELS, "label_info": LABEL_INFO}
-        return path, {**said, **mask, "latencies": {"total": round(time.perf_counter() - started, 2)}}
+        return path, {**description, **mask, "latencies": {"total": round(time.perf_counter() - started, 2)}}
 
 
-def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -> dict[str, CaseTask]:
+def make_tasks(workplace: Workplace, datastore: CaseDatastore[Any], doubts: Doubts) -> dict[str, CaseTask]:
     """The tasks by name.
 
     Parameters
     ----------
     datastore : where refinement finds the mask of a case, and derived series go
-    doubts : remembers how sure the model was of each case, for active learning
+    doubts : remember how sure the model was of each case, for active learning
     """
 
-    def told(request: Mapping[str, Any], finding: Finding) -> tuple[Volume, dict[str, Any]]:
+    def noted(request: Request, finding: Finding) -> tuple[Volume, dict[str, Any]]:
         if "image_id" in request and finding.uncertainty:
             doubts.note(str(request["image_id"]), finding.model.weights_sha256, finding.uncertainty)
         return finding.labels, finding.describe()
 
-    def segment(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
-        return told(request, workplace.segment(case, report))
+    def segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
+        return noted(request, workplace.segment(case, report))
 
-    def super_resolve_and_segment(
-        case: Case, request: Mapping[str, Any], report: Report
-    ) -> tuple[Volume, dict[str, Any]]:
+    def super_resolve_and_segment(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
         finding = workplace.super_resolve_and_segment(case, report)
         network = describe_model(workplace.models.super_resolution)
         return finding.labels, finding.describe() | {"super_resolution": network}
 
-    def super_resolve(case: Case, request: Mapping[str, Any], report: Report) -> tuple[None, dict[str, Any]]:
+    def super_resolve(case: Case, request: Request, report: Report) -> tuple[None, dict[str, Any]]:
         if "image_id" not in request:
             raise DataError(
                 "Series are derived from a case of the datastore.",
@@ -120,70 +119,63 @@ def make_tasks(workplace: Workplace, datastore: CaseDatastore, doubts: Doubts) -
         series = dict(zip([sequence.value for sequence in images.volumes], stored, strict=True))
         return None, {**describe_model(bundle), **images.describe(), "series": series}
 
-    def refine(case: Case, request: Mapping[str, Any], report: Report) -> tuple[Volume, dict[str, Any]]:
-        grid = case.opened.grid
-        clicks = read_clicks(request, grid)
+    def refine(case: Case, request: Request, report: Report) -> tuple[Volume, dict[str, Any]]:
+        clicks = read_clicks(request, case.opened.grid)
+        mask = _uploaded(request, case)
         if request.get("scribbles") is True:
-            # The uploaded map holds what was drawn; what it corrects is the mask that the datastore has.
-            clicks += scribbled(_uploaded(request, case))
+            if mask is None:
+                raise DataError(
+                    "Scribbles are announced, but no label map came with the request.",
+                    rule="Scribbles are a label map on the grid of the opened series.",
+                    remedy="Send it as label.",
+                )
+            # The uploaded map holds the scribbles; the mask that they correct is in the datastore.
+            clicks += scribbled(mask)
+            mask = None
         if not clicks:
             raise DataError(
                 "There is no click and no scribble.",
                 rule="They say where the mask is wrong.",
                 remedy="Click into a part that is missing, or that is too much.",
             )
-        uploaded = None if request.get("scribbles") is True else _uploaded_or_none(request, case)
-        mask = uploaded or _stored(datastore, request)
+        mask = mask or _stored(datastore, request)
         if mask is None:
             mask = workplace.segment(case, lambda done: report(0.4 * done)).labels
-        return told(request, workplace.refine(case, mask, clicks, report))
+        return noted(request, workplace.refine(case, mask, clicks, report))
 
-    work: dict[str, tuple[str, Work]] = {
-        TUMOR: ("Finds the tumor in the four sequences as they were measured", segment),
-        "super_resolve_and_segment": ("Finds the tumor in the super-resolved sequences", super_resolve_and_segment),
+    return {
+        TUMOR: CaseTask("find", "Finds the tumor in the four sequences as they were measured", segment),
+        "super_resolve_and_segment": CaseTask(
+            "find", "Finds the tumor in the super-resolved sequences", super_resolve_and_segment
+        ),
+        "super_resolution": CaseTask(
+            "sharpen",
+            "Super-resolves the four sequences and stores them beside the case",
+            super_resolve,
+            kind=InferType.OTHERS,
+            labels={},
+        ),
+        "refinement": CaseTask(
+            "correct", "Corrects the mask of a case by clicks or scribbles", refine, kind=InferType.DEEPEDIT
+        ),
     }
-    tasks = {name: CaseTask(name, text, one) for name, (text, one) in work.items()}
-    tasks["super_resolution"] = CaseTask(
-        "super_resolution",
-        "Super-resolves the four sequences and stores them beside the case",
-        super_resolve,
-        kind=InferType.OTHERS,
-        labels={},
-    )
-    tasks["refinement"] = CaseTask(
-        "refinement",
-        "Corrects the mask of a case by clicks or scribbles",
-        refine,
-        kind=InferType.DEEPEDIT,
-    )
-    return tasks
 
 
-def _extension(request: Mapping[str, Any]) -> str:
+def _extension(request: Request) -> str:
     wanted = request.get("result_extension") or EXTENSIONS[0]
     return str(wanted[0] if isinstance(wanted, list) else wanted)
 
 
-def _uploaded(request: Mapping[str, Any], case: Case) -> Volume:
-    found = _uploaded_or_none(request, case)
-    if found is None:
-        raise DataError(
-            "Scribbles are announced, but no label map came with the request.",
-            rule="Scribbles are a label map on the grid of the opened series.",
-            remedy="Send it as label.",
-        )
-    return found
-
-
-def _uploaded_or_none(request: Mapping[str, Any], case: Case) -> Volume | None:
+def _uploaded(request: Request, case: Case) -> Volume | None:
     """The label map of a request, which ``label.web`` has put into a file of ours."""
     file = request.get("label_file")
     if not isinstance(file, Path):  # a text would be the client's, not the server's
         return None
-    return read_upload(file, segments_of(request), case.opened.grid)
+    segments = checked(SaveRequest, {"label_info": request.get("label_info")}, "params").label_info
+    return read_upload(file, segments or [], case.opened.grid)
 
 
-def _stored(datastore: Datastore, request: Mapping[str, Any]) -> Volume | None:
+def _stored(datastore: Datastore, request: Request) -> Volume | None:
     """The mask of a case that people corrected, else that of a model."""
     for tag in (FINAL, ORIGINAL):
         label = datastore.get_label_by_image_id(request["image_id"], tag) if "image_id" in request else ""

@@ -1,15 +1,14 @@
-"""What the tasks do with a case: the library's calls, as the operators of the application make them."""
+"""The tasks' work on a case: the library's calls, as the operators of the application make them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from pydicom.uid import generate_uid
 
 from acuity.anatomy import Region, Sequence
 from acuity.imaging.refinement import Clicks, refined
@@ -17,25 +16,25 @@ from acuity.imaging.resampling import resample
 from acuity.models.bundle import Bundle
 from acuity.models.segmentation import SegmentationResult, network_channels, segment
 from acuity.models.uncertainty import Uncertainty, uncertainty
-from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
-from acuity.pipeline.stages import SuperResolved, as_measured, model_info, segment_study, super_resolve_study
+from acuity.pipeline.preparation import REFERENCE, Prepared
+from acuity.pipeline.stages import SuperResolved, as_measured, segment_study, super_resolve_study
 from acuity.volume import Volume
-from label.case import Case
-from label.tasks.models import ServedModels
-from label.tasks.spaces import labels_in_reference_space, labels_on_series
+from label.case import Case, prepare_case
+from label.spaces import labels_on_series
+from label.versions import ServedModels
 
 Report = Callable[[float], None]
-_KEPT = 2  # cases of which is kept what was worked out: the one that is worked on, and the one before
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a task found.
+    """The result of a task.
 
     Parameters
     ----------
     labels : uint8 of 0, 1, 2 and 4 on the grid of the opened series
-    model : what computed them
+    model : that computed them
     uncertainty : of each region; empty where no network was asked
     """
 
@@ -49,29 +48,56 @@ class Finding:
         return {**describe_model(self.model), **({"uncertainty": found} if found else {})}
 
 
+class Recent(Generic[T]):
+    """The results of two cases: of the one that is worked on, and of the one before."""
+
+    _MOST = 2
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, ...], T] = OrderedDict()
+
+    def get(self, *key: str) -> T | None:
+        """A result, if it is still there."""
+        return self._kept.get(key)
+
+    def get_or_make(self, make: Callable[[], T], *key: str) -> T:
+        """A result, made where it is not there."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > self._MOST:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+
 class Workplace:
-    """The models, and what was worked out for the cases of late.
+    """The models, and recent results.
 
     Finding the brain and aligning the series takes longer than the network, super-resolution minutes: each is done once
     for the same images.
 
     Parameters
     ----------
-    models : what is served
+    models : that are served
     """
 
     def __init__(self, models: ServedModels) -> None:
         self.models = models
-        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
-        self._found: OrderedDict[tuple[str, str], SegmentationResult] = OrderedDict()
-        self._sharpened: OrderedDict[tuple[str, str], SuperResolved] = OrderedDict()
+        self._prepared: Recent[Prepared] = Recent()
+        self._found: Recent[SegmentationResult] = Recent()
+        self._sharpened: Recent[SuperResolved] = Recent()
 
     def segment(self, case: Case, report: Report) -> Finding:
         """Find the tumor in the images as they were measured; raises as the library's calls."""
         prepared, key = self._prepare(case)
         report(0.1)
         bundle = self.models.segmentation
-        result = self._measured(prepared, key, bundle, lambda done: report(0.1 + 0.8 * done))
+        result = self._found.get_or_make(
+            lambda: segment(
+                as_measured(prepared), prepared.brain, bundle, progress=lambda done: report(0.1 + 0.8 * done)
+            ),
+            key,
+            bundle.weights_sha256,
+        )
         return Finding(labels_on_series(result.labels, prepared, case.reference), bundle, uncertainty(result))
 
     def super_resolve_and_segment(self, case: Case, report: Report) -> Finding:
@@ -98,18 +124,16 @@ class Workplace:
         prepared, key = self._prepare(case)
         report(0.4)
         bundle = self.models.segmentation
-        opened = case.opened.grid
-        images = as_measured(prepared)
-        channels = network_channels(images, prepared.brain)
-        result = self._found.get((key, bundle.weights_sha256))
-        scores = channels if result is None else np.concatenate([channels, result.probabilities])
-        seen = np.stack([_onto_series(prepared.brain.with_array(one), prepared, case.reference) for one in scores])
+        channels = network_channels(as_measured(prepared), prepared.brain)
+        result = self._found.get(key, bundle.weights_sha256)
+        images = channels if result is None else np.concatenate([channels, result.probabilities])
+        seen = np.stack([_on_series(prepared.brain.with_array(one), prepared, case.reference) for one in images])
         report(0.6)
         found = refined(
             labels.array,
             seen[: len(channels)],
             clicks,
-            spacing=opened.spacing.tolist(),
+            spacing=case.opened.spacing.tolist(),
             probabilities=None if result is None else seen[len(channels) :],
         )
         return Finding(case.opened.with_array(found), bundle)
@@ -118,62 +142,24 @@ class Workplace:
         prepared, key = self._prepare(case)
         report(0.05)
         bundle = self.models.super_resolution
-        known = self._sharpened.get((key, bundle.weights_sha256))
-        if known is None:
-            known = super_resolve_study(prepared, bundle, progress=lambda done: report(0.05 + 0.95 * done))
-            _keep(self._sharpened, (key, bundle.weights_sha256), known)
-        return prepared, known
-
-    def _measured(self, prepared: Prepared, key: str, bundle: Bundle, report: Report) -> SegmentationResult:
-        known = self._found.get((key, bundle.weights_sha256))
-        if known is None:
-            known = segment(as_measured(prepared), prepared.brain, bundle, progress=report)
-            _keep(self._found, (key, bundle.weights_sha256), known)
-        return known
+        images = self._sharpened.get_or_make(
+            lambda: super_resolve_study(prepared, bundle, progress=lambda done: report(0.05 + 0.95 * done)),
+            key,
+            bundle.weights_sha256,
+        )
+        return prepared, images
 
     def _prepare(self, case: Case) -> tuple[Prepared, str]:
         key = _digest(case)
-        known = self._prepared.get(key)
-        if known is None:
-            known = prepare_case(case)
-            _keep(self._prepared, key, known)
-        return known, key
-
-
-def prepare_case(case: Case) -> Prepared:
-    """Align the series and find the brain.
-
-    Images without a frame of reference that lie on the reference's voxels were brought there: they are not moved again.
-
-    Raises
-    ------
-    RegistrationError, BrainExtractionError
-        See ``acuity.pipeline.preparation.prepare_volumes``.
-    """
-    grid = case.volumes[REFERENCE].grid
-    common = case.volumes[REFERENCE].frame_of_reference_uid or generate_uid()
-    return prepare_volumes(
-        {
-            sequence: replace(volume, frame_of_reference_uid=common)
-            if not volume.frame_of_reference_uid and volume.grid.same_as(grid)
-            else volume
-            for sequence, volume in case.volumes.items()
-        }
-    )
-
-
-def reference_labels(labels: Volume, case: Case, prepared: Prepared) -> Volume:
-    """Labels of the opened series in the reference's space, on their own voxels."""
-    return labels_in_reference_space(labels, prepared, case.reference)
+        return self._prepared.get_or_make(lambda: prepare_case(case), key), key
 
 
 def describe_model(bundle: Bundle) -> dict[str, Any]:
-    """What made a result, in the words that datastores look for."""
-    info = model_info(bundle)
-    return {"bundle": info.name, "version": info.version, "weights_sha256": info.weights_sha256}
+    """The model of a result, under the keys that datastores look for."""
+    return {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
 
 
-def _onto_series(image: Volume, prepared: Prepared, sequence: Sequence) -> np.ndarray:
+def _on_series(image: Volume, prepared: Prepared, sequence: Sequence) -> np.ndarray:
     """A float image of the reference's grid, on the grid of a series."""
     grid, rigid = prepared.volumes[sequence].grid, prepared.alignment[sequence]
     if not rigid.performed and image.grid.same_as(grid):
@@ -189,9 +175,3 @@ def _digest(case: Case) -> str:
         digest.update(np.ascontiguousarray(case.volumes[sequence].array).data)
         digest.update(np.ascontiguousarray(case.volumes[sequence].affine).data)
     return digest.hexdigest()
-
-
-def _keep(kept: OrderedDict[Any, Any], key: object, value: object) -> None:
-    kept[key] = value
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)

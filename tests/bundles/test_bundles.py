@@ -247,32 +247,23 @@ def test_super_resolution_is_scored_beside_interpolation(
         assert psnr[sequence, "super_resolved"] >= psnr[sequence, "tricubic"] > 5
 
 
-TINY_SEGMENTATION = {
-    "phantoms": 0,
-    "cases": list(CASES),
-    "train_cases": "$acuity_prepare(pathlib.Path(@dataset_dir), @cases)",
-    "validation_cases": "@train_cases",
-    "imports": [
-        "$import torch",
-        "$import os",
-        "$import pathlib",
-        "$from acuity.research.sampling.augmentation import HOSPITAL",
-        "$from acuity.networks.efficient_unet import EfficientUNet",
-        "$from acuity.research.training.cascade import load_part",
-        "$from acuity.research.sampling.preparation import prepare_cases as acuity_prepare",
-    ],
-    "coarse#patch": [8, 8, 8],
-    "member#patch": [8, 8, 3],
-}
-
-
 @pytest.mark.slow
 def test_segmentation_trains_resumes_and_logs(tiny_brats: Path, tmp_path: Path) -> None:
-    arguments = {**TINY_SEGMENTATION, "dataset_dir": str(tiny_brats), "output_dir": str(tmp_path), "device": "cpu"}
-    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "member#iterations": 1})
+    names = list(CASES)
+    arguments = {
+        "split": {"train": names, "validation": names, "test": [], "low_grade": [], "coarse": []},
+        "phantoms": 0,
+        "dataset_dir": str(tiny_brats),
+        "output_dir": str(tmp_path),
+        "device": "cpu",
+        "coarse#recipe#patch": [8, 8, 8],
+        "member#recipe#patch": [8, 8, 3],
+        "coarse#plan#iterations": 1,
+    }
+    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 1})
     coarse = torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)
     assert coarse["iteration"] == 1
-    run(SEGMENTATION, "train", **arguments, **{"coarse#iterations": 1, "member#iterations": 2})
+    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 2})
     assert torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "fold3" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "fold3" / "log").glob("events.*"))) == 2
@@ -292,14 +283,14 @@ def test_super_resolution_trains_resumes_and_logs(tmp_path: Path) -> None:
         "train_volumes": volumes,
         "validation_volumes": volumes,
         "device": "cpu",
-        "pixel#iterations": 1,
-        "pixel#batch": 2,
-        "adversarial#batch": 2,
+        "pixel#plan#iterations": 1,
+        "pixel#plan#batch": 2,
+        "adversarial#plan#batch": 2,
         "patch": 32,
         "recipe#loss_weights#perceptual": 0.0,
     }
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 1})
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#iterations": 2})
+    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 1})
+    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 2})
     assert torch.load(tmp_path / "pixel" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "adversarial" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "adversarial" / "log").glob("events.*"))) == 2

@@ -118,7 +118,7 @@ def test_super_resolution_gains_over_interpolation(crop: Crop, sequence: Sequenc
     bundle = load_bundle(BUNDLES, "brain_mri_super_resolution")
     truth = crop.volumes[sequence]
     low = low_resolution(truth)
-    sharp = super_resolve(low, bundle).volume.array[tuple(slice(n) for n in truth.shape)]
+    sharp = super_resolve(low, bundle.network).volume.array[tuple(slice(n) for n in truth.shape)]
     assert gain(sharp, interpolated(truth, low), truth.array) > GAIN_FLOOR[bundle.name]
 
 

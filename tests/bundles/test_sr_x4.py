@@ -56,8 +56,8 @@ def tiny_training(tmp_path: Path) -> dict[str, Any]:
         "device": "cpu",
         "patch": 32,
         "batch": 2,
-        "pixel#iterations": 1,
-        "adversarial#iterations": 1,
+        "pixel#plan#iterations": 1,
+        "adversarial#plan#iterations": 1,
         "recipe#loss_weights#perceptual": 0.0,
     }
 
@@ -184,7 +184,7 @@ class TestX4Bundle:
         # The published weights that some start from are not in this repository; the released ones fit as well.
         tiny_training["initial_weights"] = str(BUNDLES / bundle / "models" / "model.pt")
         run(bundle, "train", **tiny_training)
-        run(bundle, "train", **tiny_training | {"adversarial#iterations": 2})
+        run(bundle, "train", **tiny_training | {"adversarial#plan#iterations": 2})
         for stage, iterations in (("pixel", 1), ("adversarial", 2)):
             checkpoint = torch.load(tmp_path / stage / "checkpoint.pt", weights_only=True)
             assert checkpoint["iteration"] == iterations

@@ -1,14 +1,16 @@
-"""``acuity evaluate sr``, on phantoms and with tiny networks."""
+"""``acuity evaluate sr``, on phantoms and with tiny networks; and what a wrong command line costs."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,9 +19,8 @@ from scipy import ndimage
 from acuity.cli import main
 from acuity.errors import DataError
 from acuity.networks.srresnet import SRResNet
-from acuity.research.evaluation.slices import comparison
-from acuity.research.evaluation.slices import scores as comparison_scores
-from acuity.research.evaluation.slices import timing as comparison_timing
+from acuity.research.datasets import brats
+from acuity.research.evaluation.slices import comparison, scores, timing
 from acuity.research.evaluation.slices.methods import interpolations, with_denoising
 from acuity.research.evaluation.slices.views import CROP, box_around, chosen_views, detail_center, tumor_masks
 from tests.research.datasets.test_slice_sets import BRATS_AFFINE, add_case
@@ -30,9 +31,9 @@ METHODS = ["nearest", "bilinear", "bicubic", "Lanczos", "mine"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No VGG16, which its own test has, and small slices to time."""
-    monkeypatch.setattr(comparison_scores, "perceptual_distance", lambda device: None)
-    monkeypatch.setattr(comparison_timing, "SIZE", 32)
-    monkeypatch.setattr(comparison_timing, "ROUNDS", 2)
+    monkeypatch.setattr(scores, "perceptual_distance", lambda device: None)
+    monkeypatch.setattr(timing, "SIZE", 32)
+    monkeypatch.setattr(timing, "ROUNDS", 2)
 
 
 @pytest.fixture
@@ -53,39 +54,23 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "mine.pt"
 
 
+def evaluate(data: Path, output: Path, *options: str) -> int:
+    return main(["evaluate", "sr", "--data", str(data), "--output", str(output), *options])
+
+
 def test_everything_is_written(data, weights, tmp_path, capsys):
     out = tmp_path / "new" / "out"
-    assert (
-        main(
-            [
-                "evaluate",
-                "sr",
-                "--data",
-                str(data),
-                "--output",
-                str(out),
-                "--weights",
-                f"mine={weights}",
-                "-v",
-                "--device",
-                "cpu",
-            ]
-        )
-        == 0
-    )
+    assert evaluate(data, out, "--weights", f"mine={weights}", "-v", "--device", "cpu") == 0
     said = capsys.readouterr()
     assert (out / "table.md").read_text() in said.out
     assert "comparing" in said.err and "no NIQE" in said.err
-    with (out / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0])[:5] == ["method", "source", "case", "sequence", "slice"]
-    assert [row["method"] for row in rows[:6]] == ["truth", *METHODS]
-    assert len(rows) == 2 * 3 * 6
-    of_bicubic = [row for row in rows if row["method"] == "bicubic"]
-    assert all(row["perceptual"] == row["niqe"] == "" for row in rows)
-    assert all(float(row["projected_max"]) < 1e-3 for row in of_bicubic)
+    rows = pd.read_csv(out / "scores.csv")
+    assert list(rows)[:5] == ["method", "source", "case", "sequence", "slice"]
+    assert rows["method"].tolist()[:6] == ["truth", *METHODS] and len(rows) == 2 * 3 * 6
+    assert rows[["perceptual", "niqe"]].isna().all(axis=None)
+    assert (rows.loc[rows["method"] == "bicubic", "projected_max"] < 1e-3).all()
     # An untrained network is worse than interpolation, and nearest than bicubic.
-    mean = {m: np.mean([float(row["psnr"]) for row in rows if row["method"] == m]) for m in METHODS}
+    mean = rows.groupby("method")["psnr"].mean()
     assert mean["bicubic"] > mean["nearest"] > mean["mine"]
     for name in ("perception_distortion.png", "panels_1.png"):
         with Image.open(out / name) as image:
@@ -100,7 +85,7 @@ def test_it_repeats_and_options_reach_it(data, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "chosen_views", lambda *_: [])  # panels take seconds
 
     def scores(name: str, *options: str) -> str:
-        assert main(["evaluate", "sr", "--data", str(data), "--output", str(tmp_path / name), *options]) == 0
+        assert evaluate(data, tmp_path / name, *options) == 0
         return (tmp_path / name / "scores.csv").read_text()
 
     first = scores("a", "--scale", "2")
@@ -114,20 +99,18 @@ def test_it_repeats_and_options_reach_it(data, tmp_path, monkeypatch):
 
 
 def test_errors_have_their_exit_codes(data, weights, tmp_path, capsys):
-    def refused(*options: str, data: Path = data, output: Path = tmp_path / "out") -> tuple[int, str]:
-        return main(["evaluate", "sr", "--data", str(data), "--output", str(output), *options]), capsys.readouterr().err
-
     (tmp_path / "empty").mkdir()
-    assert refused(data=tmp_path / "empty")[0] == 70
-    code, said = refused("--scale", "2", "--weights", f"mine={weights}")
-    assert code == 70 and "enlarges by 4, not by 2" in said
-    code, said = refused("--weights", f"bicubic={weights}")
-    assert code == 70 and "Two methods are named bicubic" in said
-    code, said = refused("--weights", f"absent={tmp_path / 'absent.pt'}")
-    assert code == 70 and "absent.pt cannot be read as weights" in said
-    assert refused("--models", str(tmp_path / "empty"))[0] == 50
-    code, said = refused(output=weights)
-    assert code == 60 and "cannot be made a folder" in said
+    out = tmp_path / "out"
+    for code, folders, options, message in (
+        (70, (tmp_path / "empty", out), (), "holds no image"),
+        (70, (data, out), ("--scale", "2", "--weights", f"mine={weights}"), "enlarges by 4, not by 2"),
+        (70, (data, out), ("--weights", f"bicubic={weights}"), "Two methods are named bicubic"),
+        (70, (data, out), ("--weights", f"a={tmp_path / 'absent.pt'}"), "absent.pt cannot be read as weights"),
+        (50, (data, out), ("--models", str(tmp_path / "empty")), "holds no bundle"),
+        (60, (data, weights), (), "cannot be made a folder"),
+    ):
+        assert evaluate(*folders, *options) == code
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -141,9 +124,22 @@ def test_errors_have_their_exit_codes(data, weights, tmp_path, capsys):
 )
 def test_a_wrong_command_line_is_said(options, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "sr", "--data", "a", "--output", "b", *options])
+        evaluate(Path("a"), Path("b"), *options)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate", "sr"], ["evaluate", "volumes"], ["evaluate", "seg"], ["dataset", "lr"]]
+)
+def test_a_wrong_command_line_is_refused_before_what_takes_seconds_to_load(command):
+    code = (
+        "import sys; from acuity.cli import main\n"
+        f"try: main({[*command, '--nonsense']!r})\n"
+        "finally: print(sorted({'torch', 'monai', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout.strip()) == (2, "[]")
 
 
 def test_cases_of_training_are_left_out(tmp_path, monkeypatch):
@@ -152,6 +148,7 @@ def test_cases_of_training_are_left_out(tmp_path, monkeypatch):
         add_case(tmp_path, name)
     split = {"train": ["trained"], "validation": [], "test": [], "coarse": []}
     monkeypatch.setattr(comparison, "read_split", lambda: split)
+    monkeypatch.setattr(brats, "read_split", lambda: split)
     assert {s.case for s in comparison.evaluation_slices(tmp_path, 4)} == {"ours"}
     images, source = comparison.niqe_reference(tmp_path, [], 4)
     assert len(images) == 4 * 5 and source == "20 high-resolution slices of the training cases trained"
@@ -160,7 +157,7 @@ def test_cases_of_training_are_left_out(tmp_path, monkeypatch):
     images, source = comparison.niqe_reference(tmp_path, slices, 4)
     assert len(images) == 4 * 12 and source == "48 high-resolution slices of the data that is compared"
     split |= {"train": ["trained"], "validation": ["ours"]}
-    with pytest.raises(DataError, match="for training or validation"):
+    with pytest.raises(DataError, match="holds no case to measure on"):
         comparison.evaluation_slices(tmp_path, 4)
 
 
@@ -210,7 +207,7 @@ def test_detail_is_sought_and_not_the_strongest_edge():
 
 def test_a_denoised_method_shares_its_timing():
     methods = with_denoising(interpolations(4)[:2], "after")
-    ms, denoising = comparison_timing.milliseconds(methods, [torch.rand(1, 1, 8, 8)] * 3)
+    ms, denoising = timing.milliseconds(methods, [torch.rand(1, 1, 8, 8)] * 3)
     assert set(ms) == {m.name for m in methods} and all(value > 0 for value in ms.values())
     assert ms["nearest"] == ms["nearest, denoised after"]
     assert set(denoising) == {"nearest, denoised after", "bilinear, denoised after"}

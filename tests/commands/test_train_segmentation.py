@@ -15,9 +15,12 @@ import torch
 from acuity.cli import main
 from acuity.commands import train_segmentation
 from acuity.research.datasets import brats
+from acuity.research.sampling.augmentation import NAMED
+from acuity.research.sampling.patches import PreparedCase
+from acuity.research.training import data as training_data
 
 RECIPE = """recipe:
-  _target_: acuity.research.training.segmentation_recipe.SegmentationRecipe
+  _target_: acuity.research.training.segmentation_recipe.Recipe
   network: {_target_: torch.nn.Conv3d, in_channels: 4, out_channels: 3, kernel_size: "$1 if @compact else 3"}
   patch: [8, 8, 8]
 """
@@ -76,44 +79,52 @@ def test_a_recipe_is_trained_resumed_and_recorded(data: Path, capsys: pytest.Cap
     assert settings["augmentation"]["thick"] == 0
 
 
-def test_a_fold_is_held_out_and_the_last_weights_are_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brats, "read_folds", lambda: [["first"], ["second"]])
-    kept = []
-    monkeypatch.setattr(
-        train_segmentation,
-        "train",
-        lambda recipe, cases, held_out, **options: kept.append(
-            ([case.name for case in cases], [case.name for case in held_out], options["keep_last"])
-        ),
-    )
-    for words in (["--fold", 0], ["--fold", 1], []):
-        assert main(arguments(data, "--iterations", 1, *words)) == 0
-    assert kept == [(["second"], ["first"], True), (["first"], ["second"], True), (["second"], ["first"], False)]
+@pytest.mark.parametrize(
+    ("words", "held_out", "last"),
+    [(["--fold", 0], "first", True), (["--fold", 1], "second", True), ([], "first", False)],
+)
+def test_a_fold_is_held_out_and_the_last_weights_are_kept(
+    data: Path, monkeypatch: pytest.MonkeyPatch, words: list[object], held_out: str, last: bool
+) -> None:
+    monkeypatch.setattr(brats, "folds", lambda split: [["first"], ["second"]])
+    assert main(arguments(data, "--iterations", 1, *words)) == 0
+    settings = json.loads((data.parent / "out" / "tiny" / "settings.json").read_text())
+    assert settings["held_out"] == [held_out]
+    assert set(settings["cases"]) | {held_out} == {"first", "second"}
+    assert settings["keep_last"] == last
 
 
-def test_the_ablations_options_reach_the_training(data: Path) -> None:
+def test_the_options_reach_the_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def brains(cases: list[PreparedCase], phantoms: int) -> list[PreparedCase]:
+        return [PreparedCase("free", one.image, torch.zeros_like(one.regions)) for one in cases]
+
+    monkeypatch.setattr(training_data, "tumor_free_brains", brains)
     out = data.parent / "out"
     assert main(arguments(data, "--iterations", 1)) == 0
     start = out / "tiny" / "best.pt"
     (data.parent / "recipes" / "other.yaml").write_text(RECIPE)
-    words = [
-        "--iterations",
-        1,
-        "--initial-weights",
-        start,
-        "--degraded",
-        data,
-        "--consistency",
-        0.5,
-        "--augmentation",
-        "hospital",
-    ]
+    words = ["--iterations", 1, "--initial-weights", start, "--augmentation", "hospital", "--other-share", 0.4]
     assert main(arguments(data, *words, recipe="other")) == 0
     settings = json.loads((out / "other" / "settings.json").read_text())
     assert settings["initial_weights"]["file"] == "best.pt"
-    assert settings["variants"] == ["second"]
-    assert settings["consistency"] == 0.5
     assert settings["augmentation"]["thick"] > 0
+    assert settings["others"] == [{"share": 0.4, "names": ["free"]}]
+
+
+def test_the_choices_of_the_command_line_are_those_of_the_library() -> None:
+    assert list(train_segmentation.AUGMENTATIONS) == list(NAMED)
+    assert train_segmentation.FOLDS == brats.FOLDS
+
+
+@pytest.mark.parametrize("command", ["train_segmentation", "train_super_resolution"])
+def test_a_line_is_parsed_before_anything_slow_is_imported(command: str, repository: Path) -> None:
+    code = (
+        f"import argparse, sys; from acuity.commands import {command} as command;"
+        "command.add_arguments(argparse.ArgumentParser());"
+        "print(sorted({'torch', 'monai', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_paper_size_is_another_network(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, config
 
 from acuity.dicom.reading.geometry import cluster
-from acuity.dicom.reading.read import load_stack, read_study
+from acuity.dicom.reading.read import load_stack
 from acuity.dicom.reading.study import Series
-from tests.dicom_builder import axial_affine, oblique_affine, phantom, uid, write_enhanced_mr, write_mr_series
+from tests.dicom_builder import Edit, axial_affine, oblique_affine, phantom, uid, write_enhanced_mr, write_mr_series
+from tests.dicom_reader import only_series
 
 SERIES_UID = uid("several volumes")
 
@@ -30,9 +32,11 @@ def write_volumes(folder: Path, headers: list[dict[str, Any]], **common: Any) ->
         )
 
 
-def only_series(path: Path) -> Series:
-    (series,) = read_study(path).series
-    return series
+def write_volume(folder: Path, n: int, edit: Edit) -> None:
+    """The n-th volume of the same series, each slice of it edited."""
+    write_mr_series(
+        folder, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID, first_instance=1 + 100 * n, edit=edit
+    )
 
 
 def assert_volumes(series: Series, attributes: list[dict[str, Any]]) -> None:
@@ -44,127 +48,119 @@ def assert_volumes(series: Series, attributes: list[dict[str, Any]]) -> None:
         np.testing.assert_allclose(volume.affine, oblique_affine(), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("headers", "attributes"),
-    [
-        pytest.param(
-            [{"EchoTime": "12"}, {"EchoTime": "96"}], [{"EchoTime": 12.0}, {"EchoTime": 96.0}], id="echo time"
-        ),
-        pytest.param(
-            [{"EchoNumbers": "1"}, {"EchoNumbers": "2"}], [{"EchoNumbers": 1.0}, {"EchoNumbers": 2.0}], id="echo number"
-        ),
-        pytest.param(
-            [{"InversionTime": "700"}, {"InversionTime": "2500"}],
-            [{"InversionTime": 700.0}, {"InversionTime": 2500.0}],
-            id="inversion time",
-        ),
-        pytest.param(
-            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
-            [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
-            id="b-value",
-        ),
-        pytest.param(
-            [{"TemporalPositionIdentifier": n} for n in (1, 2, 3)],
-            [{"TemporalPositionIdentifier": float(n)} for n in (1, 2, 3)],
-            id="time point",
-        ),
-        pytest.param(
-            [{"AcquisitionNumber": n} for n in (1, 2)],
-            [{"AcquisitionNumber": float(n)} for n in (1, 2)],
-            id="acquisition number",
-        ),
-        pytest.param(
-            [{"AcquisitionTime": "101500"}, {"AcquisitionTime": "101700.5"}],
-            [{"AcquisitionTime": "101500.000000"}, {"AcquisitionTime": "101700.500000"}],
-            id="acquisition time",
-        ),
-        pytest.param(
-            [
-                {"AcquisitionDate": "20200131", "AcquisitionTime": "235959"},
-                {"AcquisitionDate": "20200201", "AcquisitionTime": "000130"},
-            ],
-            [{"AcquisitionTime": "235959.000000"}, {"AcquisitionTime": "000130.000000"}],
-            id="midnight",
-        ),
-        pytest.param(
-            [{"ImageType": ["ORIGINAL", "PRIMARY", kind, "SE"]} for kind in "MP"],
-            [{"ImageType": r"ORIGINAL\PRIMARY\M\SE"}, {"ImageType": r"ORIGINAL\PRIMARY\P\SE"}],
-            id="magnitude and phase",
-        ),
-        pytest.param(
-            [{"EchoTime": te, "AcquisitionNumber": n} for te in ("12", "96") for n in (1, 2)],
-            [{"EchoTime": te, "AcquisitionNumber": n} for te in (12.0, 96.0) for n in (1.0, 2.0)],
-            id="echo and acquisition",
-        ),
-    ],
-)
-def test_volumes_are_told_apart(tmp_path: Path, headers: list[dict], attributes: list[dict]) -> None:
-    write_volumes(tmp_path, headers)
+# What differs between the volumes of a series, and the attributes by which the stacks are told apart.
+CLASSIC: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "echo time": ([{"EchoTime": "12"}, {"EchoTime": "96"}], [{"EchoTime": 12.0}, {"EchoTime": 96.0}]),
+    "echo number": ([{"EchoNumbers": "1"}, {"EchoNumbers": "2"}], [{"EchoNumbers": 1.0}, {"EchoNumbers": 2.0}]),
+    "inversion time": (
+        [{"InversionTime": "700"}, {"InversionTime": "2500"}],
+        [{"InversionTime": 700.0}, {"InversionTime": 2500.0}],
+    ),
+    "flip angle": ([{"FlipAngle": "5"}, {"FlipAngle": "20"}], [{"FlipAngle": 5.0}, {"FlipAngle": 20.0}]),
+    "b-value": (
+        [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+        [{"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}],
+    ),
+    "time point": (
+        [{"TemporalPositionIdentifier": n} for n in (1, 2, 3)],
+        [{"TemporalPositionIdentifier": float(n)} for n in (1, 2, 3)],
+    ),
+    "acquisition number": ([{"AcquisitionNumber": n} for n in (1, 2)], [{"AcquisitionNumber": n} for n in (1.0, 2.0)]),
+    "acquisition time": (
+        [{"AcquisitionTime": "101500"}, {"AcquisitionTime": "101700.5"}],
+        [{"AcquisitionTime": "101500.000000"}, {"AcquisitionTime": "101700.500000"}],
+    ),
+    "acquisition time, filler date": (
+        [{"AcquisitionDate": "00000000", "AcquisitionTime": time} for time in ("101500", "101700")],
+        [{"AcquisitionTime": "101500.000000"}, {"AcquisitionTime": "101700.000000"}],
+    ),
+    "midnight": (
+        [
+            {"AcquisitionDate": "20200131", "AcquisitionTime": "235959"},
+            {"AcquisitionDate": "20200201", "AcquisitionTime": "000130"},
+        ],
+        [{"AcquisitionTime": "235959.000000"}, {"AcquisitionTime": "000130.000000"}],
+    ),
+    "trigger time": ([{"TriggerTime": "50"}, {"TriggerTime": "350"}], [{"TriggerTime": 50.0}, {"TriggerTime": 350.0}]),
+    "magnitude and phase": (
+        [{"ImageType": ["ORIGINAL", "PRIMARY", kind, "SE"]} for kind in "MP"],
+        [{"ImageType": r"ORIGINAL\PRIMARY\M\SE"}, {"ImageType": r"ORIGINAL\PRIMARY\P\SE"}],
+    ),
+    "component": (
+        [{"ComplexImageComponent": "MAGNITUDE"}, {"ComplexImageComponent": "PHASE"}],
+        [{"ComplexImageComponent": "MAGNITUDE"}, {"ComplexImageComponent": "PHASE"}],
+    ),
+    "echo and acquisition": (
+        [{"EchoTime": te, "AcquisitionNumber": n} for te in ("12", "96") for n in (1, 2)],
+        [{"EchoTime": te, "AcquisitionNumber": n} for te in (12.0, 96.0) for n in (1.0, 2.0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("difference", CLASSIC)
+def test_volumes_are_told_apart(tmp_path: Path, difference: str) -> None:
+    headers, attributes = CLASSIC[difference]
+    with config.disable_value_validation():  # a date of zeros
+        write_volumes(tmp_path, headers)
     assert_volumes(only_series(tmp_path), attributes)
 
 
-def test_slices_acquired_one_by_one_are_told_by_the_order_of_their_times(tmp_path: Path) -> None:
-    """In 2D each slice has a time of its own, so that no time belongs to a whole volume."""
-    for n in range(3):
+def write_times(folder: Path, volumes: int, time: Callable[[int, int], str]) -> None:
+    """Volumes in which each slice has a time of its own, as in a 2D acquisition: ``time`` of volume and slice."""
+    for n in range(volumes):
 
         def own_time(ds: Dataset, k: int, n: int = n) -> None:
-            ds.AcquisitionTime = f"10{15 + n:02d}{(7 * k) % 12 * 4:02d}"
+            ds.AcquisitionTime = time(n, k)
 
-        write_mr_series(
-            tmp_path,
-            phantom(seed=n),
-            oblique_affine(),
-            series_uid=SERIES_UID,
-            first_instance=1 + 100 * n,
-            edit=own_time,
-        )
+        write_volume(folder, n, own_time)
+
+
+def test_slices_acquired_one_by_one_are_told_by_the_order_of_their_times(tmp_path: Path) -> None:
+    write_times(tmp_path, 3, lambda n, k: f"10{15 + n:02d}{(7 * k) % 12 * 4:02d}")
     assert_volumes(only_series(tmp_path), [{"AcquisitionTime": f"10{15 + n}00.000000"} for n in range(3)])
 
 
-def test_interleaved_times_tell_nothing_apart(tmp_path: Path) -> None:
-    """Two images at each position, but no time by which one volume ended before the other began."""
-    for n in range(2):
+TIMES: dict[str, Callable[[int, int], str]] = {
+    "interleaved": lambda n, k: f"1015{2 * k + n:02d}",
+    "the last of one and the first of the next at one time": lambda n, k: f"1015{k + 11 * n:02d}",
+    "one slice without a time": lambda n, k: "x" if k == 3 else f"10{n}500",
+}
 
-        def own_time(ds: Dataset, k: int, n: int = n) -> None:
-            ds.AcquisitionTime = f"1015{2 * k + n:02d}"
 
-        write_mr_series(
-            tmp_path,
-            phantom(seed=n),
-            oblique_affine(),
-            series_uid=SERIES_UID,
-            first_instance=1 + 100 * n,
-            edit=own_time,
-        )
+@pytest.mark.parametrize("times", TIMES)
+def test_times_that_do_not_divide_the_series_tell_nothing_apart(tmp_path: Path, times: str) -> None:
+    with config.disable_value_validation():
+        write_times(tmp_path, 2, TIMES[times])
     assert only_series(tmp_path).code == "duplicate-positions"
 
 
 @pytest.mark.parametrize(
-    ("creator", "group", "element", "vr", "values", "b_values"),
+    ("creator", "group", "element", "vr", "values", "trait", "expected"),
     [
-        ("SIEMENS MR HEADER", 0x0019, 0x0C, "IS", ("0", "1000"), (0.0, 1000.0)),
-        ("Philips Imaging DD 001", 0x2001, 0x03, "FL", (0.0, 800.0), (0.0, 800.0)),
-        ("GEMS_PARM_01", 0x0043, 0x39, "IS", (["0", "8", "0", "0"], ["1000001000", "8", "0", "0"]), (0.0, 1000.0)),
+        ("SIEMENS MR HEADER", 0x0019, 0x0C, "IS", ("0", "1000"), "DiffusionBValue", (0.0, 1000.0)),
+        ("Philips Imaging DD 001", 0x2001, 0x03, "FL", (0.0, 800.0), "DiffusionBValue", (0.0, 800.0)),
+        ("GEMS_PARM_01", 0x0043, 0x39, "IS", ([0, 8, 0], [1000001000, 8, 0]), "DiffusionBValue", (0.0, 1000.0)),
+        ("GEMS_PARM_01", 0x0043, 0x2F, "SS", (0, 1), "ComplexImageComponent", ("MAGNITUDE", "PHASE")),
+        ("GEMS_PARM_01", 0x0043, 0x2F, "SS", (3, 2), "ComplexImageComponent", ("IMAGINARY", "REAL")),
     ],
 )
-def test_private_b_values(
+def test_private_values_of_the_vendors(
     tmp_path: Path,
     creator: str,
     group: int,
     element: int,
     vr: str,
     values: tuple[Any, ...],
-    b_values: tuple[float, ...],
+    trait: str,
+    expected: tuple[Any, ...],
 ) -> None:
     for n, value in enumerate(values):
 
         def add(ds: Dataset, _: int, value: Any = value) -> None:
             ds.private_block(group, creator, create=True).add_new(element, vr, value)
 
-        write_mr_series(
-            tmp_path, phantom(seed=n), oblique_affine(), series_uid=SERIES_UID, first_instance=1 + 100 * n, edit=add
-        )
-    assert_volumes(only_series(tmp_path), [{"DiffusionBValue": b} for b in b_values])
+        write_volume(tmp_path, n, add)
+    assert_volumes(only_series(tmp_path), [{trait: value} for value in expected])
 
 
 def test_volumes_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:

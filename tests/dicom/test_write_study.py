@@ -6,8 +6,10 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from tests.derived import Derived, derive
 from tests.judges import dcentvfy_errors, dciodvfy_errors
@@ -79,3 +81,12 @@ def test_what_an_anonymized_export_lacks_is_empty_in_all_that_is_derived(derive_
             assert not any(ds[k].value for k in EMPTY), path.name
             assert "PatientAge" not in ds
     assert "AccessionNumber" not in derived.source.source_images[0]
+
+
+def test_both_files_of_the_overview_hold_the_same_picture(oblique: Derived) -> None:
+    folder = oblique.folder / "overview"
+    image = pydicom.dcmread(folder / "overview.dcm")
+    np.testing.assert_array_equal(image.pixel_array, np.asarray(Image.open(folder / "overview.png")))
+    assert (image.BurnedInAnnotation, image.PatientOrientation) == ("NO", "")
+    assert image.StudyInstanceUID == oblique.source.source_images[0].StudyInstanceUID
+    assert "Not for primary diagnosis" in image.ImageComments

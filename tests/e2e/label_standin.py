@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydicom import dcmread
@@ -18,41 +18,22 @@ from starlette.routing import Route
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.volume import Volume
+from label.status import Status
 from workbench.demo import store
 
 MODEL = ModelInfo("standin", "1.0.0", "0" * 64)
-_HEAD = "[2026-01-02 03:04:05,678] [90] [MainThread] [INFO]"
 _SAID = "Served: mean Dice 0.9000 on 1 validation cases, 0.8000 of the model that is served."
-# What GET /train/ answers one look after the other, in the words of MONAI Label, tqdm and the trainer.
-TRAINING: list[dict[str, object]] = [
-    {"status": "SUBMITTED"},
-    {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:91) - training on 1 cases"]},
-    {
-        "status": "RUNNING",
-        "details": [
-            "coarse: 100%|##########| 150/150 [02:00<00:00,  1.25it/s, region=0.2712]",
-            "fine:  33%|###3      | 50/150 [01:00<02:00,  1.20s/it, region=0.2338]",
-        ],
-    },
-    {
-        "status": "DONE",
-        "details": [
-            f"{_HEAD} (label.learning.training:106) - version 1. {_SAID}",
-            f'{_HEAD} (__main__:70) - Result: {{"served": 1, "candidates": []}}',
-        ],
-    },
-]
-REFUSED: list[dict[str, object]] = [
-    {"status": "RUNNING", "details": [f"{_HEAD} (label.learning.training:88) - reading"]},
-    {
-        "status": "ERROR",
-        "details": [
-            "Traceback (most recent call last):",
-            "acuity.errors.DataError: 1 corrected cases "
-            "are there to train on and 0 to validate on. Correct cases of more patients.",
-        ],
-    },
-]
+_REFUSAL = (
+    "The training failed. 1 corrected cases are there to train on and 0 to validate on. Correct cases of more patients."
+)
+# The status of a training, one look after the other.
+TRAINING = (
+    Status("train"),
+    Status("train", 150, 300, "coarse"),
+    Status("train", 200, 300, "fine"),
+    Status("train", 300, 300, "fine", outcome=_SAID),
+)
+REFUSED = (Status("train"), Status("train", outcome=_REFUSAL, failed=True))
 
 
 class LabelServer:
@@ -69,9 +50,9 @@ class LabelServer:
         self._labels, self._images, self._dicomweb = labels, images, dicomweb
         self.asked: list[tuple[str, str]] = []
         self.refuses = False
-        self.training = TRAINING
-        self._looks: Iterator[dict[str, object]] | None = None
-        self._looked: dict[str, object] = {}
+        self.training: tuple[Status, ...] = TRAINING
+        self._looks: Iterator[Status] | None = None
+        self._looked = Status("train")
 
     def app(self) -> Starlette:
         return Starlette(
@@ -128,4 +109,4 @@ class LabelServer:
         if self._looks is None:
             return JSONResponse({"detail": "No Train Tasks Found"}, 404)
         self._looked = next(self._looks, self._looked)
-        return JSONResponse({"id": "1", **self._looked})
+        return JSONResponse({"id": "1", "progress": asdict(self._looked)})

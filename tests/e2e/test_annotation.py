@@ -168,7 +168,7 @@ def test_training_is_followed_to_its_end(page: Page, workbench: Running) -> None
     train.click()
     expect(train).to_have_text("Training ...", timeout=PATIENCE_MS)
     expect(train).to_be_disabled()
-    expect(status).to_have_text("Training: fine network, step 50 of 150", timeout=PATIENCE_MS)
+    expect(status).to_have_text("Training the fine network: step 200 of 300", timeout=PATIENCE_MS)
     assert page.locator("#acuity-panel progress").evaluate("bar => bar.value") == pytest.approx(2 / 3)
     expect(status).to_have_text(
         "Served: mean Dice 0.9000 on 1 validation cases, 0.8000 of the model that is served.", timeout=PATIENCE_MS

@@ -21,9 +21,9 @@ from acuity.dicom.writing.segmentation import write_annotation
 from acuity.errors import WorkbenchError
 from acuity.research.synthetic.phantom import Phantom
 from label.case import read_case
+from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
-from label.datastores.study import StudyDatastore
-from label.tasks.models import tumor_versions
+from label.versions import tumor_versions
 from tests.e2e.launched import Launcher, address
 from tests.e2e.viewer import (
     as_in_viewer,
@@ -191,7 +191,7 @@ def test_a_painted_correction_is_what_training_gets(
     page.screenshot(path=pictures / "corrected.png")
     assert press(page, "save").startswith("Saved")
 
-    datastore = StudyDatastore(Archive(released.dicomweb), tmp_path / "cache")
+    datastore = ArchiveDatastore(Archive(released.dicomweb), tmp_path / "cache")
     (pair,) = (pair for pair in datastore.datalist() if study_of(pair["image"]) == released.study)
     np.testing.assert_array_equal(as_in_viewer(np.asarray(nib.load(pair["label"]).dataobj)), painted)
 

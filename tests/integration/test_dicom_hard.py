@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from acuity.dicom.reading.read import load_stack, read_study
-from acuity.dicom.reading.study import Series
+from acuity.dicom.reading.read import load_stack
+from tests.dicom_reader import only_series, only_volume, sitk_series
 
 # folder: code, words of the reason
 TABLE = {
@@ -38,11 +38,6 @@ READ = [folder for folder, (code, _) in TABLE.items() if code == "ok"]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def only_series(path: Path) -> Series:
-    (series,) = read_study(path).series
-    return series
-
-
 def test_the_table_is_complete(shared_data: Path) -> None:
     root = shared_data / "dicom_hard"
     assert {path.parent.relative_to(root).as_posix() for path in root.rglob("*.dcm")} == set(TABLE)
@@ -61,7 +56,7 @@ def test_each_series_reads_or_is_refused_with_the_right_reason(shared_data: Path
 def test_voxels_and_millimeters_agree_with_the_ground_truth(shared_data: Path, folder: str) -> None:
     """Every voxel of the NIfTI, at its place in patient space, has the value that was read there."""
     path = shared_data / "dicom_hard" / folder
-    volume = load_stack(only_series(path).stacks[0])
+    volume = only_volume(path)
     truth = nib.load(path.with_name(f"{path.name}_ground_truth.nii.gz"))
     values = np.squeeze(truth.get_fdata())
     assert sorted(values.shape) == sorted(volume.shape)
@@ -77,10 +72,7 @@ def test_voxels_and_millimeters_agree_with_the_ground_truth(shared_data: Path, f
 @pytest.mark.parametrize("folder", [folder for folder in READ if folder.startswith(("ge", "generic"))])
 def test_classic_geometry_agrees_with_simpleitk(shared_data: Path, folder: str) -> None:
     path = shared_data / "dicom_hard" / folder
-    volume = load_stack(only_series(path).stacks[0])
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
-    image = reader.Execute()
+    volume, image = only_volume(path), sitk_series(path)
     assert image.GetSize() == volume.shape
     for corner in np.ndindex(2, 2, 2):
         index = [int(c * (n - 1)) for c, n in zip(corner, volume.shape, strict=True)]

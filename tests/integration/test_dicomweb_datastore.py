@@ -20,12 +20,12 @@ from acuity.anatomy import SEGMENTS, Sequence
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.errors import ArchiveError, DataError, InputNotFoundError, MissingSequenceError
-from acuity.volume import Grid
 from label.case import read_case, write_volume
+from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
-from label.datastores.study import StudyDatastore
 from tests.dicom_builder import STUDY_UID, uid, write_mr_series
 from tests.judges import dciodvfy_errors, dcmqi_segments
+from tests.label_cases import speckle
 from tests.orthanc import Orthanc, running_orthanc
 from tests.study_phantom import oblique_grid, write_study
 
@@ -47,8 +47,8 @@ class Place:
     cache: Path
 
     @property
-    def datastore(self) -> StudyDatastore:
-        return StudyDatastore(Archive(self.orthanc.dicomweb), self.cache)
+    def datastore(self) -> ArchiveDatastore:
+        return ArchiveDatastore(Archive(self.orthanc.dicomweb), self.cache)
 
     def newest_seg(self, folder: Path) -> Path:
         info = self.datastore.get_label_info(T1C, "final")
@@ -75,13 +75,7 @@ def place(orthanc: Orthanc, study: Path, tmp_path: Path) -> Iterator[Place]:
     orthanc.delete("Study", StudyInstanceUID=str(STUDY_UID))
 
 
-def speckle(grid: Grid = GRID, seed: int = 0) -> NDArray[np.uint8]:
-    labels = np.zeros(grid.shape, np.uint8)
-    labels[2:7, 3:7, 2:8] = np.random.default_rng(seed).choice([0, 1, 2, 4], (5, 4, 6))
-    return labels
-
-
-def draw(place: Place, folder: Path, labels: NDArray[np.uint8], image_id: str = T1C) -> str:
+def drawn(place: Place, folder: Path, labels: NDArray[np.uint8], image_id: str = T1C) -> str:
     """A label file on the grid of an image of the case."""
     case = read_case(place.datastore.get_image_uri(image_id))
     write_volume(case.opened.with_array(labels), folder / "drawn.nii.gz")
@@ -96,9 +90,9 @@ def test_an_annotators_label_is_a_valid_segmentation(place: Place, tmp_path: Pat
     datastore = place.datastore
     params = {"version": MODEL.version, "weights_sha256": MODEL.weights_sha256}
     datastore.save_label(
-        T1C, draw(place, tmp_path, speckle(seed=1)), "original", {"model": MODEL.name, "params": params}
+        T1C, drawn(place, tmp_path, speckle(GRID, seed=1)), "original", {"model": MODEL.name, "params": params}
     )
-    datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {"user": "anna"})
+    datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID)), "final", {"user": "anna"})
     path = place.newest_seg(tmp_path)
     assert dciodvfy_errors(path) == []
     seg = hd.seg.segread(path)
@@ -116,7 +110,7 @@ def test_an_annotators_label_is_a_valid_segmentation(place: Place, tmp_path: Pat
 
 
 def test_other_readers_find_each_voxel_where_it_was_drawn(place: Place, tmp_path: Path) -> None:
-    place.datastore.save_label(FLAIR, draw(place, tmp_path, speckle(GRIDS[Sequence.FLAIR]), FLAIR), "final", {})
+    place.datastore.save_label(FLAIR, drawn(place, tmp_path, speckle(GRIDS[Sequence.FLAIR]), FLAIR), "final", {})
     series = place.study / "FLAIR"
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))
     picture = sitk.ReadImage(names)
@@ -157,11 +151,11 @@ def as_ohif(ds: Dataset) -> Dataset:
 def test_what_a_viewer_stores_past_the_server_counts(place: Place, tmp_path: Path) -> None:
     """Its segments still say AUTOMATIC, as those that were corrected did; a person saved them all the same."""
     datastore = place.datastore
-    datastore.save_label(T1C, draw(place, tmp_path, speckle(seed=1)), "original", {"model": MODEL.name})
-    datastore.save_label(T1C, draw(place, tmp_path, speckle(seed=2)), "final", {})
+    datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID, seed=1)), "original", {"model": MODEL.name})
+    datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID, seed=2)), "final", {})
     case = read_case(datastore.get_image_uri(T1C))
     write_segmentation(
-        case.opened.with_array(speckle(seed=3)),
+        case.opened.with_array(speckle(GRID, seed=3)),
         case.opened.source_images,
         tmp_path / "v" / "seg.dcm",
         series_uid="2.25.77",
@@ -172,15 +166,15 @@ def test_what_a_viewer_stores_past_the_server_counts(place: Place, tmp_path: Pat
     as_ohif(dcmread(tmp_path / "v" / "seg.dcm")).save_as(tmp_path / "v" / "seg.dcm")
     place.orthanc.send(tmp_path / "v")
     (pair,) = datastore.datalist()
-    np.testing.assert_array_equal(voxels(pair["label"]), speckle(seed=3))
-    np.testing.assert_array_equal(voxels(datastore.get_label_uri(T1C, "original")), speckle(seed=1))
+    np.testing.assert_array_equal(voxels(pair["label"]), speckle(GRID, seed=3))
+    np.testing.assert_array_equal(voxels(datastore.get_label_uri(T1C, "original")), speckle(GRID, seed=1))
 
 
 def test_other_segmentations_are_passed_over(place: Place, tmp_path: Path) -> None:
     datastore = place.datastore
     case = read_case(datastore.get_image_uri(T1C))
     write_segmentation(
-        case.opened.with_array(speckle()),
+        case.opened.with_array(speckle(GRID)),
         case.opened.source_images,
         tmp_path / "v" / "seg.dcm",
         series_uid="2.25.78",
@@ -256,7 +250,7 @@ def test_a_series_that_was_not_chosen_opens_nothing(place: Place, tmp_path: Path
 
 
 def test_a_filter_lists_whole_studies_only(place: Place, tmp_path: Path) -> None:
-    place.datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
+    place.datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID)), "final", {})
     archive = Archive(place.orthanc.dicomweb)
     patient = str(dcmread(next(place.study.rglob("*.dcm")), stop_before_pixels=True).PatientID)
     for filters, listed in (
@@ -267,15 +261,15 @@ def test_a_filter_lists_whole_studies_only(place: Place, tmp_path: Path) -> None
         ({"ModalitiesInStudy": "MR"}, [T1C]),
         ({"ModalitiesInStudy": "CT"}, []),
     ):
-        datastore = StudyDatastore(archive, place.cache, filters)
+        datastore = ArchiveDatastore(archive, place.cache, filters)
         assert datastore.list_images() == datastore.get_labeled_images() == listed
     with pytest.raises(DataError, match="SeriesDescription"):
-        StudyDatastore(archive, place.cache, {"SeriesDescription": "T1*"})
+        ArchiveDatastore(archive, place.cache, {"SeriesDescription": "T1*"})
 
 
 def test_nothing_is_deleted_from_the_archive(place: Place, tmp_path: Path) -> None:
     datastore = place.datastore
-    datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
+    datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID)), "final", {})
     changes: list[Any] = [
         lambda: datastore.remove_label(T1C, "final"),
         lambda: datastore.remove_image(T1C),
@@ -296,19 +290,11 @@ def test_the_cache_is_private_and_names_no_patient(place: Place, tmp_path: Path)
     assert not [file for file in files if file.name.startswith(".writing-")]
 
 
-def test_the_training_in_another_process_sees_the_same(place: Place, tmp_path: Path) -> None:
-    place.datastore.save_label(T1C, draw(place, tmp_path, speckle()), "final", {})
-    first, second = (StudyDatastore(Archive(place.orthanc.dicomweb), tmp_path / name) for name in ("cache", "empty"))
-    for datastore in (first, second):
-        (pair,) = datastore.datalist()
-        np.testing.assert_array_equal(voxels(pair["label"]), speckle())
-
-
 def test_an_archive_that_stops_is_named_so(tmp_path: Path, study: Path) -> None:
     (tmp_path / "orthanc").mkdir()
     with running_orthanc(tmp_path / "orthanc") as server:
         server.send(study)
-        datastore = StudyDatastore(Archive(server.dicomweb), tmp_path / "cache")
+        datastore = ArchiveDatastore(Archive(server.dicomweb), tmp_path / "cache")
         assert datastore.list_images() == [T1C]
         datastore.get_image_uri(T1C)
     for ask in (datastore.list_images, datastore.status, lambda: datastore.get_image_uri(T1C)):

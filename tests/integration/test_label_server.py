@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +14,23 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from acuity.anatomy import Sequence
-from acuity.volume import Grid
-from tests.label_cases import GRID, SUFFIX, truth, write_case, write_trainable_bundles
+from tests.dicom_builder import STUDY_UID, uid
+from tests.label_cases import (
+    FLAIR_GRID,
+    GRID,
+    SUFFIX,
+    centroid,
+    draw,
+    seen,
+    truth,
+    write_case,
+    write_trainable_bundles,
+)
 from tests.label_server import Server, running_label_server
 from tests.orthanc import running_orthanc
-from tests.study_phantom import lesion_centroid, oblique_grid, write_study
+from tests.study_phantom import lesion_centroid, write_study
 
 monailabel_client = pytest.importorskip("monailabel.client")
 pytestmark = [
@@ -31,7 +41,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-FLAIR_GRID = oblique_grid((5.0, 4.0, 6.0), (4.0, 12.0, -7.0))
 GRIDS = {Sequence.FLAIR: FLAIR_GRID}
 NAMES = {"Necrotic and non-enhancing tumor core": 1, "Peritumoral edema": 2, "Enhancing tumor": 4}
 
@@ -57,15 +66,13 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for number, name in enumerate(("first", "second")):
             write_case(folder / "studies", name, grids=GRIDS, noise=number)
         (folder / "studies" / "half").mkdir()
-        (folder / "studies" / "half" / "half_t1ce.nii.gz").write_bytes(
-            (folder / "studies" / "first" / "first_t1ce.nii.gz").read_bytes()
+        shutil.copy(
+            folder / "studies" / "first" / "first_t1ce.nii.gz", folder / "studies" / "half" / "half_t1ce.nii.gz"
         )
         ids = {sequence: f"first_{suffix}" for sequence, suffix in SUFFIX.items()} | {Sequence.T1C: "first"}
         with running_label_server(folder, str(folder / "studies"), bundles) as server:
             yield Place(server, ids, "second", lambda path: Path(path).is_file())
         return
-    from tests.dicom_builder import STUDY_UID, uid
-
     (folder / "orthanc").mkdir()
     with running_orthanc(folder / "orthanc") as orthanc:
         write_study(folder / "study", {**dict.fromkeys(Sequence, GRID), **GRIDS}, PatientID="one")
@@ -73,25 +80,6 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ids = {s: str(uid(STUDY_UID, s.value, n)) for n, s in enumerate(Sequence, start=1)}
         with running_label_server(folder, orthanc.dicomweb, bundles) as server:
             yield Place(server, ids, "", lambda series: len(orthanc.find("Series", SeriesInstanceUID=series)) == 1)
-
-
-def mask_of(path: str) -> tuple[NDArray[np.uint8], Grid]:
-    """A result as ITK reads it, which 3D Slicer does too."""
-    picture = sitk.ReadImage(path)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(picture.GetDirection(), (3, 3)) * picture.GetSpacing()
-    affine[:3, 3] = picture.GetOrigin()
-    array = sitk.GetArrayFromImage(picture).transpose(2, 1, 0)
-    return array, Grid(array.shape, affine)
-
-
-def write_mask(path: Path, array: NDArray[np.uint8], grid: Grid) -> str:
-    picture = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    picture.SetOrigin([float(x) for x in grid.origin])
-    picture.SetSpacing([float(x) for x in grid.spacing])
-    picture.SetDirection([float(x) for x in grid.direction.ravel()])
-    sitk.WriteImage(picture, str(path))
-    return str(path)
 
 
 def test_it_says_what_it_can(place: Place, tmp_path: Path) -> None:
@@ -109,12 +97,11 @@ def test_it_says_what_it_can(place: Place, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["tumor_segmentation", "super_resolve_and_segment"])
 def test_a_mask_lies_on_the_series_that_is_open(place: Place, tmp_path: Path, task: str, sequence: Sequence) -> None:
     file, said = place.client(tmp_path).infer(task, place.ids[sequence], {})
-    mask, grid = mask_of(file)
+    mask, grid = seen(file)
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) <= {0, 1, 2, 4}
     assert grid.same_as(GRIDS.get(sequence, GRID))
-    points = np.argwhere(mask) @ grid.affine[:3, :3].T + grid.origin
-    assert np.linalg.norm(points.mean(axis=0) - lesion_centroid()) < 4.0  # a voxel of the phantom
+    assert np.linalg.norm(centroid(mask, grid) - lesion_centroid()) < 4.0  # a voxel of the phantom
     assert said["label_names"] == NAMES
     assert len(said["weights_sha256"]) == 64
 
@@ -140,14 +127,12 @@ def test_a_correction_comes_back_voxel_by_voxel_and_is_learned_from(place: Place
         {"name": "Enhancing tumor", "idx": 2},
         {"name": "Necrotic and non-enhancing tumor core", "idx": 3},
     ]
-    client.save_label(
-        place.ids[Sequence.T1C], write_mask(tmp_path / "drawn.nii.gz", sent, GRID), params={"label_info": info}
-    )
-    back, grid = mask_of(client.download_label(place.ids[Sequence.T1C], "final"))
+    client.save_label(place.ids[Sequence.T1C], draw(tmp_path / "drawn.nii.gz", sent, GRID), params={"label_info": info})
+    back, grid = seen(client.download_label(place.ids[Sequence.T1C], "final"))
     np.testing.assert_array_equal(back, drawn)
     assert grid.same_as(GRID)
     (pair,) = requests.get(f"{place.server.url}/datastore/?output=train", timeout=60).json()
-    np.testing.assert_array_equal(mask_of(pair["label"])[0], drawn)
+    np.testing.assert_array_equal(seen(pair["label"])[0], drawn)
     assert client.datastore()["objects"][place.ids[Sequence.T1C]]["labels"]["final"]
 
 
@@ -165,14 +150,13 @@ def test_the_next_sample_is_one_that_waits(place: Place, tmp_path: Path) -> None
 def test_clicks_correct_the_mask(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
     ids = place.ids[Sequence.T1C]
-    start, _ = mask_of(client.infer("tumor_segmentation", ids, {})[0])
+    start, _ = seen(client.infer("tumor_segmentation", ids, {})[0])
     healthy = [int(n) for n in np.argwhere((truth() == 0) & (start == 0))[1000]]
-    sent = write_mask(tmp_path / "mask.nii.gz", start, GRID)
+    sent = draw(tmp_path / "mask.nii.gz", start, GRID)
     file, _ = client.infer("refinement", ids, {"Enhancing tumor": [healthy], "background": []}, label_in=sent)
-    assert mask_of(file)[0][tuple(healthy)] == 4
-    with pytest.raises(Exception, match="There is no click") as refused:
+    assert seen(file)[0][tuple(healthy)] == 4
+    with pytest.raises(Exception, match="There is no click"):
         client.infer("refinement", ids, {})
-    assert refused
 
 
 def test_derived_series_are_stored(place: Place) -> None:
@@ -206,6 +190,7 @@ def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
         half = post(image="half")
         assert half.status_code == 422
         assert half.json()["found"] == "The case lacks T1, T2, FLAIR."
+    assert requests.get(f"{place.server.url}/infer/", timeout=60).status_code == 404  # none is going on
     assert requests.post(f"{place.server.url}/activelearning/none", json={}, timeout=60).status_code == 400
     unknown = requests.put(f"{place.server.url}/model/tumor_segmentation", files={"file": b"junk"}, timeout=60)
     assert unknown.status_code == 500  # no file of weights is taken
@@ -218,7 +203,7 @@ def test_no_other_site_may_ask(place: Place) -> None:
 
 def test_sessions_come_and_go(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
-    image = write_mask(tmp_path / "image.nii.gz", truth(), GRID)
+    image = draw(tmp_path / "image.nii.gz", truth(), GRID)
     session = client.create_session(image)["session_id"]
     assert client.get_session(session)["name"] == session
     with pytest.raises(Exception, match="needs T1, T1c, T2 and FLAIR"):
@@ -230,7 +215,7 @@ def test_sessions_come_and_go(place: Place, tmp_path: Path) -> None:
 
 def test_an_image_is_uploaded_where_there_are_files(place: Place, tmp_path: Path) -> None:
     client = place.client(tmp_path)
-    image = write_mask(tmp_path / "image.nii.gz", truth(), GRID)
+    image = draw(tmp_path / "image.nii.gz", truth(), GRID)
     if not place.other:
         with pytest.raises(Exception, match="Send the study to the archive as DICOM"):
             client.upload_image(image, "third_t1")
@@ -248,10 +233,13 @@ def test_training_is_started_watched_and_stopped(place: Place, tmp_path: Path) -
         client.train_start("tumor_segmentation", {})
     task = wait_for_training(client)
     assert task["status"] == "ERROR"
-    assert "corrected cases are there to train on" in " ".join(task["details"])
+    assert task["progress"]["failed"] is True
+    assert "corrected cases are there to train on" in task["progress"]["outcome"]
     client.train_start("tumor_segmentation", {"iterations": 100_000})
     wait_for_training(client, "SUBMITTED")
+    assert client.train_status()["progress"]["outcome"] is None  # the end of the training before is not this one's
     assert client.train_stop()["status"] == "STOPPED"
+    assert client.train_status()["progress"]["outcome"] == "The training was stopped."
 
 
 def wait_for_training(client: Any, *states: str) -> dict[str, Any]:
@@ -268,29 +256,27 @@ def test_two_corrected_patients_make_a_candidate(place: Place, tmp_path: Path) -
         pytest.skip("the archive of this test holds one patient")
     client = place.client(tmp_path)
     for image in (place.ids[Sequence.T1C], place.other):
-        client.save_label(image, write_mask(tmp_path / "truth.nii.gz", truth(), GRID))
+        client.save_label(image, draw(tmp_path / "truth.nii.gz", truth(), GRID))
     client.train_start("tumor_segmentation", {"iterations": 60, "learning_rate": 0.01, "patch": [16, 16, 16]})
     task = wait_for_training(client)
     assert task["status"] == "DONE", task["details"]
     stats = client.info()["train_stats"]["tumor_segmentation"]
     (made,) = stats["candidates"]
+    progress = {"task": "train", "step": 120, "of": 120, "part": "fine", "outcome": made["reason"], "failed": False}
+    assert task["progress"] == progress
     assert made["served"] is (made["figures"]["candidate"]["dice"] >= made["figures"]["served"]["dice"])
     assert stats["served"] == (1 if made["served"] else 0)
     _, said = client.infer("tumor_segmentation", place.ids[Sequence.T1C], {})
     assert said["version"] == ("0.0.1+1" if made["served"] else "0.0.1")
     if made["served"]:
         assert said["weights_sha256"] == made["weights_sha256"]
-        requests.post(
-            f"{place.server.url}/train/tumor_segmentation",
-            params={"run_sync": "true"},
-            json={"rollback": "previous"},
-            timeout=60,
-        ).raise_for_status()
+        address = f"{place.server.url}/train/tumor_segmentation?run_sync=true"
+        requests.post(address, json={"rollback": "previous"}, timeout=60).raise_for_status()
         assert client.info()["train_stats"]["tumor_segmentation"]["served"] == 0
 
 
 def test_the_log_names_no_case(place: Place) -> None:
     log = place.server.log.read_text()
-    assert "tumor_segmentation" in log  # progress is there
+    assert "find: " in log  # progress is there
     for name in place.ids.values():
         assert f"/{name}" not in log

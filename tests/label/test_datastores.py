@@ -21,18 +21,18 @@ from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import AcuityError, DataError, InputNotFoundError
 from acuity.volume import RAS_LPS, Grid, Volume
 from label.case import read_case, read_volume, write_volume
-from label.datastores.base import CaseDatastore
+from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
 from label.datastores.folder import FolderDatastore
-from label.datastores.study import StudyDatastore
+from label.datastores.store import CaseDatastore
 from tests.dicom_builder import STUDY_UID, uid
+from tests.label_cases import SUFFIX, centroid, draw, speckle, truth
 from tests.orthanc import Orthanc, running_orthanc
-from tests.study_phantom import image, oblique_grid, tissue, write_study
+from tests.study_phantom import image, oblique_grid, write_study
 
 GRIDS = dict.fromkeys(Sequence, oblique_grid((8.0, 8.0, 8.0))) | {
     Sequence.FLAIR: oblique_grid((6.0, 7.0, 9.0), (4.0, 12.0, -7.0))
 }
-SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 MODEL = {"model": "tumor_segmentation", "params": {"version": "0.3.0", "weights_sha256": "c" * 64}}
 
 
@@ -105,7 +105,7 @@ def archive_store(folder: Path, orthanc: Orthanc) -> Store:
         orthanc.send(folder / "other" / sequence)
     ids = {s: str(uid("case", uid_of(s.value, n))) for n, s in enumerate(Sequence, start=1)}
     return Store(
-        lambda: StudyDatastore(Archive(orthanc.dicomweb), folder / "cache"),
+        lambda: ArchiveDatastore(Archive(orthanc.dicomweb), folder / "cache"),
         ids,
         complete_other,
         lambda _, uids: sum(len(orthanc.find("Series", SeriesInstanceUID=u)) for u in uids),
@@ -130,34 +130,13 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield archive_store(folder, orthanc)
 
 
-def lesion(grid: Grid) -> NDArray[np.uint8]:
-    points = np.moveaxis(np.indices(grid.shape), 0, -1) @ grid.affine[:3, :3].T + grid.origin
-    return np.array([0, 0, 2, 4, 1], np.uint8)[tissue(points)]
-
-
-def speckle(grid: Grid, seed: int = 0) -> NDArray[np.uint8]:
-    """Voxels of any label, so that one wrong voxel shows, in a lopsided box."""
-    labels = np.zeros(grid.shape, np.uint8)
-    labels[2:9, 3:8, 4:10] = np.random.default_rng(seed).choice([0, 1, 2, 4], (7, 5, 6))
-    return labels
-
-
 def drawn(folder: Path, labels: NDArray[Any], grid: Grid) -> str:
-    """A label file as a client writes it: by SimpleITK, which knows nothing of ours."""
-    picture = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
-    picture.SetOrigin([float(x) for x in grid.origin])
-    picture.SetSpacing([float(x) for x in grid.spacing])
-    picture.SetDirection([float(x) for x in grid.direction.ravel()])
-    sitk.WriteImage(picture, str(folder / "drawn.nii.gz"))
-    return str(folder / "drawn.nii.gz")
+    return draw(folder / "drawn.nii.gz", labels, grid)
 
 
 def voxels(path: str) -> NDArray[np.uint8]:
+    assert path, "no label"
     return np.asarray(nib.load(path).dataobj)
-
-
-def centroid(labels: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    return grid.affine[:3, :3] @ np.argwhere(labels).mean(axis=0) + grid.origin
 
 
 class TestContract:
@@ -197,12 +176,12 @@ class TestContract:
 
     def test_a_label_is_placed_on_the_image_that_is_opened(self, store: Store, tmp_path: Path) -> None:
         t1c, flair = GRIDS[Sequence.T1C], GRIDS[Sequence.FLAIR]
-        store.datastore.save_label(store.case, drawn(tmp_path, lesion(t1c), t1c), "final", {})
-        placed = read_volume_at(store.datastore.get_label_uri(store.ids[Sequence.FLAIR], "final"))
+        store.datastore.save_label(store.case, drawn(tmp_path, truth(t1c), t1c), "final", {})
+        placed = voxels(store.datastore.get_label_uri(store.ids[Sequence.FLAIR], "final"))
         assert placed.shape == flair.shape
-        distance = centroid(placed, flair) - centroid(lesion(t1c), t1c)
+        distance = centroid(placed, flair) - centroid(truth(t1c), t1c)
         assert np.linalg.norm(distance) < 0.5 * flair.spacing.min()
-        volume = float((lesion(t1c) > 0).sum() * t1c.voxel_volume)
+        volume = float((truth(t1c) > 0).sum() * t1c.voxel_volume)
         assert float((placed > 0).sum() * flair.voxel_volume) == pytest.approx(volume, rel=0.02)
 
     def test_the_newest_label_counts(self, store: Store, tmp_path: Path) -> None:
@@ -343,11 +322,6 @@ class TestContract:
         assert other in store.datastore.get_unlabeled_images()
         first, second = (read_case(store.datastore.get_image_uri(image)) for image in (store.case, other))
         assert first.patient != second.patient
-
-
-def read_volume_at(path: str) -> NDArray[np.uint8]:
-    assert path, "no label"
-    return voxels(path)
 
 
 def test_an_image_written_for_viewers_says_the_same_twice(tmp_path: Path) -> None:

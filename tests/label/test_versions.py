@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from acuity.errors import BundleError, DataError
-from label.learning.versions import Versions, main
-from label.tasks.models import TUMOR, tumor_versions
+from label.versions import TUMOR, Versions, main, tumor_versions
 from tests.label_cases import write_trainable_bundles
 
 FIGURES = {"candidate": {"dice": 0.9}, "served": {"dice": 0.8}}

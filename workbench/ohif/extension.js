@@ -1,7 +1,7 @@
 // The extension of OHIF: a hanging protocol, and a panel with the models.
-import { Panel } from "/acuity/panel.js";
-import { protocols } from "/acuity/protocol.js";
-import { Viewer } from "/acuity/viewer.js";
+import { Panel } from "./panel.js";
+import { protocols } from "./protocol.js";
+import { Viewer } from "./viewer.js";
 
 let panel;
 

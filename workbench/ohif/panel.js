@@ -1,12 +1,12 @@
-// The panel: ask the models, save a correction, train on what was corrected.
-import { sequenceOf } from "/acuity/sequences.js";
-import * as server from "/acuity/server.js";
+// The panel: ask the models, save a correction, train on the corrections.
+import { sequenceOf } from "./sequences.js";
+import * as server from "./server.js";
+import { goesOn, outcomeOf, progressOf } from "./status.js";
 
 const SEGMENT = "tumor_segmentation";
 const SHARPEN_AND_SEGMENT = "super_resolve_and_segment";
 const SHARPEN = "super_resolution";
 const [LOOK_MS, SELDOM_MS] = [3000, 30000]; // between two looks at a training, and where there is none
-const GOES_ON = ["SUBMITTED", "RUNNING"]; // states of MONAI Label's tasks
 
 export class Panel {
   /** @param {Viewer} viewer */
@@ -97,9 +97,9 @@ export class Panel {
     this.advance(undefined);
     const clock = setInterval(async () => {
       this.say(`${text} ... ${seconds()} s`, "working");
-      const done = await server.inferenceDone().catch(() => undefined);
+      const status = await server.inference().catch(() => null);
       if (this.root.dataset.state === "working") {
-        this.advance(done);
+        this.advance(status ? progressOf(status).done : undefined);
       }
     }, 1000);
     try {
@@ -166,9 +166,9 @@ export class Panel {
     }
   }
 
-  /** @param {object|null} task the last training, as MONAI Label tells of it */
-  follow(task) {
-    this.training = GOES_ON.includes(task?.status);
+  /** @param {object|null} status of the last training, see status.js */
+  follow(status) {
+    this.training = goesOn(status);
     this.awaited ||= this.training;
     this.buttons.find((button) => button.id === "acuity-train").textContent = this.training ? "Training ..." : "Train";
     this.enable();
@@ -176,44 +176,14 @@ export class Panel {
       return; // nothing to tell, or not before the work that is shown is done
     }
     if (this.training) {
-      const { done, text } = progressOf(task);
+      const { done, text } = progressOf(status);
       this.bar.hidden = false;
       this.advance(done);
       this.status.textContent = text;
     } else {
       this.awaited = false;
-      const { text, state } = outcomeOf(task);
+      const { text, state } = outcomeOf(status);
       this.rest(text, state);
     }
   }
-}
-
-/** How far a training is: MONAI Label gives the last lines of its log, the bars of both networks among them. */
-function progressOf(task) {
-  const bars = linesOf(task).map((line) => /\b(coarse|fine): +\d+%\|[^|]*\| (\d+)\/(\d+) /.exec(line)).filter(Boolean);
-  if (!bars.length) {
-    return { text: "Training ..." };
-  }
-  const [, network, at, of] = bars[bars.length - 1];
-  const before = network === "fine" ? 0.5 : 0; // they are trained one after the other
-  return { done: before + (0.5 * Number(at)) / Number(of), text: `Training: ${network} network, step ${at} of ${of}` };
-}
-
-/** What came of a training, as its log says; only its own sentences, for the log ends with the whole result. */
-function outcomeOf(task) {
-  const said = (pattern) => linesOf(task).map((line) => pattern.exec(line)?.[1]).filter(Boolean).pop();
-  switch (task?.status) {
-    case "DONE":
-      return { text: said(/ - version \d+\. (.+)$/) ?? "The training is done.", state: "done" };
-    case "STOPPED":
-      return { text: "The training was stopped.", state: "done" };
-    default: {
-      const refusal = said(/^acuity\.errors\.\w+: (.+)$/);
-      return { text: `The training failed. ${refusal ?? "Its log says why."}`, state: "failed" };
-    }
-  }
-}
-
-function linesOf(task) {
-  return (task?.details ?? []).filter(Boolean);
 }

@@ -1,5 +1,5 @@
 // The hanging protocol: the four sequences side by side, on one slice, the segmentation over each of them.
-import { SEQUENCES, SHARPENED, sequenceOf } from "/acuity/sequences.js";
+import { SEQUENCES, SHARPENED, sequenceOf } from "./sequences.js";
 
 const ATTRIBUTE = "acuitySequence";
 const MODALITY_IS_MR = { attribute: "ModalitiesInStudy", constraint: { contains: ["MR"] } };

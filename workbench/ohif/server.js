@@ -2,7 +2,7 @@
 
 const ROOT = "/monai";
 
-/** What the server or the gateway said, as a text for people. */
+/** The refusal of the server or the gateway, as a text for people. */
 async function problemOf(answer) {
   const refusal = await answer.json().catch(() => null);
   const said = refusal?.remedy !== undefined ? `${refusal.found} ${refusal.remedy}` : refusal?.detail;
@@ -15,17 +15,28 @@ async function problemOf(answer) {
 async function call(method, path, options = {}) {
   const answer = await fetch(`${ROOT}/${path}`, { method, ...options });
   if (!answer.ok) {
-    throw new Error(await problemOf(answer));
+    const error = new Error(await problemOf(answer));
+    error.status = answer.status;
+    throw error;
   }
   return answer.json().catch(() => ({}));
 }
 
-/** @returns {Promise<object>} models, trainers and how training went */
-export const info = () => call("GET", "info/");
+/** The answer to a question after a task, null where there is none. */
+async function ask(path) {
+  try {
+    return await call("GET", path);
+  } catch (error) {
+    if (error.status === 404) {
+      return null;
+    }
+    throw error;
+  }
+}
 
 /**
- * Run a model on the study of a series; what it finds is stored in the archive.
- * @returns {Promise<object>} what the model says of it; super-resolution names the stored `series` by sequence
+ * Run a model on the study of a series; its result is stored in the archive.
+ * @returns {Promise<object>} the model's description of it; super-resolution names the stored `series` by sequence
  */
 export function infer(model, seriesUid) {
   const form = new FormData();
@@ -36,25 +47,11 @@ export function infer(model, seriesUid) {
 /** Stop the model that works now, at its next step; what waits for it gets an error. */
 export const stopInference = () => call("DELETE", "infer/");
 
-/** @returns {Promise<number|undefined>} which part of the inference is done, 0 to 1; nothing where none runs */
-export async function inferenceDone() {
-  const answer = await fetch(`${ROOT}/infer/`);
-  return answer.ok ? (await answer.json()).done : undefined;
-}
+/** @returns {Promise<object|null>} the status of the inference that goes on, see status.js */
+export const inference = () => ask("infer/");
 
 export const startTraining = (model) =>
   call("POST", `train/${model}`, { body: "{}", headers: { "content-type": "application/json" } });
 
-export const stopTraining = () => call("DELETE", "train/");
-
-/** @returns {Promise<object|null>} the last training: status and the lines of its log; null where there was none */
-export async function training() {
-  const answer = await fetch(`${ROOT}/train/`);
-  if (answer.status === 404) {
-    return null;
-  }
-  if (!answer.ok) {
-    throw new Error(await problemOf(answer));
-  }
-  return answer.json();
-}
+/** @returns {Promise<object|null>} the status of the last training, see status.js; null where there was none */
+export const training = async () => (await ask("train/"))?.progress ?? null;

@@ -101,8 +101,8 @@ export class Viewer {
   }
 }
 
-/** What the gateway said to a STOW-RS request that failed. */
-function refusalOf(error) {
+/** The gateway's refusal of a STOW-RS request, as a text for people. */
+export function refusalOf(error) {
   try {
     const { found, rule, remedy } = JSON.parse(error.request.response ?? error.request.responseText);
     return [found, rule, remedy].filter(Boolean).join(" ");

@@ -1,4 +1,4 @@
-"""Finding the DICOM files of a folder, and those that should be DICOM and are damaged."""
+"""Find the DICOM files of a folder, the damaged ones among them included."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
+from acuity.dicom.reading.headers import quiet_text, values_of
 from acuity.errors import InputNotFoundError
 
-MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+MULTI_FRAME_CLASSES = (EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+MR_CLASSES = (MRImageStorage, *MULTI_FRAME_CLASSES)
 
 # A file without the preamble of PS3.10 begins with group 0008 (or 0002), element below 0x100.
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
@@ -32,7 +34,7 @@ _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedFile:
     """A file that belongs to the study and cannot be used.
 
     ``series_uid`` is None where the file no longer tells; then any series with files in ``folder`` may be
@@ -45,19 +47,29 @@ class Damaged:
 
 
 @dataclass
-class Found:
-    """What a folder holds: readable headers, damaged files, and (relative path, reason) of all files passed over.
+class FolderContent:
+    """The files of a folder: readable headers, damaged files, and (relative path, reason) of all that are passed over.
 
     ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent or cut short.
     """
 
+    root: Path
     datasets: list[Dataset] = field(default_factory=list)
-    damaged: list[Damaged] = field(default_factory=list)
+    damaged: list[DamagedFile] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
     incomplete: set[int] = field(default_factory=set)
 
+    def ignore(self, file: Path, reason: str) -> None:
+        """Pass over ``file``."""
+        self.ignored.append((file.relative_to(self.root).as_posix(), reason))
 
-def find_dicom(path: Path) -> Found:
+    def damage(self, file: Path, reason: str, series_uid: str | None = None) -> None:
+        """Pass over ``file``, which belongs to the study and is damaged."""
+        self.damaged.append(DamagedFile(file.parent, reason, series_uid))
+        self.ignore(file, reason)
+
+
+def find_dicom(path: Path) -> FolderContent:
     """Read the header of every DICOM file at or under ``path``, without pixels.
 
     A DICOMDIR is not trusted to be complete: the folder is walked, and what the DICOMDIR lists and the folder
@@ -72,18 +84,15 @@ def find_dicom(path: Path) -> Found:
         raise InputNotFoundError("The input path does not exist.", remedy="Give a folder or file that exists.")
     if path.is_file() and path.name.upper() == "DICOMDIR":
         path = path.parent
-    root = path if path.is_dir() else path.parent
-    found = Found()
-    others: list[Path] = []
-    for file in _walk(path):
-        _take(file, root, found, others)
-    patterns = {(Path(ds.filename).parent, _pattern(Path(ds.filename).name)) for ds in found.datasets}
+    content = FolderContent(path if path.is_dir() else path.parent)
+    others = [file for file in _walk(path) if not _take(file, content)]
+    names = {_folder_and_pattern(Path(ds.filename)) for ds in content.datasets}
     for file in others:
-        if (file.parent, _pattern(file.name)) in patterns:
-            _damage(found, root, file, "named as the DICOM files beside it, but holds no DICOM header")
+        if _folder_and_pattern(file) in names:
+            content.damage(file, "named as the DICOM files beside it, but holds no DICOM header")
         else:
-            found.ignored.append((_relative(file, root), "not DICOM"))
-    return found
+            content.ignore(file, "not DICOM")
+    return content
 
 
 def _walk(path: Path) -> Iterator[Path]:
@@ -95,65 +104,59 @@ def _walk(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files))
 
 
-def _take(file: Path, root: Path, found: Found, others: list[Path]) -> None:
-    """Sort one file into ``found``, or into ``others`` if it has no DICOM header."""
+def _folder_and_pattern(file: Path) -> tuple[Path, str]:
+    return file.parent, re.sub(r"\d+", "#", file.name)
+
+
+def _take(file: Path, content: FolderContent) -> bool:
+    """Sort one file into ``content``; False if it has no DICOM header."""
     if not file.is_file():  # a broken link, a pipe
-        others.append(file)
-        return
+        return False
     bare = False
     try:
         with file.open("rb") as stream:
             start = stream.read(132)
             bare = start[128:132] != b"DICM"
             if bare and not (start[:2] in _BARE_STARTS and start[3:4] == b"\x00"):
-                others.append(file)
-                return
+                return False
             stream.seek(0)
             ds = dcmread(stream, stop_before_pixels=True, force=bare)
             complete = _pixels_complete(stream, ds)
     except OSError as error:
-        _damage(found, root, file, f"cannot be opened: {error.strerror}")
-        return
+        content.damage(file, f"cannot be opened: {error.strerror}")
+        return True
     except Exception as error:  # a damaged header makes the parser fail in any way
-        if bare:  # without the DICM mark there is no saying that it was one
-            others.append(file)
-            return
-        _damage(found, root, file, f"a DICOM file that cannot be parsed ({type(error).__name__})")
-        return
+        if not bare:  # without the DICM mark there is no saying that it was DICOM
+            content.damage(file, f"a DICOM file that cannot be parsed ({type(error).__name__})")
+        return not bare
     if bare and "SOPClassUID" not in ds:
-        others.append(file)
-    elif _text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        found.ignored.append((_relative(file, root), "DICOMDIR, an index of the other files"))
-        _check_directory(ds, file, root, found)
+        return False
+    if quiet_text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        content.ignore(file, "DICOMDIR, an index of the other files")
+        _check_directory(ds, file, content)
     else:
-        _take_dataset(ds, file, root, found, complete)
+        _take_dataset(ds, file, content, complete)
+    return True
 
 
-def _take_dataset(ds: Dataset, file: Path, root: Path, found: Found, complete: bool) -> None:
-    uids = [_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
-    sop_class = UID(uids[0] or "")
+def _take_dataset(ds: Dataset, file: Path, content: FolderContent, complete: bool) -> None:
+    uids = [quiet_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
+    sop_class = UID(uids[0])
     if sop_class in MR_CLASSES and "Rows" not in ds:
         # cut before its pixels: even the last UID it still has may be shortened
-        _damage(found, root, file, "a DICOM file whose header is cut short")
+        content.damage(file, "a DICOM file whose header is cut short")
     elif all(uids):
-        found.datasets.append(ds)
+        content.datasets.append(ds)
         if not complete:
-            found.incomplete.add(id(ds))
+            content.incomplete.add(id(ds))
     elif sop_class.name != sop_class and not sop_class.name.endswith("Image Storage"):
-        found.ignored.append((_relative(file, root), "a DICOM object that belongs to no series"))
+        content.ignore(file, "a DICOM object that belongs to no series")
     else:
-        _damage(found, root, file, "a DICOM file without study or series UID", uids[2])
-
-
-def _text(ds: Dataset, keyword: str) -> str | None:
-    try:
-        return str(ds.get(keyword) or "") or None
-    except Exception:  # the element's bytes do not fit its type
-        return None
+        content.damage(file, "a DICOM file without study or series UID", uids[2] or None)
 
 
 def _pixels_complete(stream: BinaryIO, ds: Dataset) -> bool:
-    """Whether the pixel data, before which ``stream`` stands, is all there; True where that cannot be told."""
+    """Whether the pixel data that ``stream`` stands before is complete; True where that cannot be told."""
     syntax = ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
     if "Rows" not in ds or syntax == DeflatedExplicitVRLittleEndian:
         return True  # no image, or the position is lost in inflating
@@ -181,26 +184,10 @@ def _native_length(ds: Dataset) -> int:
     return int(bits // 8)
 
 
-def _check_directory(ds: Dataset, file: Path, root: Path, found: Found) -> None:
-    """Count files that the DICOMDIR lists (PS3.3 F.3.2.2) and that are gone; media differ in the case of names."""
-    present = {_relative(path, file.parent).upper() for path in _walk(file.parent)}
+def _check_directory(ds: Dataset, file: Path, content: FolderContent) -> None:
+    """Count listed files (PS3.3 F.3.2.2) that are gone as damaged; media differ in the case of names."""
+    present = {str(path.relative_to(file.parent)).upper() for path in _walk(file.parent)}
     for record in ds.get("DirectoryRecordSequence") or ():
-        parts = record.get("ReferencedFileID")
-        if not parts:
-            continue
-        listed = Path(*([parts] if isinstance(parts, str) else parts))
-        if str(listed).upper() not in present:
-            _damage(found, root, file.parent / listed, "listed in the DICOMDIR, but not there")
-
-
-def _damage(found: Found, root: Path, file: Path, reason: str, series_uid: str | None = None) -> None:
-    found.damaged.append(Damaged(file.parent, reason, series_uid))
-    found.ignored.append((_relative(file, root), reason))
-
-
-def _pattern(name: str) -> str:
-    return re.sub(r"\d+", "#", name)
-
-
-def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
+        parts = values_of(record.get("ReferencedFileID"))
+        if parts and str(Path(*parts)).upper() not in present:
+            content.damage(file.parent / Path(*parts), "listed in the DICOMDIR, but not there")

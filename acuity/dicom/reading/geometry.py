@@ -1,10 +1,10 @@
-"""From slices to stacks: which slices make one volume, and where its voxels lie.
+"""Build stacks from slices: find the slices of each volume, and the place of its voxels.
 
-Distances come from ImagePositionPatient projected on the slice normal, never from SliceThickness or
-SpacingBetweenSlices, which differ from them in gapped, overlapping and reformatted series.
+Distances come from ImagePositionPatient projected on the slice normal. SliceThickness and SpacingBetweenSlices differ
+from them in gapped, overlapping and reformatted series, and are not used.
 
-What positions cannot show: slices missing at either *end* of a stack. Only a declared number of images
-(ImagesInAcquisition) or a DICOMDIR betrays those; where neither is there, a shorter stack is read as it is.
+Positions cannot show slices that are missing at either *end* of a stack. Only a declared number of images
+(ImagesInAcquisition) or a DICOMDIR shows those. Without either, a shorter stack is read as it is.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from acuity.dicom.reading.separate import Part, separate
+from acuity.dicom.reading.headers import number, read_value
+from acuity.dicom.reading.separate import SeparatedVolume, separate
 from acuity.dicom.reading.slices import Slice
 from acuity.dicom.reading.study import Stack
-from acuity.dicom.reading.values import number, read_value
 from acuity.errors import (
     GantryTiltError,
     InconsistentHeadersError,
@@ -76,7 +76,7 @@ def cluster(heights: NDArray[np.float64]) -> tuple[list[int], int]:
 def _check_one_orientation(slices: list[Slice]) -> None:
     first = slices[0]
     kinds = Counter(
-        tuple(np.round(np.concatenate([s.row, s.column]), 2) + 0.0)
+        tuple(np.round(np.concatenate([s.row, s.column]), 2))
         for s in slices
         if max(np.abs(s.row - first.row).max(), np.abs(s.column - first.column).max()) > ORIENTATION_TOLERANCE
     )
@@ -105,7 +105,7 @@ def _check_declared_count(slices: list[Slice], positions: int) -> None:
         )
 
 
-def _stack(part: Part, normal: NDArray[np.float64]) -> Stack:
+def _stack(part: SeparatedVolume, normal: NDArray[np.float64]) -> Stack:
     slices = sorted(part.slices, key=lambda s: float(s.position @ normal))
     if len(slices) < MIN_SLICES:
         raise TooFewSlicesError(
@@ -142,7 +142,7 @@ def _frame_of_reference(s: Slice) -> str | None:
 
 
 def _check_alike(slices: list[Slice]) -> None:
-    """All slices of a volume agree in what must be one value."""
+    """Refuse slices of one volume that differ in size, spacing, frame of reference or timing."""
     first = slices[0]
     for other in slices[1:]:
         if other.size != first.size:
@@ -168,7 +168,7 @@ def _refuse_difference(keyword: str, values: str, where: Slice) -> None:
 
 
 def _check_places(slices: list[Slice], normal: NDArray[np.float64]) -> float:
-    """The distance in mm between the sorted slices, once it is sure that they lie on a regular, upright grid."""
+    """The distance in mm between the sorted slices. Refuses slices that lie on no regular, upright grid."""
     positions = np.stack([s.position for s in slices])
     heights = (positions - positions[0]) @ normal
     gaps = np.diff(heights)
@@ -212,7 +212,7 @@ def _check_upright(across: NDArray[np.float64], spacing: float) -> None:
 
 
 def _spacing_warnings(stacks: list[Stack]) -> list[str]:
-    """Say so where SpacingBetweenSlices contradicts the positions, which are used."""
+    """Warn where SpacingBetweenSlices contradicts the positions; the positions are used."""
     try:
         declared = number(stacks[0].datasets[0], "SpacingBetweenSlices") or 0.0
     except InconsistentHeadersError:

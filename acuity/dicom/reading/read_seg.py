@@ -1,4 +1,4 @@
-"""Tumor labels read back from a DICOM Segmentation that Acuity wrote, or that a viewer saved."""
+"""Read tumor labels from a DICOM Segmentation that Acuity wrote or a viewer saved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydicom.uid import UID, SegmentationStorage
 
 from acuity.anatomy import SEGMENTS, Label
 from acuity.dicom.reading.geometry import cluster
-from acuity.dicom.reading.source import functional_group
-from acuity.errors import UnsupportedSeriesError
+from acuity.dicom.reading.headers import macro
+from acuity.errors import InconsistentHeadersError, UnsupportedSeriesError
 from acuity.volume import Volume
 
 # Label Map Segmentation, which pydicom has no name for.
@@ -29,7 +29,7 @@ _REMEDY = "Give a segmentation of Acuity's, corrected or not, and keep the names
 
 
 def read_segmentation(source: Path | Dataset) -> Volume:
-    """Read the segments that are named as in ``acuity.anatomy.SEGMENTS``, by their Segment Labels.
+    """Read the segments of ``acuity.anatomy.SEGMENTS``; their Segment Labels identify them.
 
     Viewers renumber segments, leave out empty ones and lose codes; names they keep. So only names count, in any order
     and apart from case and punctuation.
@@ -67,7 +67,7 @@ def read_segmentation(source: Path | Dataset) -> Volume:
 
 
 def segment_labels(ds: Dataset) -> dict[int, Label]:
-    """The label that each segment's number stands for; header only, pixels are not needed.
+    """The label of each segment number, from the header alone.
 
     Raises
     ------
@@ -115,24 +115,24 @@ class _Frame(NamedTuple):
 
 def _frames(ds: Dataset) -> list[_Frame]:
     try:
-        pixels = ds.pixel_array.reshape(-1, int(ds.Rows), int(ds.Columns))
-        return [_frame(ds, number, frame) for number, frame in enumerate(pixels, start=1)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        pixels = ds.pixel_array.reshape(len(ds.PerFrameFunctionalGroupsSequence), int(ds.Rows), int(ds.Columns))
+        return [_frame(ds, index, frame) for index, frame in enumerate(pixels)]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, InconsistentHeadersError) as error:
         raise _no_volume(
             f"a frame's pixels, place or segment are absent or not valid ({type(error).__name__})"
         ) from error
 
 
-def _frame(ds: Dataset, number: int, pixels: NDArray[Any]) -> _Frame:
-    measures = functional_group(ds, "PixelMeasuresSequence", number)
+def _frame(ds: Dataset, index: int, pixels: NDArray[Any]) -> _Frame:
+    measures = macro(ds, "PixelMeasuresSequence", index)
     segment = None
     if ds.SegmentationType == "BINARY":
-        segment = int(functional_group(ds, "SegmentIdentificationSequence", number).ReferencedSegmentNumber)
+        segment = int(macro(ds, "SegmentIdentificationSequence", index).ReferencedSegmentNumber)
     return _Frame(
         pixels,
         segment,
-        np.asarray(functional_group(ds, "PlanePositionSequence", number).ImagePositionPatient, np.float64),
-        np.asarray(functional_group(ds, "PlaneOrientationSequence", number).ImageOrientationPatient, np.float64),
+        np.asarray(macro(ds, "PlanePositionSequence", index).ImagePositionPatient, np.float64),
+        np.asarray(macro(ds, "PlaneOrientationSequence", index).ImageOrientationPatient, np.float64),
         (float(measures.PixelSpacing[0]), float(measures.PixelSpacing[1])),
     )
 
@@ -167,8 +167,8 @@ def _stack(ds: Dataset, frames: list[_Frame]) -> tuple[list[int], NDArray[np.flo
 
 
 def _step(ds: Dataset, gaps: NDArray[np.float64]) -> float:
-    """The distance between slices in mm, of which every gap is a multiple: as it is declared, else the least gap."""
-    measures = functional_group(ds, "PixelMeasuresSequence")
+    """The distance between slices in mm: the declared one or the least gap, if every gap is a multiple of it."""
+    measures = macro(ds, "PixelMeasuresSequence")
     declared = [abs(float(measures.get(key) or 0)) for key in ("SpacingBetweenSlices", "SliceThickness")]
     candidates = [step for step in declared if step > 0] + ([float(gaps.min())] if gaps.size else [1.0])
     for step in candidates:

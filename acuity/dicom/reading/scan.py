@@ -1,4 +1,4 @@
-"""How a volume was scanned, read from its headers: what selection rules are written about.
+"""The acquisition parameters of a volume, read from its headers. Selection rules refer to them.
 
 Classic MR keeps these values at the top of each dataset (PS3.3 C.8.3.1); enhanced MR keeps them in
 functional groups (PS3.3 C.8.13.5), each frame's own before the shared ones.
@@ -6,27 +6,26 @@ functional groups (PS3.3 C.8.13.5), each frame's own before the shared ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
+from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
+from acuity.dicom.reading.headers import Header, quiet_number, quiet_text, quiet_value, seconds, values_of
 from acuity.dicom.reading.study import Series, Stack
 from acuity.volume import Grid
 
-MAKER = "acuity"  # the manufacturer in the contributing equipment of every series that Acuity writes
+_MAKER = "acuity"  # the manufacturer in the contributing equipment of every series that Acuity writes
 
-_NO_AGENT = {"", "no", "none", "n", "0", "-", "--", "nil", "na", "n/a", "false", "without"}
+_NO_AGENT = {"no", "none", "n", "0", "-", "--", "nil", "na", "n/a", "false", "without"}
 _PLANES = ("sagittal", "coronal", "axial")  # the plane whose normal is nearest to x, y, z
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the headers say of one volume.
+    """The acquisition parameters of one volume.
 
     Parameters
     ----------
@@ -84,28 +83,29 @@ class Scan:
 
 
 def scan_of(series: Series, stack: Stack | None = None) -> Scan:
-    """Read how ``stack`` of ``series`` was scanned; without a stack (a refused series), its first image."""
+    """Read the parameters of ``stack``; without a stack (a refused series), those of the first image of ``series``."""
     datasets = series.datasets if stack is None else stack.datasets
     if not datasets:
         return Scan(description=series.description)
-    header = _Header(datasets[0], stack.frames[0] if stack is not None and stack.frames else 0)
-    inversions = [ms for ms in (_number(v) for v in _list(header.get("InversionTimes", "InversionTime"))) if ms]
+    header = Header(datasets[0], stack.frames[0] if stack is not None and stack.frames else 0)
+    times = (quiet_number(value) for value in values_of(header.get("InversionTimes", "InversionTime")))
+    inversions = [time for time in times if time]
     return Scan(
         description=series.description or header.text("ProtocolName"),
         sequence_name=header.text("SequenceName", "PulseSequenceName"),
         body_part=header.text("BodyPartExamined").upper(),
-        number=int(_number(header.get("SeriesNumber")) or 0),
-        scanning_sequence=_scanning_sequence(header),
-        sequence_variant=_sequence_variant(header),
+        number=int(quiet_number(header.get("SeriesNumber")) or 0),
+        scanning_sequence=scanning_sequence(header),
+        sequence_variant=sequence_variant(header),
         scan_options=header.words("ScanOptions"),
         image_type=header.words("ImageType") | header.words("FrameType") | header.words("ComplexImageComponent"),
         contrast=header.words("AcquisitionContrast") - {"UNKNOWN"},
-        repetition_time=_positive(header.get("RepetitionTime")),
-        echo_time=_positive(header.get("EffectiveEchoTime", "EchoTime")),
-        inversion_time=min(inversions) if inversions else None,
+        repetition_time=header.positive("RepetitionTime"),
+        echo_time=header.positive("EffectiveEchoTime", "EchoTime"),
+        inversion_time=min(inversions, default=None),
         inversions=len(inversions),
-        flip_angle=_positive(header.get("FlipAngle")),
-        b_value=_number(header.get("DiffusionBValue")),
+        flip_angle=header.positive("FlipAngle"),
+        b_value=quiet_number(header.get("DiffusionBValue")),
         slices=stack.grid.shape[2] if stack is not None else None,
         stacks=max(1, len(series.stacks)),
         agent=_agent(header),
@@ -120,137 +120,46 @@ def plane_of(grid: Grid) -> str:
     return _nearest_plane(grid.direction[:, 2])
 
 
-class _Header:
-    """The attributes of one image: a dataset's own, or those of one frame of an enhanced object."""
-
-    def __init__(self, ds: Dataset, frame: int = 0) -> None:
-        self._levels = list(_levels(ds, frame))
-
-    def get(self, *keywords: str) -> object | None:
-        """The first of ``keywords`` that has a value, looked up frame first, then shared, then the object."""
-        for keyword in keywords:
-            for level in self._levels:
-                value = _value(level, keyword)
-                if value is not None and value != "" and not (isinstance(value, MultiValue) and not value):
-                    return value
-        return None
-
-    def text(self, *keywords: str) -> str:
-        return str(self.get(*keywords) or "").strip()
-
-    def words(self, keyword: str) -> frozenset[str]:
-        return frozenset(str(v).strip().upper() for v in _list(self.get(keyword)) if str(v).strip())
-
-
-def _value(ds: Dataset, keyword: str) -> object | None:
-    """A value, or None where the bytes of a corrupt header do not convert to it."""
-    try:
-        return ds.get(keyword)
-    except (ValueError, TypeError, OverflowError, NotImplementedError):
-        return None
-
-
-def _levels(ds: Dataset, frame: int) -> Iterator[Dataset]:
-    """The macros of the frame's functional group, those of the shared group, and the dataset itself."""
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [per_frame[frame]] if frame < len(per_frame) else []
-    groups += list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
-    for group in groups:
-        for element in group:
-            if element.VR == "SQ" and element.value:
-                yield element.value[0]
-    yield ds
-
-
-def _scanning_sequence(header: _Header) -> frozenset[str]:
-    """ScanningSequence, or the same words from the pulse sequence attributes of enhanced MR (C.8.13.4)."""
-    words = set(header.words("ScanningSequence"))
-    if words:
-        return frozenset(words)
-    echo = header.text("EchoPulseSequence").upper()
-    words |= {"SE"} if echo in ("SPIN", "BOTH") else set()
-    words |= {"GR"} if echo in ("GRADIENT", "BOTH") else set()
-    words |= {"EP"} if header.text("EchoPlanarPulseSequence").upper() == "YES" else set()
-    words |= {"IR"} if header.text("InversionRecovery").upper() == "YES" else set()
-    return frozenset(words)
-
-
-def _sequence_variant(header: _Header) -> frozenset[str]:
-    """SequenceVariant, with TOF and PC added for angiography and SP, SS from enhanced MR."""
-    words = set(header.words("SequenceVariant"))
-    if header.text("AngioFlag").upper() == "Y" or header.text("TimeOfFlightContrast").upper() == "YES":
-        words.add("TOF")
-    if header.text("PhaseContrast").upper() == "YES":
-        words.add("PC")
-    if header.text("Spoiling").upper() not in ("", "NONE"):
-        words.add("SP")
-    if header.text("SteadyStatePulseSequence").upper() not in ("", "NONE"):
-        words.add("SS")
-    return frozenset(words)
-
-
-def _agent(header: _Header) -> str:
-    """The contrast agent as stated (PS3.3 C.7.6.4, C.7.6.4b); "" where none is, or where it says none."""
+def _agent(header: Header) -> str:
+    """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none, or denies one."""
     administered = header.text("ContrastBolusAgentAdministered").upper()
-    if administered == "NO":
-        return ""
     agent = header.text("ContrastBolusAgent")
-    if agent.lower() not in _NO_AGENT:
-        return agent
-    if agent:  # the header says in words that there was none
+    if administered == "NO" or (agent and agent.lower() in _NO_AGENT):
         return ""
-    coded = header.get("ContrastBolusAgentSequence")
-    if coded:
-        return str(coded[0].get("CodeMeaning", "") or "a coded agent")  # type: ignore[index]
+    if agent:
+        return agent
+    if coded := header.get("ContrastBolusAgentSequence"):
+        return quiet_text(coded[0], "CodeMeaning") or "a coded agent"
     if administered == "YES":
         return "an agent"
-    if _positive(header.get("ContrastBolusVolume")):
+    if header.positive("ContrastBolusVolume"):
         return f"{header.text('ContrastBolusVolume')} ml of an agent"
     return "an agent with a start time" if header.text("ContrastBolusStartTime") else ""
 
 
 def _acquired(datasets: tuple[Dataset, ...], frames: tuple[int, ...] | None) -> float | None:
-    """When the earliest image was acquired, in seconds since year 1."""
-    if frames is not None:
-        times = [_time_of(_Header(datasets[0], frame)) for frame in frames]
-    else:
-        times = [_time_of(_Header(ds)) for ds in datasets]
-    known = [t for t in times if t is not None]
-    return min(known) if known else None
+    """The acquisition time of the earliest image in seconds since year 1."""
+    headers = [Header(ds) for ds in datasets] if frames is None else [Header(datasets[0], frame) for frame in frames]
+    return min((time for time in map(_time_of, headers) if time is not None), default=None)
 
 
-def _time_of(header: _Header) -> float | None:
+def _time_of(header: Header) -> float | None:
     moment = header.text("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime")
     if moment:
-        return _seconds(moment[:8], moment[8:])
+        return seconds(moment[:8], moment[8:])
     date = header.text("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
-    return _seconds(date, header.text("AcquisitionTime", "SeriesTime", "ContentTime"))
-
-
-def _seconds(date: str, time: str) -> float | None:
-    """DICOM date and time (PS3.5 6.2) to seconds; a missing date is day 1, a time that is no time None."""
-    clock = time.split("+")[0].split("-")[0].replace(":", "")
-    whole, _, fraction = clock.partition(".")
-    if len(whole) < 4 or not whole.isdigit():
-        return None
-    try:
-        moment = datetime.strptime((whole + "00")[:6], "%H%M%S")
-        day = datetime.strptime(date, "%Y%m%d").toordinal() if date else 1
-    except ValueError:
-        return None
-    part = float(f"0.{fraction}") if fraction.isdigit() else 0.0
-    return day * 86400.0 + moment.hour * 3600 + moment.minute * 60 + moment.second + part
+    return seconds(date, header.text("AcquisitionTime", "SeriesTime", "ContentTime"))
 
 
 def _made_by_acuity(ds: Dataset) -> bool:
     """Whether Acuity computed the images: derived ones, with Acuity among the equipment (PS3.3 C.12.1.1.5)."""
-    makers = [str(item.get("Manufacturer", "")) for item in ds.get("ContributingEquipmentSequence") or []]
-    derived = "DERIVED" in (str(v) for v in _list(ds.get("ImageType")))
-    return derived and any(maker.strip().lower() == MAKER for maker in makers)
+    makers = [quiet_text(item, "Manufacturer") for item in quiet_value(ds, "ContributingEquipmentSequence") or []]
+    derived = "DERIVED" in values_of(quiet_value(ds, "ImageType"))
+    return derived and any(maker.strip().lower() == _MAKER for maker in makers)
 
 
-def _plane(orientation: object | None) -> str:
-    cosines = [_number(v) for v in _list(orientation)]
+def _plane(orientation: object) -> str:
+    cosines = [quiet_number(value) for value in values_of(orientation)]
     if len(cosines) != 6 or any(c is None for c in cosines):
         return ""
     row, column = np.reshape(np.asarray(cosines, dtype=float), (2, 3))
@@ -259,23 +168,3 @@ def _plane(orientation: object | None) -> str:
 
 def _nearest_plane(normal: NDArray[np.float64]) -> str:
     return _PLANES[int(np.argmax(np.abs(normal)))]
-
-
-def _list(value: object | None) -> list[object]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]
-
-
-def _number(value: object | None) -> float | None:
-    """A number, or None for what is no finite number (a corrupt header)."""
-    try:
-        number = float(str(_list(value)[0]))
-    except (ValueError, IndexError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _positive(value: object | None) -> float | None:
-    number = _number(value)
-    return number if number and number > 0 else None

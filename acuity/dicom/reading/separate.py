@@ -1,4 +1,4 @@
-"""Telling volumes at the same positions apart: echoes, time points, b-values, image components."""
+"""Separate volumes at the same positions by echo, time point, b-value or image component."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _TIMES = ("TriggerTime", "AcquisitionTime")
 
 
 @dataclass(frozen=True)
-class Part:
-    """The slices of one volume, and what tells it from its series' other volumes."""
+class SeparatedVolume:
+    """The slices of one volume, and the attributes that tell it from the other volumes of its series."""
 
     slices: list[Slice]
     attributes: dict[str, object]
 
 
-def separate(slices: list[Slice], places: list[int]) -> list[Part]:
+def separate(slices: list[Slice], places: list[int]) -> list[SeparatedVolume]:
     """Divide slices so that no volume has two at one position.
 
     A division is accepted only if all its volumes cover the same positions, each once.
@@ -59,9 +59,9 @@ def separate(slices: list[Slice], places: list[int]) -> list[Part]:
     return parts
 
 
-def _separate(slices: list[Slice], where: dict[int, int]) -> list[Part] | None:
+def _separate(slices: list[Slice], where: dict[int, int]) -> list[SeparatedVolume] | None:
     if max(Counter(where[id(s)] for s in slices).values()) == 1:
-        return [Part(slices, {})]
+        return [SeparatedVolume(slices, {})]
     for trait in (*_TRAITS, *_dimension_traits(slices)):
         divided = _divide(_by_value(slices, trait), trait, where)
         if divided is not None:
@@ -73,7 +73,7 @@ def _separate(slices: list[Slice], where: dict[int, int]) -> list[Part] | None:
     return None
 
 
-def _divide(groups: dict[object, list[Slice]], trait: str, where: dict[int, int]) -> list[Part] | None:
+def _divide(groups: dict[object, list[Slice]], trait: str, where: dict[int, int]) -> list[SeparatedVolume] | None:
     """Separate each group further; None unless there are several that cover the same positions."""
     if len(groups) < 2:
         return None
@@ -85,7 +85,7 @@ def _divide(groups: dict[object, list[Slice]], trait: str, where: dict[int, int]
         inner = _separate(group, where)
         if inner is None:
             return None
-        parts += [Part(part.slices, {trait: value} | part.attributes) for part in inner]
+        parts += [SeparatedVolume(part.slices, {trait: value} | part.attributes) for part in inner]
     return parts
 
 
@@ -101,7 +101,7 @@ def _order(value: object) -> tuple[float, str]:
 
 
 def _by_order(slices: list[Slice], trait: str, where: dict[int, int]) -> dict[object, list[Slice]]:
-    """Volumes that were acquired one after another: the first at each position, the second, and so on.
+    """Divide by time: the first image at each position makes one volume, the second the next, and so on.
 
     Nothing is returned unless each volume ends before the next begins.
     """

@@ -1,4 +1,4 @@
-"""One slice's place, size and rescale, from a classic header or from a frame of a multi-frame one."""
+"""The place, size and rescale of one slice, from a classic header or a frame of a multi-frame one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from acuity.dicom.reading.values import number, quiet_value, read_value, to_numbers
-from acuity.dicom.selection.traits import Lookup, classic_traits, frame_traits
+from acuity.dicom.reading.files import MULTI_FRAME_CLASSES
+from acuity.dicom.reading.headers import frame_value, macros, number, quiet_value, read_value, to_numbers
+from acuity.dicom.reading.traits import classic_traits, frame_traits
 from acuity.errors import InconsistentHeadersError, NoGeometryError
 
 # Text rounding of direction cosines: exporters write three decimals or more.
@@ -50,19 +51,16 @@ class Slice:
         return "a slice without number" if instance is None else f"instance {instance}"
 
 
-def classic_slice(ds: Dataset) -> Slice:
-    """The slice of a single-frame image (PS3.3 C.7.6.2, Image Plane).
+def slices_of(ds: Dataset) -> list[Slice]:
+    """The slice of a single-frame image (PS3.3 C.7.6.2, Image Plane), or those of a multi-frame one (C.7.6.16).
 
     Raises
     ------
     NoGeometryError : position, orientation or pixel spacing is absent
     InconsistentHeadersError : one of them is not valid
     """
-    return _slice(ds, None, lambda _, keyword: read_value(ds, keyword), classic_traits(ds))
-
-
-def frame_slices(ds: Dataset) -> list[Slice]:
-    """The slices of a multi-frame image, from its functional groups (PS3.3 C.7.6.16). Raises as ``classic_slice``."""
+    if ds.SOPClassUID not in MULTI_FRAME_CLASSES:
+        return [_slice(ds, None, classic_traits(ds))]
     count = int(number(ds, "NumberOfFrames") or 0)
     groups = read_value(ds, "PerFrameFunctionalGroupsSequence")
     if not groups:
@@ -72,12 +70,7 @@ def frame_slices(ds: Dataset) -> list[Slice]:
             f"A multi-frame image of {count} frames describes {len(groups)}.",
             rule="NumberOfFrames must be the number of items in PerFrameFunctionalGroupsSequence.",
         )
-    shared = (read_value(ds, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    slices = []
-    for index, group in enumerate(groups):
-        lookup = _frame_lookup(ds, shared, group)
-        slices.append(_slice(ds, index, lookup, frame_traits(ds, group, lookup)))
-    return slices
+    return [_slice(ds, frame, frame_traits(ds, frame)) for frame in range(count)]
 
 
 def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None:
@@ -91,13 +84,7 @@ def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None
     ------
     InconsistentHeadersError : not a number, or a slope of 0
     """
-    source = ds
-    if frame is not None:
-        shared = (read_value(ds, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
-        for group in (read_value(ds, "PerFrameFunctionalGroupsSequence")[frame], shared):
-            if items := read_value(group, "PixelValueTransformationSequence"):
-                source = items[0]
-                break
+    source = next(macros(ds, "PixelValueTransformationSequence", frame), ds)
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
     if slope is None and intercept is None:
         return None
@@ -106,10 +93,10 @@ def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None
     return 1.0 if slope is None else slope, intercept or 0.0
 
 
-def _slice(ds: Dataset, frame: int | None, lookup: Lookup, traits: dict[str, Any]) -> Slice:
-    position = to_numbers(lookup("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
-    cosines = to_numbers(lookup("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
-    spacing = to_numbers(lookup("PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2)
+def _slice(ds: Dataset, frame: int | None, traits: dict[str, Any]) -> Slice:
+    position = _numbers(ds, frame, "PlanePositionSequence", "ImagePositionPatient", 3)
+    cosines = _numbers(ds, frame, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    spacing = _numbers(ds, frame, "PixelMeasuresSequence", "PixelSpacing", 2)
     if position is None or cosines is None or spacing is None:
         values = {"ImagePositionPatient": position, "ImageOrientationPatient": cosines, "PixelSpacing": spacing}
         absent = ", ".join(keyword for keyword, value in values.items() if value is None)
@@ -125,6 +112,10 @@ def _slice(ds: Dataset, frame: int | None, lookup: Lookup, traits: dict[str, Any
     return Slice(ds, frame, position, row, column, sides, (int(columns), int(rows)), traits)
 
 
+def _numbers(ds: Dataset, frame: int | None, sequence: str, keyword: str, count: int) -> NDArray[np.float64] | None:
+    return to_numbers(frame_value(ds, frame, sequence, keyword), keyword, count)
+
+
 def _unit_vectors(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     row, column = cosines[:3], cosines[3:]
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
@@ -135,16 +126,3 @@ def _unit_vectors(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
             rule="Its two vectors must be perpendicular unit vectors.",
         )
     return row / lengths[0], column / lengths[1]
-
-
-def _frame_lookup(ds: Dataset, shared: Dataset, group: Dataset) -> Lookup:
-    """Find a value in a frame's own group, then in the shared groups, then at the top level (some vendors)."""
-
-    def lookup(sequence: str, keyword: str) -> Any:
-        for source in (group, shared):
-            items = read_value(source, sequence)
-            if items and (value := read_value(items[0], keyword)) is not None:
-                return value
-        return read_value(ds, keyword)
-
-    return lookup

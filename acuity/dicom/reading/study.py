@@ -1,4 +1,4 @@
-"""What a study holds, from its headers alone."""
+"""The content of a study, from its headers alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Stack:
     datasets : classic: one dataset a slice, sorted along k; enhanced: the one multi-frame dataset
     frames : enhanced: the 0-based frame number of each slice, sorted along k; None for classic
     frame_of_reference_uid : None if absent
-    attributes : what tells this volume from the others of its series, e.g. {"EchoTime": 90.0}
+    attributes : the attributes that tell this volume from the others of its series, such as {"EchoTime": 90.0}
     """
 
     grid: Grid
@@ -47,7 +47,6 @@ class Series:
     stacks: tuple[Stack, ...] = ()
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)

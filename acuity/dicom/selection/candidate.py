@@ -1,4 +1,4 @@
-"""A volume that may be one of the sequences, and which of several is preferred."""
+"""Candidates for the four sequences, and the preference among several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLANES = ("axial", "sagittal", "coronal")  # in the order of preference where t
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stack (None for a refused series), what it is, and whether a contrast agent had been given.
+    """A stack (None for a refused series), its kind, and whether a contrast agent had been given.
 
     ``named`` is the sequence that the user named the series for; its kind and agent are then as named.
     """
@@ -38,13 +38,19 @@ class Candidate:
     named: Sequence | None = None
 
     def __str__(self) -> str:
-        """The series as people know it, for example: series 4 'AX T1'."""
+        """The series by number and description, for example: series 4 'AX T1'."""
         part = f" volume {self.index + 1}" if len(self.series.stacks) > 1 else ""
         name = f" '{self.scan.description}'" if self.scan.description else ""
         return f"series {self.scan.number}{name}{part}"
 
+    @property
+    def readable_stack(self) -> Stack:
+        """The stack of a candidate whose series is not refused: only such are compared and ranked."""
+        assert self.stack is not None, "the series is refused"
+        return self.stack
+
     def earlier_than(self, other: Candidate) -> bool:
-        """By time of acquisition; by series number and position in the series where times cannot tell."""
+        """Whether this was acquired before ``other``; by series number and position where times cannot tell."""
         mine, theirs = self.scan.acquired, other.scan.acquired
         if mine is not None and theirs is not None and mine != theirs:
             return mine < theirs
@@ -57,8 +63,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """A candidate for one sequence: why it fits, and how doubtful that is (0 not at all)."""
+class RankedCandidate:
+    """A candidate for one sequence, the reason why it fits, and a degree of doubt (0 for none)."""
 
     candidate: Candidate
     why: str
@@ -77,7 +83,7 @@ def candidates_of(series: Series, rules: Rules) -> list[Candidate]:
 
 
 class Preference(NamedTuple):
-    """What makes a candidate worse than another, the most important first; the smallest wins."""
+    """The order of preference: the first difference decides, and the smaller value wins."""
 
     doubt: int
     derived: bool
@@ -111,13 +117,13 @@ def common_plane(candidates: Iterable[Candidate]) -> str:
     return max(_PLANES, key=lambda plane: counts[plane]) if counts else ""
 
 
-def best(ranked: list[Ranked], plane: str) -> tuple[Ranked, str]:
-    """The preferred one of ``ranked`` (with stacks), and a sentence that says over what and why ("" if alone)."""
+def preferred(ranked: list[RankedCandidate], plane: str) -> tuple[RankedCandidate, str]:
+    """The preferred one of ``ranked`` (with stacks), and a sentence that compares it with the others ("" if alone)."""
     coverage = {id(r): _coverage(r.candidate) for r in ranked}
     largest = max(coverage.values())
 
-    def preference(r: Ranked) -> Preference:
-        grid = _grid(r.candidate)
+    def preference(r: RankedCandidate) -> Preference:
+        grid = r.candidate.readable_stack.grid
         return Preference(
             r.doubt,
             r.candidate.scan.derived,
@@ -141,13 +147,8 @@ def _drawback(winner: Preference, loser: Preference) -> str:
 
 def _coverage(candidate: Candidate) -> float:
     """Volume of the field of view in ml, without the air beyond the size of a head."""
-    grid = _grid(candidate)
+    grid = candidate.readable_stack.grid
     return float(np.prod(np.minimum(np.asarray(grid.shape) * grid.spacing, _HEAD)) / 1000.0)
-
-
-def _grid(candidate: Candidate) -> Grid:
-    assert candidate.stack is not None, "refused series are not ranked"
-    return candidate.stack.grid
 
 
 def _isotropic(grid: Grid) -> bool:

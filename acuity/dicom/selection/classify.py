@@ -1,4 +1,4 @@
-"""Which sequence a scan is, from its headers alone: physics first, names where physics is silent."""
+"""Classify a scan from its headers alone: by physics first, by names where physics is silent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from acuity.dicom.selection.rules import Rule, Rules, matches
 
 @dataclass(frozen=True)
 class Kind:
-    """What a scan is.
+    """The class of a scan.
 
     Parameters
     ----------
     sequence : T1 (with or without contrast agent), T2, FLAIR, or None
-    reason : a clause with the values it rests on
+    reason : a clause with the deciding values
     warning : a sentence where physics and name contradict each other, or ""
     """
 

@@ -1,7 +1,7 @@
-"""Telling T1 from T1c among T1-weighted volumes.
+"""Tell T1 from T1c among T1-weighted volumes.
 
-In order of trust: what the header states of a contrast agent; what the name says; the time (an agent stays
-for an hour, so that whatever follows an enhanced scan is enhanced); and where all of these are silent, the
+Sources of evidence in order of trust: the header's statement of a contrast agent; the name; the time (an agent stays
+for an hour, so every scan after an enhanced one is enhanced too); and where all of these are silent, the
 intensities of a scan against an earlier one of the same protocol.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.study import Stack
-from acuity.dicom.selection.candidate import Candidate, Ranked
+from acuity.dicom.selection.candidate import Candidate, RankedCandidate
 from acuity.dicom.selection.classify import Agent
 from acuity.dicom.selection.enhancement import Enhancement, measure_enhancement
 from acuity.errors import AmbiguousSequenceError, MissingSequenceError, SelectionError
@@ -25,9 +25,13 @@ Load = Callable[[Stack], Volume]
 class Division:
     """T1 candidates and T1c candidates, and the errors to raise where one of the lists stays empty."""
 
-    without: list[Ranked] = field(default_factory=list)
-    with_agent: list[Ranked] = field(default_factory=list)
+    without: list[RankedCandidate] = field(default_factory=list)
+    with_agent: list[RankedCandidate] = field(default_factory=list)
     problems: dict[Sequence, SelectionError] = field(default_factory=dict)
+
+    def add(self, candidate: Candidate, given: bool, why: str, doubt: int = 0) -> None:
+        """Put a candidate before or after the agent."""
+        (self.with_agent if given else self.without).append(RankedCandidate(candidate, why, doubt))
 
 
 def divide(candidates: list[Candidate], load: Load) -> Division:
@@ -47,50 +51,40 @@ def divide(candidates: list[Candidate], load: Load) -> Division:
     if stated:
         return _by_stated_agent(ordered, stated[0], load)
     if len(ordered) < 2 or all(c.agent.given is False for c in ordered):
-        return Division([Ranked(c, c.agent.reason) for c in ordered])
+        return Division([RankedCandidate(c, c.agent.reason) for c in ordered])
     return _by_intensity(ordered, load)
 
 
 def _in_order(candidates: list[Candidate]) -> list[Candidate]:
-    """The order of acquisition; sorted by number first, so that volumes without a time keep that order."""
+    """Sort by time of acquisition; by series number where a time is missing."""
     timed = all(c.scan.acquired is not None for c in candidates)
     return sorted(candidates, key=lambda c: (c.scan.acquired if timed else 0.0, c.scan.number, c.index))
 
 
 def _by_stated_agent(ordered: list[Candidate], first: Candidate, load: Load) -> Division:
-    """Everything from the ``first`` scan that states an agent on is T1c, what came before is T1."""
+    """Scans from the ``first`` one that states an agent on are T1c, earlier ones are T1."""
     division = Division()
     before: list[Candidate] = []
     for c in ordered:
-        given, later = c.agent.given, not c.earlier_than(first)
-        if given:
-            division.with_agent.append(Ranked(c, c.agent.reason))
-        elif given is False and not (later and c.timed_against(first)):
+        denied, later = c.agent.given is False, not c.earlier_than(first)
+        if c.agent.given:
+            division.add(c, True, c.agent.reason)
+        elif not later or (denied and not c.timed_against(first)):
             before.append(c)
-        elif later:
-            contradicted = " though its name says otherwise" if given is False else ""
-            division.with_agent.append(
-                Ranked(
-                    c,
-                    f"acquired after {first}, for which the agent had been given{contradicted}",
-                    2 if given is False else 1,
-                )
-            )
         else:
-            before.append(c)
+            contradicted = " though its name says otherwise" if denied else ""
+            why = f"acquired after {first}, for which the agent had been given{contradicted}"
+            division.add(c, True, why, 2 if denied else 1)
     changes = _compare(before, load)
     for c in before:
         change = changes.get(id(c))
         if change is not None and change.enhancement.verdict > 0:
-            division.with_agent.append(Ranked(c, str(change), 1))
+            division.add(c, True, str(change), 1)
         elif c.agent.given is False:
-            division.without.append(Ranked(c, c.agent.reason))
+            division.add(c, False, c.agent.reason)
         else:
-            division.without.append(
-                Ranked(
-                    c, f"acquired before {first}, for which a contrast agent had been given", int(c is not before[0])
-                )
-            )
+            why = f"acquired before {first}, for which a contrast agent had been given"
+            division.add(c, False, why, int(c is not before[0]))
     return division
 
 
@@ -105,22 +99,21 @@ def _by_intensity(ordered: list[Candidate], load: Load) -> Division:
     division = Division()
     for c in ordered:
         if id(c) in enhanced:
-            division.with_agent.append(Ranked(c, str(enhanced[id(c)])))
+            division.add(c, True, str(enhanced[id(c)]))
         elif c.agent.given is False:
-            division.without.append(Ranked(c, c.agent.reason))
+            division.add(c, False, c.agent.reason)
         elif id(c) in compared:
-            division.without.append(
-                Ranked(c, f"not enhanced, unlike {first}", int(c.timed_against(first) and not c.earlier_than(first)))
-            )
+            later = c.timed_against(first) and not c.earlier_than(first)
+            division.add(c, False, f"not enhanced, unlike {first}", int(later))
         elif c.earlier_than(first):
-            division.without.append(Ranked(c, f"acquired before {first}, which is enhanced", int(c is not ordered[0])))
+            division.add(c, False, f"acquired before {first}, which is enhanced", int(c is not ordered[0]))
         else:
-            division.with_agent.append(Ranked(c, f"acquired after {first}, which is enhanced", 1))
+            division.add(c, True, f"acquired after {first}, which is enhanced", 1)
     return division
 
 
 def _all_stated(ordered: list[Candidate], load: Load) -> Division:
-    """Every header states an agent, as where it was registered with the examination: intensities must tell."""
+    """Every header states an agent, because it was registered with the examination: intensities must decide."""
     silent = [c if c.named else replace(c, agent=Agent(None, "")) for c in ordered]
     division = _by_intensity(silent, load)
     if division.problems:
@@ -129,13 +122,13 @@ def _all_stated(ordered: list[Candidate], load: Load) -> Division:
             rule="T1 is a scan without contrast agent.",
             remedy="If one was acquired before the agent, name it: T1=UID.",
         )
-        return Division([], [Ranked(c, c.agent.reason) for c in ordered], {Sequence.T1: missing})
+        return Division([], [RankedCandidate(c, c.agent.reason) for c in ordered], {Sequence.T1: missing})
     return division
 
 
 @dataclass(frozen=True)
 class _Change:
-    """What happened between an earlier and a later scan of one protocol."""
+    """The change of intensity between an earlier and a later scan of one protocol."""
 
     earlier: Candidate
     later: Candidate
@@ -161,9 +154,8 @@ def _compare(ordered: list[Candidate], load: Load) -> dict[int, _Change]:
     loaded: dict[int, Volume] = {}
 
     def volume(c: Candidate) -> Volume:
-        assert c.stack is not None, "refused series are not compared"
         if id(c) not in loaded:
-            loaded[id(c)] = load(c.stack)
+            loaded[id(c)] = load(c.readable_stack)
         return loaded[id(c)]
 
     for n, c in enumerate(ordered):
@@ -175,7 +167,7 @@ def _compare(ordered: list[Candidate], load: Load) -> dict[int, _Change]:
 
 
 def _same_protocol(one: Candidate, other: Candidate) -> bool:
-    """Whether two scans have so much the same contrast that only an agent makes tissue brighter."""
+    """Whether the contrast of two scans is so similar that only an agent makes tissue brighter."""
     a, b = one.scan, other.scan
     families = {"SE", "GR"}
     if a.scanning_sequence & families != b.scanning_sequence & families:
@@ -202,7 +194,7 @@ def _undecided(ordered: list[Candidate], changes: list[_Change]) -> Division:
         rule="T1c is told from T1 by its header or name, or by an enhancement against an earlier scan.",
         remedy="Name the series: T1=UID and T1c=UID, or in a rule file.",
     )
-    certain = [Ranked(c, c.agent.reason) for c in ordered if c.agent.given is False]
+    certain = [RankedCandidate(c, c.agent.reason) for c in ordered if c.agent.given is False]
     problems: dict[Sequence, SelectionError] = {Sequence.T1C: error}
     if not certain:
         problems[Sequence.T1] = error

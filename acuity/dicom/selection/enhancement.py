@@ -1,6 +1,6 @@
-"""Whether a contrast agent came between two T1-weighted volumes: a change of intensity that only it makes.
+"""Detect a contrast agent between two T1-weighted volumes by the change of intensity that only an agent makes.
 
-Gain, offset and noise of two acquisitions differ, so intensities cannot be compared as they are.  Most
+Gain, offset and noise of two acquisitions differ, so intensities cannot be compared directly.  Most
 tissue behind an intact blood-brain barrier takes up next to no agent: a straight line through the joint
 histogram, fitted so that outliers do not count, brings one volume to the intensities of the other.  What
 enhances (vessels, mucosa, choroid plexus, tumor) is then far above the line.  Motion, noise and
@@ -42,7 +42,7 @@ _SAMPLES = 50_000
 
 @dataclass(frozen=True)
 class Enhancement:
-    """How a second volume differs from a first.
+    """The difference of a second volume from a first.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _sample(volume: Volume, reference: sitk.Image, coarsest: float) -> NDArray[n
 
 
 def _foreground(x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Voxels that differ from the background, which is what the faces of the box show."""
+    """Voxels that differ from the background; the faces of the box show the background."""
     known = np.isfinite(x)
     if not known.any():
         return known
@@ -123,7 +123,7 @@ def _foreground(x: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _tails(x: NDArray[np.float64], y: NDArray[np.float64], head: NDArray[np.bool_]) -> tuple[float, float]:
-    """Fractions of ``head`` where ``y`` is above and below all that a robust line predicts from ``x`` nearby."""
+    """Fractions of ``head`` where ``y`` is above and below all predictions of a robust line from ``x`` nearby."""
     slope, offset = _fit_line(x[head], y[head])
     if slope <= 0:  # no two T1-weighted volumes
         return 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The rules of series selection: their file format, and whether one holds for a scan.
+"""The rules of series selection: their file format and their evaluation.
 
 The file is documented where it is written: ``configs/sequences.yaml``.
 """
@@ -24,8 +24,6 @@ NUMBERS = frozenset(
     {"repetition_time", "echo_time", "inversion_time", "inversions", "flip_angle", "b_value", "slices", "stacks"}
 )
 VALUES = frozenset({"scanning_sequence", "sequence_variant", "scan_options", "image_type", "contrast", "body_part"})
-
-_PARTS = ("exclude", "physics", "names", "contrast", "series")
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ Condition = NumberCondition | ValuesCondition | WordsCondition
 
 @dataclass(frozen=True)
 class Rule:
-    """What a scan is if one of ``any`` holds; an item of it holds if all of its conditions do."""
+    """The class of a scan for which one item of ``any`` holds; an item holds if all of its conditions do."""
 
     name: str
     sequence: Sequence | None
@@ -130,9 +128,17 @@ class Rules:
     series: Mapping[Sequence, Pin] = field(default_factory=dict)
 
 
+class _InvalidError(Exception):
+    """A rule file breaks its format."""
+
+    def __init__(self, found: str, rule: str) -> None:
+        self.found, self.rule = found, rule
+
+
+@lru_cache(maxsize=1)
 def default_rules() -> Rules:
     """The rules of ``configs/sequences.yaml``."""
-    return _default_rules()
+    return _load(config_file("sequences.yaml"), Rules((), (), (), (), ()))
 
 
 def load_rules(path: Path) -> Rules:
@@ -143,11 +149,11 @@ def load_rules(path: Path) -> Rules:
     RulesError
         When the file is absent, is not YAML, or does not follow the format.
     """
-    return _parse(_read(path), default_rules(), path.name)
+    return _load(path, default_rules())
 
 
 def plain(text: str) -> str:
-    """Lower case, without accents, underscores as spaces: what ``words`` are matched with."""
+    """A text as ``words`` are matched with it: lower case, without accents, underscores as spaces."""
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(c for c in decomposed if not unicodedata.combining(c)).lower().replace("_", " ").strip()
 
@@ -157,163 +163,124 @@ def matches(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
     return any(pattern.search(plain(text)) for pattern in patterns)
 
 
-@lru_cache(maxsize=1)
-def _default_rules() -> Rules:
-    path = config_file("sequences.yaml")
-    return _parse(_read(path), Rules((), (), (), (), ()), path.name)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _load(path: Path, base: Rules) -> Rules:
+    form = "A rule file is a YAML or JSON file."
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _parse(yaml.safe_load(path.read_text(encoding="utf-8")), base)
     except OSError as error:
-        raise RulesError(
-            f"The rule file {path.name} cannot be read: {error.strerror}.",
-            rule="A rule file is a YAML or JSON file.",
-            remedy="Give the path of one.",
-        ) from error
+        found = f"The rule file {path.name} cannot be read: {error.strerror}."
+        raise RulesError(found, rule=form, remedy="Give the path of one.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RulesError(f"The rule file {path.name} is not YAML: {error}.", rule=form, remedy="Correct it.") from error
+    except _InvalidError as error:
         raise RulesError(
-            f"The rule file {path.name} is not YAML: {error}.",
-            rule="A rule file is a YAML or JSON file.",
-            remedy="Correct it.",
+            f"In the rule file {path.name}, {error.found}.",
+            rule=f"By the format, {error.rule}.",
+            remedy="Correct the file; configs/sequences.yaml documents the format.",
         ) from error
-    if not isinstance(content, dict):
-        raise _invalid(path.name, f"the file holds {content!r:.40}", f"it is a mapping of {', '.join(_PARTS)}")
-    return content
 
 
-def _parse(content: dict[str, Any], base: Rules, file: str) -> Rules:
-    _check_keys(content, _PARTS, file, "the file")
-    rules = {
-        part: tuple(_rule(item, file, part) for item in _listed(content[part], file, part))
+def _parse(content: Any, base: Rules) -> Rules:
+    parts = _mapping(content, "the file", ("exclude", "physics", "names", "contrast", "series"))
+    changes: dict[str, Any] = {
+        part: tuple(_rule(item, part) for item in _list(parts[part], part))
         for part in ("exclude", "physics", "names")
-        if part in content
+        if part in parts
     }
-    base = replace(
-        base,
-        exclude=rules.get("exclude", base.exclude),
-        physics=rules.get("physics", base.physics),
-        names=rules.get("names", base.names),
-    )
-    if "contrast" in content:
-        words = _mapped(content["contrast"], file, "contrast")
-        _check_keys(words, ("with", "without"), file, "contrast")
-        base = replace(
-            base,
-            with_agent=_patterns(words.get("with", []), file, "contrast.with"),
-            without_agent=_patterns(words.get("without", []), file, "contrast.without"),
-        )
-    if "series" in content:
-        pins = _mapped(content["series"], file, "series")
-        base = replace(base, series={_sequence(k, file): _pin(v, file, f"series.{k}") for k, v in pins.items()})
-    return base
+    if "contrast" in parts:
+        words = _mapping(parts["contrast"], "contrast", ("with", "without"))
+        changes["with_agent"] = _patterns(words.get("with", []), "contrast.with")
+        changes["without_agent"] = _patterns(words.get("without", []), "contrast.without")
+    if "series" in parts:
+        pins = _mapping(parts["series"], "series")
+        changes["series"] = {_sequence(name): _pin(value, f"series.{name}") for name, value in pins.items()}
+    return replace(base, **changes)
 
 
-def _rule(item: Any, file: str, part: str) -> Rule:
-    entry = _mapped(item, file, part)
-    _check_keys(entry, ("name", "sequence", "reason", "any"), file, part)
+def _rule(value: Any, part: str) -> Rule:
+    entry = _mapping(value, part, ("name", "sequence", "reason", "any"))
     name = str(entry.get("name", ""))
-    where = f"{part}: {name}"
     if not name:
-        raise _invalid(file, f"a rule of {part} has no name", "every rule has one")
+        raise _InvalidError(f"a rule of {part} has no name", "every rule has one")
+    where = f"{part}: {name}"
     sequence = entry.get("sequence", "none")
     if part == "exclude" and sequence != "none":
-        raise _invalid(file, f"{where} has sequence {sequence}", "an exclusion has none")
-    items = [_mapped(x, file, where) for x in _listed(entry.get("any"), file, f"{where}: any")]
+        raise _InvalidError(f"{where} has sequence {sequence}", "an exclusion has none")
+    items = [_mapping(item, where) for item in _list(entry.get("any"), f"{where}: any")]
     if not all(items):
-        raise _invalid(file, f"{where} has an item without conditions", "an item holds at least one")
+        raise _InvalidError(f"{where} has an item without conditions", "an item holds at least one")
     return Rule(
         name,
-        None if sequence == "none" else _sequence(sequence, file),
+        None if sequence == "none" else _sequence(sequence),
         str(entry.get("reason", "")),
-        tuple(tuple(_condition(k, v, file, f"{where}: {k}") for k, v in x.items()) for x in items),
+        tuple(tuple(_condition(k, v, f"{where}: {k}") for k, v in item.items()) for item in items),
     )
 
 
-def _condition(key: str, value: Any, file: str, where: str) -> Condition:
+def _condition(key: str, value: Any, where: str) -> Condition:
     if key == "words":
-        return WordsCondition(_patterns(value, file, where))
+        return WordsCondition(_patterns(value, where))
     if key in NUMBERS:
         if value == "absent":
             return NumberCondition(key, only_absent=True)
-        limits = _mapped(value, file, where)
-        _check_keys(limits, ("min", "max", "absent"), file, where)
+        limits = _mapping(value, where, ("min", "max", "absent"))
         low, high = limits.get("min", float("-inf")), limits.get("max", float("inf"))
         if not all(isinstance(x, int | float) for x in (low, high)) or low > high:
-            raise _invalid(file, f"{where} has min {low} and max {high}", "both are numbers, min the smaller")
+            raise _InvalidError(f"{where} has min {low} and max {high}", "both are numbers, min the smaller")
         return NumberCondition(key, low, high, bool(limits.get("absent", False)))
     if key in VALUES:
         if value == "absent":
             return ValuesCondition(key, only_absent=True)
-        entry = {"any": value} if isinstance(value, list) else _mapped(value, file, where)
-        _check_keys(entry, ("any", "lacks", "absent"), file, where)
-        wanted, unwanted = (_upper(entry.get(k, []), file, where) for k in ("any", "lacks"))
-        return ValuesCondition(key, wanted, unwanted, bool(entry.get("absent", False)))
-    raise _invalid(file, f"{where} is no condition", f"conditions are words, {', '.join(sorted(NUMBERS | VALUES))}")
+        entry = _mapping({"any": value} if isinstance(value, list) else value, where, ("any", "lacks", "absent"))
+        terms = {k: frozenset(str(term).upper() for term in _list(entry.get(k, []), where)) for k in ("any", "lacks")}
+        return ValuesCondition(key, terms["any"], terms["lacks"], bool(entry.get("absent", False)))
+    raise _InvalidError(f"{where} is no condition", f"conditions are words, {', '.join(sorted(NUMBERS | VALUES))}")
 
 
-def _pin(value: Any, file: str, where: str) -> Pin:
+def _pin(value: Any, where: str) -> Pin:
     if isinstance(value, str):
         return Pin(uid=value.strip())
-    entry = _mapped(value, file, where)
-    _check_keys(entry, ("uid", "description", "number"), file, where)
+    entry = _mapping(value, where, ("uid", "description", "number"))
     if not entry:
-        raise _invalid(file, f"{where} is empty", "it names a uid, a description or a number")
+        raise _InvalidError(f"{where} is empty", "it names a uid, a description or a number")
     number = entry.get("number")
     if number is not None and not isinstance(number, int):
-        raise _invalid(file, f"{where}.number is {number!r}", "it is a whole number")
-    description = _compile(str(entry["description"]), file, where) if "description" in entry else None
+        raise _InvalidError(f"{where}.number is {number!r}", "it is a whole number")
+    description = _compile(str(entry["description"]), where) if "description" in entry else None
     return Pin(str(entry["uid"]) if "uid" in entry else None, description, number)
 
 
-def _sequence(name: Any, file: str) -> Sequence:
+def _sequence(name: Any) -> Sequence:
     try:
         return Sequence(name)
     except ValueError:
-        raise _invalid(file, f"{name!r} is no sequence", "sequences are T1, T1c, T2 and FLAIR") from None
+        raise _InvalidError(f"{name!r} is no sequence", "sequences are T1, T1c, T2 and FLAIR") from None
 
 
-def _patterns(value: Any, file: str, where: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(_compile(rf"(?<![a-z0-9])(?:{text})(?![a-z0-9])", file, where) for text in _listed(value, file, where))
+def _patterns(value: Any, where: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(_compile(rf"(?<![a-z0-9])(?:{text})(?![a-z0-9])", where) for text in _list(value, where))
 
 
-def _compile(pattern: str, file: str, where: str) -> re.Pattern[str]:
+def _compile(pattern: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.IGNORECASE)
     except re.error as error:
-        raise _invalid(
-            file,
-            f"{where} holds {pattern!r}, which is no regular expression ({error})",
-            "words are regular expressions",
-        ) from error
+        found = f"{where} holds {pattern!r}, which is no regular expression ({error})"
+        raise _InvalidError(found, "words are regular expressions") from error
 
 
-def _upper(values: Any, file: str, where: str) -> frozenset[str]:
-    return frozenset(str(v).upper() for v in _listed(values, file, where))
-
-
-def _listed(value: Any, file: str, where: str) -> list[Any]:
+def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise _invalid(file, f"{where} is {value!r:.60}", "it is a list")
+        raise _InvalidError(f"{where} is {value!r:.60}", "it is a list")
     return value
 
 
-def _mapped(value: Any, file: str, where: str) -> dict[str, Any]:
+def _mapping(value: Any, where: str, keys: tuple[str, ...] = ()) -> dict[str, Any]:
+    """``value`` as a mapping that holds no other than ``keys``, if there are any."""
+    allowed = ", ".join(keys)
     if not isinstance(value, dict):
-        raise _invalid(file, f"{where} is {value!r:.60}", "it is a mapping")
-    return value
-
-
-def _check_keys(entry: dict[str, Any], allowed: tuple[str, ...], file: str, where: str) -> None:
-    unknown = sorted(str(key) for key in entry if key not in allowed)
+        raise _InvalidError(f"{where} is {value!r:.60}", f"it is a mapping of {allowed}" if keys else "it is a mapping")
+    unknown = sorted(str(key) for key in value if keys and key not in keys)
     if unknown:
-        raise _invalid(file, f"{where} has {', '.join(unknown)}", f"it holds {', '.join(allowed)}")
-
-
-def _invalid(file: str, found: str, rule: str) -> RulesError:
-    return RulesError(
-        f"In the rule file {file}, {found}.",
-        rule=f"By the format, {rule}.",
-        remedy="Correct the file; configs/sequences.yaml documents the format.",
-    )
+        raise _InvalidError(f"{where} has {', '.join(unknown)}", f"it holds {allowed}")
+    return value

@@ -1,4 +1,4 @@
-"""Choosing T1, T1c, T2 and FLAIR among the series of a study, each choice with its reason."""
+"""Choose T1, T1c, T2 and FLAIR among the series of a study, each with a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.read import load_stack, raise_refusal
 from acuity.dicom.reading.study import Series, Stack, Study
-from acuity.dicom.selection.candidate import Candidate, Ranked, best, candidates_of, common_plane, sequence_names
+from acuity.dicom.selection.candidate import (
+    Candidate,
+    RankedCandidate,
+    candidates_of,
+    common_plane,
+    preferred,
+    sequence_names,
+)
 from acuity.dicom.selection.classify import Agent
 from acuity.dicom.selection.contrast import Load, divide
 from acuity.dicom.selection.rules import Pin, Rules, default_rules
@@ -19,7 +26,7 @@ _REMEDY = "If a series is one of them, name it by UID (T1=UID) or in a rule file
 
 @dataclass(frozen=True)
 class Choice:
-    """The volume taken for a sequence, and a sentence or two that say why."""
+    """The volume chosen for a sequence, and the reason in a sentence or two."""
 
     series: Series
     stack: Stack
@@ -28,13 +35,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen.
+    """The chosen volumes, and an account of all series.
 
     Parameters
     ----------
     choices : in the order T1, T1c, T2, FLAIR; complete unless it comes from ``examine``
     problems : the error for each sequence that could not be chosen
-    findings : for each series UID what the series was taken for, and why
+    findings : for each series UID the class of the series, and the reason
     """
 
     choices: dict[Sequence, Choice]
@@ -92,14 +99,14 @@ def examine(
     """
     rules = rules or default_rules()
     pins = dict(rules.series) | {sequence: Pin(uid=uid) for sequence, uid in (overrides or {}).items()}
-    candidates = _name([c for series in study.series for c in candidates_of(series, rules)], pins)
+    candidates = _mark_named([c for series in study.series for c in candidates_of(series, rules)], pins)
     ranked, problems = _rank(candidates, load)
     findings = _findings(candidates, ranked)
     plane = common_plane(candidates)
     choices: dict[Sequence, Choice] = {}
     for sequence in Sequence:
         named = [c for c in candidates if c.named is sequence]
-        fitting = [Ranked(c, "named by the user") for c in named] or [
+        fitting = [RankedCandidate(c, "named by the user") for c in named] or [
             r for r in ranked[sequence] if r.candidate.named is None
         ]
         if any(r.candidate.stack is not None for r in fitting):
@@ -114,10 +121,14 @@ def examine(
     return Selection(choices, problems, findings)
 
 
-def _rank(candidates: list[Candidate], load: Load) -> tuple[dict[Sequence, list[Ranked]], dict[Sequence, AcuityError]]:
+def _rank(
+    candidates: list[Candidate], load: Load
+) -> tuple[dict[Sequence, list[RankedCandidate]], dict[Sequence, AcuityError]]:
     """The readable candidates of each sequence; T1 and T1c told apart."""
     readable = [c for c in candidates if c.stack is not None]
-    ranked = {s: [Ranked(c, "") for c in readable if c.kind.sequence is s] for s in (Sequence.T2, Sequence.FLAIR)}
+    ranked = {
+        s: [RankedCandidate(c, "") for c in readable if c.kind.sequence is s] for s in (Sequence.T2, Sequence.FLAIR)
+    }
     problems: dict[Sequence, AcuityError] = {}
     try:
         division = divide([c for c in readable if c.kind.sequence is Sequence.T1], load)
@@ -130,17 +141,14 @@ def _rank(candidates: list[Candidate], load: Load) -> tuple[dict[Sequence, list[
     return ranked, problems
 
 
-def _choose(ranked: list[Ranked], plane: str) -> Choice:
-    winner, over = best(ranked, plane)
+def _choose(ranked: list[RankedCandidate], plane: str) -> Choice:
+    winner, over = preferred(ranked, plane)
     c = winner.candidate
-    assert c.stack is not None, "refused series are not ranked"
-    reasons = [text for text in (c.kind.reason, winner.why) if text]
+    name = str(c)
+    reasons = "; ".join(text for text in (c.kind.reason, winner.why) if text)
     warnings = [f"Warning: {text}" for text in (c.kind.warning, c.agent.warning) if text]
-    return Choice(
-        c.series,
-        c.stack,
-        " ".join([f"{str(c)[0].upper()}{str(c)[1:]}: {'; '.join(reasons)}.", *([over] if over else []), *warnings]),
-    )
+    sentences = [f"{name[0].upper()}{name[1:]}: {reasons}.", *([over] if over else []), *warnings]
+    return Choice(c.series, c.readable_stack, " ".join(sentences))
 
 
 def _refusal(sequence: Sequence, candidates: list[Candidate]) -> SeriesError | None:
@@ -172,8 +180,8 @@ def _missing(sequences: list[Sequence], study: Study, findings: Mapping[str, str
     )
 
 
-def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[Ranked]]) -> dict[str, str]:
-    """For each series what it was taken for, for example "is T2 (SE, TR 4000, TE 100 ms: ...)"."""
+def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[RankedCandidate]]) -> dict[str, str]:
+    """For each series its class and the reason, for example "is T2 (SE, TR 4000, TE 100 ms: ...)"."""
     sequences = {id(r.candidate): (s, r.why) for s, rs in ranked.items() for r in rs}
     texts: dict[str, list[str]] = {}
     for c in candidates:
@@ -189,8 +197,8 @@ def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[Ranked
     return {uid: ", ".join(parts) for uid, parts in texts.items()}
 
 
-def _name(candidates: list[Candidate], pins: Mapping[Sequence, Pin]) -> list[Candidate]:
-    """Mark the candidates that the user names, and give them the kind they are named for."""
+def _mark_named(candidates: list[Candidate], pins: Mapping[Sequence, Pin]) -> list[Candidate]:
+    """Mark the candidates that the user names, and give them the kind of the named sequence."""
     for sequence, pin in pins.items():
         matching = [c for c in candidates if pin.matches(c.series.series_uid, c.series.description, c.scan.number)]
         series = {c.series.series_uid for c in matching}
@@ -213,7 +221,7 @@ def _name(candidates: list[Candidate], pins: Mapping[Sequence, Pin]) -> list[Can
 
 
 def _one_volume(sequence: Sequence, volumes: list[Candidate]) -> Candidate:
-    """The volume of a named series that is the sequence; of a T1 before and after an agent, the first or the last."""
+    """The one volume of a named series that fits; of a T1 before and after an agent, the first or the last."""
     if len(volumes) == 1:
         return volumes[0]
     kind = Sequence.T1 if sequence is Sequence.T1C else sequence

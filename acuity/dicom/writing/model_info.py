@@ -1,4 +1,4 @@
-"""Which model made an output, and how DICOM objects say so."""
+"""The model that made an output, and its description in DICOM objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import highdicom as hd
 from pydicom.sr.codedict import codes
 
+MANUFACTURER = "Acuity"
 NOT_FOR_PRIMARY_DIAGNOSIS = "AI-generated. Not for primary diagnosis."
 
 _LONG_STRING = 64  # characters that VR LO holds (PS3.5 section 6.2)
@@ -21,7 +22,6 @@ class ModelInfo:
     name : the bundle's name, 1 to 64 characters
     version : the bundle's version, 1 to 64 characters
     weights_sha256 : hexadecimal SHA-256 of the weights file, 64 characters
-    manufacturer : who released it
 
     Raises
     ------
@@ -32,10 +32,9 @@ class ModelInfo:
     name: str
     version: str
     weights_sha256: str
-    manufacturer: str = "Acuity"
 
     def __post_init__(self) -> None:
-        for field in ("name", "version", "weights_sha256", "manufacturer"):
+        for field in ("name", "version", "weights_sha256"):
             text = getattr(self, field)
             if not 0 < len(text) <= _LONG_STRING or "\\" in text:
                 raise ValueError(f"{field} is {text!r}; it must have 1 to 64 characters and no backslash")
@@ -48,14 +47,14 @@ class ModelInfo:
         version apart.
         """
         return {
-            "manufacturer": self.manufacturer,
+            "manufacturer": MANUFACTURER,
             "manufacturer_model_name": self.name,
             "software_versions": self.version,
             "device_serial_number": self.weights_sha256,
         }
 
     def contributing_equipment(self, description: str) -> hd.ContributingEquipment:
-        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying what it did."""
+        """The model as processing equipment (PS3.3 C.12.1.1.5), ``description`` saying which."""
         return hd.ContributingEquipment(
             purpose_of_reference=codes.DCM.ProcessingEquipment, contribution_description=description, **self.equipment
         )
@@ -66,6 +65,6 @@ class ModelInfo:
             name=self.name,
             family=codes.cid7162.ArtificialIntelligence,
             version=self.version,
-            source=self.manufacturer,
+            source=MANUFACTURER,
             parameters={"weights_sha256": self.weights_sha256},
         )

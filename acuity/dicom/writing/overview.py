@@ -10,10 +10,11 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import complete_source, take_patient_and_study, without_name
-from acuity.dicom.writing.drawing import draw_overview
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.objects import object_arguments, save_object
+from acuity.dicom.writing.source import complete_source, without_name
 from acuity.imaging.measurement import RegionMeasurement
+from acuity.imaging.overview import draw_overview
 from acuity.volume import Volume
 
 
@@ -39,7 +40,7 @@ def write_overview(
 
     Parameters
     ----------
-    original, super_resolved, labels, measurements : see ``acuity.dicom.writing.drawing.draw_overview``; patient
+    original, super_resolved, labels, measurements : see ``acuity.imaging.overview.draw_overview``; patient
         and study come from the first source image of ``original``
     folder : created if absent
     sequence : what the images show
@@ -55,9 +56,11 @@ def write_overview(
         labels,
         sequence=sequence,
         measurements=measurements,
+        warning=NOT_FOR_PRIMARY_DIAGNOSIS,
         models=[f"{m.name} {m.version}" for m in models],
     )
     source = complete_source(original.source_images[0], original.frame_of_reference_uid or "")
+    equipment = [m.contributing_equipment("AI processing") for m in models]
     image = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=without_name(source),
         pixel_array=picture,
@@ -65,22 +68,13 @@ def write_overview(
         bits_allocated=8,
         coordinate_system=hd.CoordinateSystemNames.PATIENT,
         patient_orientation=("L", "P"),  # highdicom asks for one; emptied below
-        series_instance_uid=series_uid,
-        series_number=series_number,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        **model.equipment,
-        series_description=description,
-        specific_character_set=None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        contributing_equipment=[m.contributing_equipment("AI processing") for m in models],
+        **object_arguments(series_uid, series_number, description, model.equipment, equipment),
     )
-    take_patient_and_study(image, source)
     image.PatientOrientation = None
     image.BodyPartExamined = source.get("BodyPartExamined") or "BRAIN"
     image.BurnedInAnnotation = "NO"
     image.ImageComments = NOT_FOR_PRIMARY_DIAGNOSIS
-    folder.mkdir(parents=True, exist_ok=True)
-    image.save_as(folder / "overview.dcm", enforce_file_format=True)
+    save_object(image, source, folder / "overview.dcm")
     Image.fromarray(picture).save(folder / "overview.png")
     return image

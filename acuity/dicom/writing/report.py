@@ -12,9 +12,10 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from acuity.anatomy import BRAIN, MORPHOLOGY, REGION_NAMES, REGION_TYPES, Region
-from acuity.dicom.reading.source import take_patient_and_study, without_name
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.segmentation import concept, tracking_uid
+from acuity.dicom.writing.source import without_name
 from acuity.imaging.measurement import RegionMeasurement
 
 _MILLILITER = sr.CodedConcept("ml", "UCUM", "milliliter")
@@ -58,35 +59,27 @@ def write_report(
         title=codes.cid7021.ImagingMeasurementReport,
     )
     content[0].ContentSequence.append(_comments(model, further_models))
+    equipment = [m.contributing_equipment("AI processing") for m in (model, *further_models)]
     report = sr.Comprehensive3DSR(
         evidence=[without_name(regions), *source_images],
         content=content[0],
-        series_instance_uid=series_uid,
-        series_number=series_number,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        **model.equipment,
         is_complete=True,
         is_final=False,
         is_verified=False,
         performed_procedure_codes=[codes.LN.BrainMRI],
-        series_description=description,
-        specific_character_set=None,
-        contributing_equipment=[m.contributing_equipment("AI processing") for m in (model, *further_models)],
+        **object_arguments(series_uid, series_number, description, model.equipment, equipment),
     )
-    take_patient_and_study(report, regions)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report.save_as(path, enforce_file_format=True)
+    save_object(report, regions, path)
     return report
 
 
 def _observer(model: ModelInfo) -> sr.ObserverContext:
     """The model as TID 1004 device observer; its UID is the same wherever the same weights are used."""
-    name = f"{model.manufacturer}/{model.name}/{model.version}/{model.weights_sha256}"
+    name = f"{MANUFACTURER}/{model.name}/{model.version}/{model.weights_sha256}"
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=hd.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, name))),
         name=f"{model.name} {model.version}",
-        manufacturer_name=model.manufacturer,
+        manufacturer_name=MANUFACTURER,
         model_name=model.name,
         serial_number=model.weights_sha256,
     )
@@ -133,7 +126,7 @@ def _measurements(measurement: RegionMeasurement) -> list[sr.Measurement]:
 
 
 def _comments(model: ModelInfo, further_models: Sequence[ModelInfo]) -> sr.ContainerContentItem:
-    """What a reader must know of the whole report."""
+    """The comments on the whole report: its limits and its models."""
     container = sr.ContainerContentItem(
         name=_QUALITATIVE_EVALUATIONS, relationship_type=sr.RelationshipTypeValues.CONTAINS
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import highdicom as hd
 import numpy as np
@@ -27,13 +27,14 @@ from acuity.anatomy import (
     Region,
     labels_to_regions,
 )
-from acuity.dicom.reading.source import complete_source, take_patient_and_study, without_name
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.objects import object_arguments, save_object
+from acuity.dicom.writing.source import complete_source, without_name
 from acuity.volume import Volume
 
 
 class _Segment(NamedTuple):
-    """What a Segment Description says of one segment (PS3.3 C.8.20.4)."""
+    """The Segment Description of one segment (PS3.3 C.8.20.4)."""
 
     name: str
     category: anatomy.Code
@@ -42,7 +43,7 @@ class _Segment(NamedTuple):
 
 
 class _Author(NamedTuple):
-    """What a Segmentation says of who or what made it."""
+    """The person or the model that made a Segmentation."""
 
     equipment: dict[str, str]
     description: str
@@ -51,6 +52,22 @@ class _Author(NamedTuple):
     model: ModelInfo | None
 
 
+class _Target(NamedTuple):
+    """The file to write, and the series that it makes."""
+
+    path: Path
+    series_uid: str
+    series_number: int
+    description: str
+
+
+# What the label server calls itself where a person is the author.
+_LABEL_SERVER = {
+    "manufacturer": MANUFACTURER,
+    "manufacturer_model_name": "Acuity label server",
+    "software_versions": __version__,
+    "device_serial_number": "none",
+}
 _LABELS = tuple(_Segment(s.name, s.category, s.type, s.color) for s in SEGMENTS)
 _REGIONS = tuple(_Segment(REGION_NAMES[r], MORPHOLOGY, REGION_TYPES[r], REGION_COLORS[r]) for r in Region)
 
@@ -88,8 +105,8 @@ def write_segmentation(
     ValueError
         When ``labels`` holds another value, has no frame of reference, or one that is not its source's.
     """
-    masks = _segment_masks(labels.array)
-    return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, _by(model))
+    target = _Target(path, series_uid, series_number, description)
+    return _write(_LABELS, _segment_masks(labels.array), labels, source_images, target, _by_model(model))
 
 
 def write_annotation(
@@ -117,22 +134,16 @@ def write_annotation(
         Also when ``annotator`` does not fit the value representation PN (64 characters, no backslash, = or control
         character).
     """
-    masks = _segment_masks(labels.array)
-    equipment = {
-        "manufacturer": "Acuity",
-        "manufacturer_model_name": "Acuity label server",
-        "software_versions": __version__,
-        "device_serial_number": "none",
-    }
     kinds = hd.seg.SegmentAlgorithmTypeValues
     author = _Author(
-        equipment,
-        "Drawn or corrected by a person. Not for primary diagnosis.",
-        person_name(annotator),
-        kinds.SEMIAUTOMATIC if model else kinds.MANUAL,
-        model,
+        equipment=_LABEL_SERVER,
+        description="Drawn or corrected by a person. Not for primary diagnosis.",
+        creator=person_name(annotator),
+        algorithm_type=kinds.SEMIAUTOMATIC if model else kinds.MANUAL,
+        model=model,
     )
-    return _write(_LABELS, masks, labels, source_images, path, series_uid, series_number, description, author)
+    target = _Target(path, series_uid, series_number, description)
+    return _write(_LABELS, _segment_masks(labels.array), labels, source_images, target, author)
 
 
 def write_regions(
@@ -155,12 +166,12 @@ def write_regions(
     Parameters and errors are those of ``write_segmentation``.
     """
     _check_labels(labels.array)
-    masks = labels_to_regions(labels.array)
-    return _write(_REGIONS, masks, labels, source_images, path, series_uid, series_number, description, _by(model))
+    target = _Target(path, series_uid, series_number, description)
+    return _write(_REGIONS, labels_to_regions(labels.array), labels, source_images, target, _by_model(model))
 
 
 def person_name(name: str) -> PersonName | None:
-    """A name or an account as Content Creator's Name (VR PN, PS3.5 section 6.2); None for none.
+    """A name or an account as Content Creator's Name (VR PN, PS3.5 section 6.2); None for an empty one.
 
     Raises
     ------
@@ -180,10 +191,7 @@ def _write(
     masks: NDArray[np.bool_],
     grid: Volume,
     source_images: Sequence[Dataset],
-    path: Path,
-    series_uid: str,
-    series_number: int,
-    description: str,
+    target: _Target,
     author: _Author,
 ) -> hd.seg.Segmentation:
     """Write ``masks`` (N, I, J, K), one for each segment, that lie on ``grid``."""
@@ -198,6 +206,7 @@ def _write(
     if empty:
         middle = grid.shape[2] // 2
         volume = volume[middle : middle + 1]
+    contributors = [author.model.contributing_equipment("Segmentation of brain tumor")] if author.model else []
     seg = hd.seg.Segmentation(
         source_images=[without_name(sources[0]), *sources[1:]],
         pixel_array=volume,
@@ -206,23 +215,14 @@ def _write(
             _describe(number, segment, sources[0].StudyInstanceUID, author)
             for number, segment in enumerate(segments, start=1)
         ],
-        series_instance_uid=series_uid,
-        series_number=series_number,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        **author.equipment,
         content_label="TUMOR",
         content_description=author.description,
         content_creator_name=author.creator,
-        series_description=description,
         omit_empty_frames=not empty,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set=None,
-        **_contributing(author.model),
+        **object_arguments(target.series_uid, target.series_number, target.description, author.equipment, contributors),
     )
-    take_patient_and_study(seg, sources[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seg.save_as(path, enforce_file_format=True)
+    save_object(seg, sources[0], target.path)
     return seg
 
 
@@ -251,14 +251,9 @@ def _check_labels(labels: NDArray[np.integer]) -> None:
         raise ValueError(f"labels holds the values {unknown.tolist()}; only 0, 1, 2 and 4 are defined")
 
 
-def _by(model: ModelInfo) -> _Author:
+def _by_model(model: ModelInfo) -> _Author:
     automatic = hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC
     return _Author(model.equipment, NOT_FOR_PRIMARY_DIAGNOSIS, None, automatic, model)
-
-
-def _contributing(model: ModelInfo | None) -> dict[str, Any]:
-    equipment = model and model.contributing_equipment("Segmentation of brain tumor")
-    return {"contributing_equipment": [equipment]} if equipment else {}
 
 
 def _describe(number: int, segment: _Segment, study_uid: str, author: _Author) -> hd.seg.SegmentDescription:

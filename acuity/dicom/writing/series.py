@@ -14,17 +14,16 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import (
-    SourceSlice,
+from acuity.dicom.reading.slices import Slice, slices_of
+from acuity.dicom.writing.acquisition import acquisition_attributes
+from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.source import (
     complete_source,
     ds_value,
     ds_values,
     nearest_slices,
-    source_slices,
     take_patient_and_study,
 )
-from acuity.dicom.selection.acquisition import acquisition_attributes
-from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.volume import Volume
 
 _LEVELS = 2**16  # of a 16 bit pixel
@@ -78,7 +77,7 @@ def write_mr_series(
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
     template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
-    sources = source_slices(volume.source_images)
+    sources = [source for ds in volume.source_images for source in slices_of(ds)]
     folder.mkdir(parents=True, exist_ok=True)
     datasets: list[Dataset] = []
     for k in range(volume.shape[2]):
@@ -150,7 +149,7 @@ def _template(
     description: str | None,
     processing: str,
 ) -> Dataset:
-    """What all images of the series share, apart from pixels."""
+    """The attributes that all images of the series share, apart from pixels."""
     now = datetime.now()
     ds = acquisition_attributes(source)
     ds.SeriesInstanceUID = str(series_uid)
@@ -158,7 +157,7 @@ def _template(
     ds.SeriesDescription = description or f"{sequence.value} SR by AI - not for primary dx"
     ds.SeriesDate = ds.ContentDate = now.strftime("%Y%m%d")
     ds.SeriesTime = ds.ContentTime = now.strftime("%H%M%S")
-    ds.Manufacturer = model.manufacturer
+    ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = model.name
     ds.SoftwareVersions = model.version
     ds.FrameOfReferenceUID = str(volume.frame_of_reference_uid)
@@ -221,12 +220,12 @@ def _corners(volume: Volume, k: int) -> NDArray[np.float64]:
     return (indices @ volume.affine.T)[:, :3]
 
 
-def _source_item(source: SourceSlice) -> Dataset:
+def _source_item(source: Slice) -> Dataset:
     """An item of the Source Image Sequence (PS3.3 C.7.6.1.1.4)."""
     item = Dataset()
     item.ReferencedSOPClassUID = source.dataset.SOPClassUID
     item.ReferencedSOPInstanceUID = source.dataset.SOPInstanceUID
     if source.frame is not None:
-        item.ReferencedFrameNumber = source.frame
+        item.ReferencedFrameNumber = source.frame + 1
     item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.cid7202.SourceImageForImageProcessingOperation)]
     return item

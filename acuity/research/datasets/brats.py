@@ -1,4 +1,4 @@
-"""BraTS cases: reading one, where its brain is, and the fixed split."""
+"""BraTS cases: reading them, finding the brain, and the project's own split."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Seque
 
 FOLDS = 4
 
+Split = Mapping[str, Seq[str]]  # names of cases by part and by mark
+
 
 def data_folder(folder: str | Path | None = None) -> Path:
-    """The folder of BraTS cases: ``folder``, else the environment's ``ACUITY_DATA``/brats.
+    """The folder of BraTS cases: ``folder``, else brats/ in the folder that ``ACUITY_DATA`` names.
 
     Raises
     ------
-    DataError : if neither is given, or the folder does not exist
+    DataError : neither is given, or the folder does not exist
     """
     if folder is None and "ACUITY_DATA" in os.environ:
         folder = Path(os.environ["ACUITY_DATA"]) / "brats"
@@ -41,41 +43,42 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 
 def read_split() -> dict[str, list[str]]:
-    """Case names under "train" (39), "validation" (4) and "test" (6); "coarse" and "low_grade" mark some of them.
+    """The project's own split: names of cases by part and by mark.
 
-    "coarse" cases have 64 gray levels or blurred channels: they train the segmentation only.
+    The parts are "train" (39 cases), "validation" (4) and "test" (6). "low_grade" marks cases with hardly any enhancing
+    part. "coarse" marks cases with 64 gray levels or blurred channels, which train the segmentation only.
     """
     split = json.loads(resources.files("acuity.research.datasets").joinpath("brats_split.json").read_text())
     split.pop("comment")
     return split
 
 
-def read_folds() -> list[list[str]]:
-    """The cases of training and validation in FOLDS parts of like mixture: each is held out from one network.
+def folds(split: Split) -> list[list[str]]:
+    """The cases for training and validation in FOLDS parts with like shares of marked cases.
 
-    What four validation cases cannot tell, all cases can, each seen by the network that was not trained on it.
+    Each part is held out from one network, so that every case is seen by a network that was not trained on it. That
+    tells more than the few validation cases.
     """
-    split = read_split()
     marked = [set(split["low_grade"]), set(split["coarse"])]
     names = sorted([*split["train"], *split["validation"]], key=lambda name: [*(name in m for m in marked), name])
     return [names[n::FOLDS] for n in range(FOLDS)]
 
 
-def without_fold(number: int) -> tuple[list[str], list[str]]:
-    """The cases of all other folds, to train on, and those of the fold, to validate on."""
-    folds = read_folds()
-    held_out = folds.pop(number)
-    return sorted(name for fold in folds for name in fold), held_out
+def without_fold(split: Split, number: int) -> tuple[list[str], list[str]]:
+    """The cases of all other folds, to train on, and those of fold ``number``, to validate on."""
+    parts = folds(split)
+    held_out = parts.pop(number)
+    return sorted(name for part in parts for name in part), held_out
 
 
 def fine_cases(names: Seq[str]) -> list[str]:
-    """Those of ``names`` with fine gray levels; the others are no target for super-resolution."""
+    """The cases of ``names`` with fine gray levels; coarse ones are no truth for super-resolution."""
     coarse = set(read_split()["coarse"])
     return [name for name in names if name not in coarse]
 
 
 def read_image(path: Path, dtype: type = np.float32) -> Volume:
-    """A NIfTI file as a volume; its RAS affine becomes LPS, the array stays as it is."""
+    """Read a NIfTI file as a volume; its RAS affine becomes LPS, the array stays the same."""
     _require_files(path)
     image = nib.load(path)
     assert isinstance(image, nib.Nifti1Image) and image.affine is not None
@@ -87,7 +90,7 @@ def image_files(folder: Path) -> dict[Sequence, Path]:
 
     Raises
     ------
-    DataError : one is absent
+    DataError : a file is absent
     """
     files = {s: folder / f"{folder.name}_{suffix}.nii.gz" for s, suffix in FILE_SUFFIX.items()}
     _require_files(*files.values())
@@ -107,24 +110,24 @@ def labels_file(folder: Path) -> Path:
 
 
 def read_case(folder: Path) -> dict[Sequence, Volume]:
-    """The four images of a case, float32 in the file's own intensities."""
+    """Read the four images of a case: float32 in the files' own intensities."""
     return {sequence: read_image(file) for sequence, file in image_files(folder).items()}
 
 
 def read_labels(folder: Path) -> Volume:
-    """The truth of a case: uint8 with 0, 1, 2, 4."""
+    """Read the truth of a case: uint8 with 0, 1, 2, 4."""
     return read_image(labels_file(folder), np.uint8)
 
 
 def brain_mask(images: Mapping[Sequence, Volume]) -> NDArray[np.bool_]:
-    """(I, J, K): where any sequence of stripped images, which lie on one grid, has signal."""
+    """The voxels (I, J, K) where any of the stripped images, which lie on one grid, has signal."""
     return np.any([volume.array > 0 for volume in images.values()], axis=0)
 
 
 def brain_box(arrays: list[NDArray], margin: int = 2) -> tuple[slice, slice, slice]:
-    """The smallest box that holds every non-zero voxel of all ``arrays``, with a margin of voxels.
+    """The smallest box round all voxels of ``arrays`` above 0, with a margin in voxels.
 
-    Its edges are even, so that pooling by 2 keeps to the same pairs of voxels wherever the box begins.
+    Its edges are even, so that pooling by 2 always joins the same pairs of voxels.
     """
     mask = np.any([a > 0 for a in arrays], axis=0)
     box = []

@@ -1,4 +1,4 @@
-"""fastMRI files: slices as they were reconstructed, or reconstructed here from k-space.
+"""fastMRI files: their reconstructed slices, or slices reconstructed here from k-space.
 
 The format is the one of Zbontar et al., "fastMRI: An Open Dataset and Benchmarks for Accelerated MRI"
 (arXiv:1811.08839): one HDF5 file a scan, with ``kspace``, ``reconstruction_esc`` (single-coil) or
@@ -23,13 +23,13 @@ _REMEDY = "Download the scan again, or leave it out."
 
 @dataclass(frozen=True)
 class FastMRIScan:
-    """One scan.
+    """A scan.
 
     Parameters
     ----------
     images : float32 (S, H, W), magnitudes in the file's own unit; H is the readout
     spacing : size of a pixel along H and W in mm
-    acquisition : what was scanned as fastMRI names it, e.g. CORPD_FBK or AXT2; "" where the file does not say
+    acquisition : fastMRI's name of the protocol, e.g. CORPD_FBK or AXT2; "" if the file gives none
     """
 
     images: NDArray[np.float32]
@@ -44,7 +44,7 @@ def inverse_fourier(kspace: NDArray) -> NDArray:
 
 
 def center_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
-    """The middle of the last two axes, of ``size`` or, where there is less, all there is."""
+    """The middle of the last two axes, of ``size`` or smaller where the image is smaller."""
     rows, columns = ((n - min(n, m)) // 2 for n, m in zip(image.shape[-2:], size, strict=True))
     return image[..., rows : rows + size[0], columns : columns + size[1]]
 
@@ -55,7 +55,7 @@ def reconstruct(kspace: NDArray, size: tuple[int, int]) -> NDArray[np.float32]:
     Parameters
     ----------
     kspace : complex (H, W), or (C, H, W) of several coils, which are combined by root-sum-of-squares
-    size : rows and columns of the result, cropped from the center, which takes the readout's oversampling away
+    size : rows and columns of the result. It is cropped from the center, which removes the readout's oversampling
         (320 x 320 in the published files)
     """
     magnitude = np.abs(center_crop(inverse_fourier(kspace), size))
@@ -65,16 +65,16 @@ def reconstruct(kspace: NDArray, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def read_scan(path: Path) -> FastMRIScan:
-    """Read a file: the stored reconstruction that belongs to its k-space, else the one made from k-space.
+    """Read a file: the stored reconstruction that belongs to its k-space, else one made from k-space.
 
-    To single-coil k-space (S, H, W) belongs ``reconstruction_esc``, to multi-coil k-space (S, C, H, W)
-    ``reconstruction_rss``; a file without k-space may hold either.
+    ``reconstruction_esc`` belongs to single-coil k-space (S, H, W), ``reconstruction_rss`` to multi-coil k-space
+    (S, C, H, W). A file without k-space may hold either.
 
     Raises
     ------
-    DataError : no HDF5 file; neither k-space nor reconstruction; only undersampled k-space (the challenge's
-        files, which hold a ``mask``); other axes or numbers of slices than the format has; values that are not
-        finite; a header that is absent or gives no matrix and field of view
+    DataError : not an HDF5 file; neither k-space nor reconstruction; only undersampled k-space (the challenge's files,
+        which hold a ``mask``); other axes or numbers of slices than the format has; values that are not finite; a
+        header that is absent or gives no matrix and field of view
     """
     try:
         with h5py.File(path, "r") as file:
@@ -134,7 +134,7 @@ def _header(file: h5py.File, path: Path) -> bytes:
 def _reconstruction_space(header: bytes, path: Path) -> tuple[tuple[int, int], tuple[float, float]]:
     """Matrix and pixel size in mm along H (the header's x) and W (its y)."""
     rule = "It holds encoding/reconSpace with matrixSize and fieldOfView_mm, all above 0."
-    # An ISMRMRD header declares no entities, so one that does is not read: nothing is ever expanded or fetched.
+    # An ISMRMRD header declares no entities. One that does is refused, so that nothing is ever expanded or fetched.
     if b"<!DOCTYPE" in header or b"<!ENTITY" in header:
         raise _fault(path, "its ISMRMRD header declares a document type", "An ISMRMRD header is plain XML.")
     try:

@@ -1,4 +1,4 @@
-"""Folders of images: telling which format one holds, and reading volumes from DICOM and NIfTI."""
+"""Folders of images: finding out their format, and reading volumes from DICOM and NIfTI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class ImageFormat(StrEnum):
-    """What a folder of images may hold."""
+    """The formats that a folder of images may hold."""
 
     BRATS = "BraTS cases"
     FASTMRI = "fastMRI files"
@@ -30,12 +30,12 @@ class ImageFormat(StrEnum):
 
 @dataclass(frozen=True)
 class NamedVolume:
-    """A volume and where it is from.
+    """A volume and its origin.
 
     Parameters
     ----------
-    case : the file's or study's path within the folder, without suffix
-    sequence : what tells the volumes of a case apart; "" in NIfTI
+    case : path of the file or study within the folder, without suffix
+    sequence : distinguishes the volumes of a case; "" in NIfTI
     """
 
     case: str
@@ -44,9 +44,9 @@ class NamedVolume:
 
 
 def image_format(folder: Path) -> ImageFormat:
-    """The one format of the images in ``folder`` and its subfolders, by the files' names and, for DICOM, headers.
+    """The format of the images in ``folder`` and its subfolders, by the names of the files and by DICOM headers.
 
-    Files that are none of these do not matter. NIfTI files are BraTS cases where folders NAME hold NAME_t1.nii.gz.
+    Other files are ignored. NIfTI files named NAME_t1.nii.gz in a folder NAME are BraTS cases.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def image_format(folder: Path) -> ImageFormat:
 
 
 def case_folders(folder: Path) -> list[Path]:
-    """Folders of BraTS cases directly in ``folder``: NAME with one of NAME_t1, _t1ce, _t2, _flair (.nii.gz)."""
+    """The folders of BraTS cases directly in ``folder``: NAME with any of NAME_t1, _t1ce, _t2, _flair (.nii.gz)."""
     return [
         case
         for case in sorted(folder.iterdir())
@@ -106,7 +106,7 @@ def case_name(file: Path, folder: Path) -> str:
 
 
 def read_nifti(folder: Path) -> Iterator[NamedVolume]:
-    """Each NIfTI file as a volume.
+    """Read each NIfTI file as a volume.
 
     Raises
     ------
@@ -125,11 +125,11 @@ def read_nifti(folder: Path) -> Iterator[NamedVolume]:
 
 
 def read_dicom(folder: Path) -> Iterator[NamedVolume]:
-    """Each volume of the study in ``folder``, or of the studies in its subfolders.
+    """Read each volume of the study in ``folder``, or of the studies in its subfolders.
 
-    Series that the reader refuses are left out, with a warning that says why. A case is named after its folder,
-    never after what its headers say of the patient; a sequence after its series' number and what tells the
-    volumes of that series apart (e.g. "series 8, EchoTime 6.312").
+    Series that the reader refuses are left out, with a warning that gives the reason. A case is named after its folder,
+    never by a patient's name or number in its headers. A sequence is named by the number of its series and the
+    attributes that distinguish the volumes of that series (e.g. "series 8, EchoTime 6.312").
 
     Raises
     ------
@@ -154,7 +154,7 @@ def read_dicom(folder: Path) -> Iterator[NamedVolume]:
 
 
 def _study_roots(folder: Path) -> list[Path]:
-    """The folder itself if it is one study (or the reader shall refuse it), else its subfolders with images."""
+    """The folder itself if it holds one study (or the reader will refuse it), else its subfolders with images."""
     datasets = find_dicom(folder).datasets
     tops = {folder / Path(ds.filename).relative_to(folder).parts[0] for ds in datasets}
     several = len({str(ds.StudyInstanceUID) for ds in datasets}) > 1

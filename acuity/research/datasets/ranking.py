@@ -1,4 +1,4 @@
-"""RankSRGAN's own data: what several networks make of one patch, in the order of a score.
+"""RankSRGAN's training data: outputs of several networks for the same patches, ordered by a score.
 
 Zhang, Liu, Dong, Qiao, "RankSRGAN: Generative Adversarial Networks with Ranker for Image Super-Resolution",
 ICCV 2019 (arXiv:1908.06382), section 3.2: outputs of SRResNet, SRGAN and ESRGAN, scored by NIQE.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from acuity.errors import DataError
+from acuity.errors import DataError, any_as_data_error
 from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class RankingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     @cached_property
     def pairs(self) -> list[tuple[int, int, int]]:
-        """(patch, network, network) of each pair; equal scores have no order and give none."""
+        """(patch, network, network) of each pair; outputs of equal scores make no pair."""
         return [
             (patch, a, b)
             for patch, row in enumerate(self.scores.tolist())
@@ -58,9 +57,9 @@ class RankingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Two outputs for one patch, float32 (1, S, S) each, and which is worse: 1 for the first, -1 for the second.
+        """Two outputs for one patch, float32 (1, S, S) each, and 1 if the first is worse, -1 if the second is.
 
-        That number is the ``target`` of ``torch.nn.functional.margin_ranking_loss`` on the ranker's scores of both.
+        The number is the ``target`` of ``torch.nn.functional.margin_ranking_loss`` on the ranker's scores.
         """
         patch, a, b = self.pairs[n]
         worse = torch.sign(self.scores[patch, a] - self.scores[patch, b])
@@ -79,17 +78,17 @@ def make_ranking_set(
     size: int = 128,
     seed: int = 0,
 ) -> Path:
-    """Run every network on the same patches, score what comes out, and write it for ``read_ranking_set``.
+    """Run every network on the same patches, score the outputs, and write both for ``read_ranking_set``.
 
-    Patches for which a score is not finite, or refused by DataError (NIQE of mostly background), are left out.
+    A patch is left out if one of its scores is not finite or raises DataError (NIQE of mostly background).
 
     Parameters
     ----------
-    networks : at least two; each maps (1, 1, h, w) as ``degrade`` gives it to (1, 1, size, size), 0 to 1
+    networks : two or more; each maps (1, 1, h, w), which ``degrade`` gives, to (1, 1, size, size), 0 to 1
     score : of (size, size), 0 to 1; higher is worse (NIQE in the paper)
-    path : of the .pt file: a dict of names, images and scores
-    degrade : takes (1, 1, size, size) to its low resolution
-    count : patches drawn from ``slices``
+    path : of the .pt file to write: a dict of names, images and scores
+    degrade : maps (1, 1, size, size) to its low resolution
+    count : number of patches drawn from ``slices``
     size : 128 in the paper
 
     Raises
@@ -104,7 +103,7 @@ def make_ranking_set(
     scores: list[list[float]] = []
     for _ in tqdm(range(count), desc="ranking patches", mininterval=5):
         lr = degrade(draw_hr_patches(slices, 1, size, rng))
-        # What is scored is what is kept.
+        # Halved before scoring, so that the scores are of the images that are kept.
         outputs = [network(lr).clamp(0, 1).half().cpu() for network in networks.values()]
         for name, sr in zip(networks, outputs, strict=True):
             if sr.shape != (1, 1, size, size):
@@ -128,7 +127,7 @@ def make_ranking_set(
 
 
 def _scored(score: Callable[[NDArray[np.float32]], float], image: NDArray[np.float32]) -> float:
-    """The score; NaN where ``score`` refuses the image."""
+    """The score; NaN if ``score`` refuses the image."""
     try:
         return float(score(image))
     except DataError:
@@ -136,20 +135,20 @@ def _scored(score: Callable[[NDArray[np.float32]], float], image: NDArray[np.flo
 
 
 def read_ranking_set(path: Path) -> RankingSet:
-    """Read what ``make_ranking_set`` wrote.
+    """Read a file of ``make_ranking_set``.
 
     Raises
     ------
-    DataError : the file is absent, or none of these
+    DataError : the file is absent or something else
     """
-    rule = "A ranking set holds names, images (P, M, 1, S, S) and scores (P, M)."
-    remedy = "Make it again with make_ranking_set."
-    try:
+    with any_as_data_error(
+        f"{path.name} is no ranking set",
+        rule="A ranking set holds names, images (P, M, 1, S, S) and scores (P, M).",
+        remedy="Make it again with `acuity train ranker`.",
+    ):
         content = torch.load(path, map_location="cpu", weights_only=True)
         ranking = RankingSet(list(content["names"]), content["images"], content["scores"])
         expected = (ranking.scores.shape[0], len(ranking.names))
         if ranking.images.ndim != 5 or not expected == ranking.scores.shape == ranking.images.shape[:2]:
             raise ValueError("shapes disagree")
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path.name} is no ranking set.", rule=rule, remedy=remedy) from error
     return ranking

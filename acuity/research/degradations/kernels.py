@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Shape = Literal["gaussian", "generalized", "plateau"]
-_SMALLEST_SIGMA = 0.01  # below it a kernel is one pixel; 0 cannot be divided by
+_SMALLEST_SIGMA = 0.01  # pixels; the kernel is then one pixel, and nothing is divided by 0
 
 
 def gaussian_kernel(
@@ -29,7 +29,7 @@ def gaussian_kernel(
     beta: float = 1.0,
     shift: float = 0.0,
 ) -> Tensor:
-    """A kernel that falls off with the Mahalanobis distance q = x' S^-1 x.
+    """A kernel that decreases with the Mahalanobis distance q = x' S^-1 x.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def gaussian_kernel(
 
 
 def sinc_kernel(size: int, cutoff: float) -> Tensor:
-    """The circular low-pass filter of Real-ESRGAN's ringing: cutoff * J1(cutoff * r) / (2 pi r).
+    """The circular low-pass filter by which Real-ESRGAN makes ringing: cutoff * J1(cutoff * r) / (2 pi r).
 
     Parameters
     ----------
     size : odd
-    cutoff : angular frequency in radians for each pixel, pi at most
+    cutoff : angular frequency in radians per pixel, pi at most
     """
     x, y = _grid(size, 0.0)
     r = np.hypot(x, y)
@@ -69,10 +69,10 @@ def sinc_kernel(size: int, cutoff: float) -> Tensor:
 def blur(image: Tensor, kernel: Tensor) -> Tensor:
     """Convolve (N, C, H, W) with one kernel (k, k), edges mirrored."""
     half = kernel.shape[-1] // 2
-    # An image shrunk to less than half a kernel cannot be mirrored that far.
+    # An image smaller than half a kernel cannot be mirrored that far.
     mode = "reflect" if min(image.shape[-2:]) > half else "replicate"
     padded = F.pad(image, (half, half, half, half), mode=mode)
-    # By Fourier transform: on a CPU forty times faster than conv2d for 25x25 and one channel.
+    # By Fourier transform, which on a CPU is forty times faster than conv2d for 25x25 and one channel.
     height, width = padded.shape[-2:]
     size = (next_fast_len(height, real=True), next_fast_len(width, real=True))
     product = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel.to(image), s=size)

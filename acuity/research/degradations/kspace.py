@@ -1,6 +1,6 @@
-"""How an MR scanner loses resolution: in k-space, and through the thickness of slices.
+"""How an MR scanner loses resolution in k-space.
 
-Images are magnitudes, (..., H, W), at least 0. Every function keeps the mean signal: a flat image stays as it is.
+Images are magnitudes, (..., H, W), at least 0. Every function keeps the mean signal: a flat image does not change.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 def truncate_kspace(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Keep the center of k-space: the low resolution that a shorter scan would have measured.
 
-    The paper's own low resolution of fastMRI data is made like this. The outer faces of the first pixels coincide, as
-    in ``resize_cubic``: a scanner that lowers its matrix keeps the field of view, and so its edges.
+    The paper makes its low resolution of fastMRI data in this way. The outer faces of the first pixels coincide, as in
+    ``resize_cubic``, because a scanner with a smaller matrix keeps the field of view.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def truncate_kspace(image: Tensor, size: tuple[int, int]) -> Tensor:
     for axis, n in zip((-2, -1), size, strict=True):
         full = spectrum.shape[axis]
         frequencies = torch.arange(n, device=image.device) - n // 2
-        # The sample that the transform puts onto the first old pixel belongs (full / n - 1) / 2 pixels further in.
+        # The transform centers the first new pixel on the first old one; it belongs (full / n - 1) / 2 pixels inward.
         ramp = torch.polar(torch.ones(n, device=image.device), math.pi * (1 / n - 1 / full) * frequencies)
         shape = (-1, 1) if axis == -2 else (-1,)
         spectrum = spectrum.narrow(axis, full // 2 - n // 2, n) * ramp.reshape(shape) * (n / full)
@@ -42,18 +42,18 @@ def truncate_kspace(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def gibbs_ringing(image: Tensor, fractions: tuple[float, float]) -> Tensor:
-    """Zero k-space beyond the central ``fractions`` along H and W: blur and ringing, on the same grid.
+    """Zero k-space beyond the central ``fractions`` along H and W, on the same grid.
 
-    What a scanner's zero-filled interpolation shows (Gibbs ringing). Magnitude, (..., H, W).
+    This gives blur and Gibbs ringing, as a scanner's zero-filled interpolation does. The result is the magnitude.
     """
     height, width = (_central(n, f, image) for n, f in zip(image.shape[-2:], fractions, strict=True))
     return torch.fft.ifft2(torch.fft.fft2(image) * (height[:, None] * width)).abs()
 
 
 def partial_fourier(image: Tensor, fraction: float, axis: int = -2) -> Tensor:
-    """Leave out the last lines of k-space along one axis, zero-filled: the phase encodings that a scan skips.
+    """Zero the last lines of k-space along one axis, as of phase encodings that a scan skips.
 
-    Both halves of a frequency are needed to keep it; one that lost its half keeps half of its amplitude.
+    A frequency that loses one of its two halves keeps half of its amplitude.
 
     Parameters
     ----------
@@ -70,24 +70,6 @@ def partial_fourier(image: Tensor, fraction: float, axis: int = -2) -> Tensor:
     beyond = max(1, round(fraction * n) - n // 2)  # the first frequency left out; never the mean
     mask = (torch.fft.fftfreq(n, 1 / n, device=image.device) < beyond).to(image.dtype)
     return torch.fft.ifft2(torch.fft.fft2(image) * (mask[:, None] if axis == -2 else mask)).abs()
-
-
-def thick_slices(stack: Tensor, thickness: int, spacing: int) -> Tensor:
-    """Average neighboring thin slices into thick ones: a box profile.
-
-    Parameters
-    ----------
-    stack : (N, D, H, W), thin slices along D
-    thickness : of a thick slice, in thin ones, at most D
-    spacing : from one thick slice to the next, in thin ones; above ``thickness`` leaves gaps, below overlaps
-
-    Returns
-    -------
-    (N, (D - thickness) // spacing + 1, H, W); the outer face of the first slice stays, a rest at the end is dropped
-    """
-    if not 1 <= thickness <= stack.shape[1]:
-        raise ValueError(f"thickness is {thickness}; the stack has {stack.shape[1]} slices")
-    return stack.unfold(1, thickness, spacing).mean(dim=-1)
 
 
 def _central(n: int, fraction: float, image: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Noise of cameras and of scanners, and JPEG: each of an image (N, 1, H, W), from one seed.
+"""Noise of cameras and of scanners, and JPEG, of images (N, 1, H, W).
 
-Standard deviations are parts of the range 0 to 1: a published level of 25 gray levels is 25 / 255.
+Standard deviations are parts of the range 0 to 1: a published noise level of 25 gray levels is 25 / 255.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def gaussian_noise(image: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 def poisson_noise(image: Tensor, scale: float, seed: int) -> Tensor:
-    """Add ``scale`` times the noise of a photon count and clip to 0..1, as Real-ESRGAN.
+    """Add ``scale`` times the noise of a photon count and clip to 0..1, as Real-ESRGAN does.
 
-    The count at intensity 1 is the power of 2 at or above the number of gray levels (8 bits) in that image.
+    The count at intensity 1 is the number of gray levels (of 8 bits) in that image, rounded up to a power of 2.
     """
     levels = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     counts = [2.0 ** np.ceil(np.log2(np.count_nonzero(np.bincount(item.ravel())))) for item in levels]
@@ -32,16 +32,16 @@ def poisson_noise(image: Tensor, scale: float, seed: int) -> Tensor:
 
 
 def rician_noise(image: Tensor, sigma: float, seed: int) -> Tensor:
-    """Magnitude of the image with normal noise in its real and imaginary part: what a scanner's noise becomes.
+    """Magnitude of the image with normal noise in its real and imaginary part, as in a scanner's images.
 
-    The background becomes Rayleigh noise of mean sigma * sqrt(pi / 2) (Gudbjartsson and Patz, MRM 34, 1995).
+    The background becomes Rayleigh noise with mean sigma * sqrt(pi / 2) (Gudbjartsson and Patz, MRM 34, 1995).
     """
     rng = np.random.default_rng(seed)
     return torch.hypot(image + sigma * _normal(image, rng), sigma * _normal(image, rng))
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
-    """Round to 8 bits, compress as JPEG and read back; ``quality`` 1..95 as in Pillow."""
+    """Round to 8 bits, compress as JPEG and read back; ``quality`` is Pillow's, 1 to 95."""
     decoded = []
     for item in (image.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy():
         buffer = io.BytesIO()

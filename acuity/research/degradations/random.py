@@ -1,8 +1,8 @@
-"""Random degradations: what is drawn, apart from how it is applied (``steps.apply``).
+"""Random degradations: drawing their steps, which ``steps.apply`` applies.
 
-Each function takes a generator, which it advances, and the scale, 2 or 4, and returns the steps that bring images
-(N, 1, H, W), H and W multiples of the scale, to exactly (N, 1, H / scale, W / scale). Those in which nothing is random
-have the same form, so that a recipe names any of them.
+Each function takes a random generator and the scale, 2 or 4. It returns the steps that bring images (N, 1, H, W), with
+H and W multiples of the scale, to exactly (N, 1, H / scale, W / scale). A recipe may name any of the functions:
+``draw_bsrgan`` and ``draw_real_esrgan`` are as published, on photographs, and their ``_mri`` forms suit MRI.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _KERNELS: tuple[tuple[Shape, bool, float], ...] = (
     ("plateau", False, 0.03),
 )
 _BETA_RANGE: dict[Shape, tuple[float, float]] = {"gaussian": (1, 1), "generalized": (0.5, 4), "plateau": (1, 2)}
-# Ours, the papers being on photographs: from light truncation to what a fast scan leaves out.
+# Our choice, since the papers are on photographs: from light truncation to the k-space that a fast scan leaves out.
 _KEPT_KSPACE = (0.6, 1.0)
 _PARTIAL_FOURIER = (5 / 8, 7 / 8)
 _PARTIAL_FOURIER_PROBABILITY = 0.25
-_CLEAN_PROBABILITY = 0.5  # of a scan without faults, which photographs from anywhere are not but most studies are
+_CLEAN_PROBABILITY = 0.5  # of a scan without faults, as most clinical scans are
 
 
 def draw_bicubic(rng: Rng, scale: int) -> Steps:
@@ -66,16 +66,16 @@ def draw_kspace(rng: Rng, scale: int) -> Steps:
 def draw_bsrgan(rng: Rng, scale: int) -> Steps:
     """BSRGAN's shuffled degradation (Zhang et al., ICCV 2021, arXiv:2103.14006) on one channel.
 
-    Two blurs, a downsampling, the resizing to the final size, Gaussian noise and JPEG in random order, the
-    downsampling before the resizing; then JPEG. The camera's pipeline, which works on color, is left out.
+    Two blurs, a downsampling, the resizing to the final size, Gaussian noise and JPEG follow in random order, the
+    downsampling before the resizing. JPEG comes last. The camera's pipeline, which works on color, is left out.
     """
     return _bsrgan(rng, scale, _bsrgan_noise, _jpeg)
 
 
 def draw_bsrgan_mri(rng: Rng, scale: int) -> Steps:
-    """BSRGAN's degradation with Rician noise for Gaussian, and missing k-space for JPEG and the camera's pipeline.
+    """BSRGAN's degradation with Rician noise instead of Gaussian noise, and missing k-space instead of JPEG.
 
-    Half of the images are only shrunk, as ``draw_bicubic`` does it.
+    Half of the images are only shrunk, as by ``draw_bicubic``.
     """
     if rng.random() < _CLEAN_PROBABILITY:
         return draw_bicubic(rng, scale)
@@ -85,16 +85,16 @@ def draw_bsrgan_mri(rng: Rng, scale: int) -> Steps:
 def draw_real_esrgan(rng: Rng, scale: int) -> Steps:
     """Real-ESRGAN's second-order degradation (Wang et al., ICCV Workshops 2021, arXiv:2107.10833) on one channel.
 
-    Twice blur, resizing, noise and JPEG, the last of them before or after the resizing to the final size and a
-    sinc filter; rounded to 8 bits.
+    Blur, resizing, noise and JPEG follow twice. The second JPEG comes before or after the resizing to the final size
+    and a sinc filter. The result is rounded to 8 bits.
     """
     return (*_real_esrgan(rng, scale, _camera_noise, _jpeg), RoundTo8Bits())
 
 
 def draw_real_esrgan_mri(rng: Rng, scale: int) -> Steps:
-    """Real-ESRGAN's degradation with Rician noise for Gaussian and Poisson, missing k-space for JPEG, no rounding.
+    """Real-ESRGAN's degradation with Rician noise, missing k-space instead of JPEG, and no rounding.
 
-    Half of the images are only shrunk, as ``draw_bicubic`` does it.
+    Half of the images are only shrunk, as by ``draw_bicubic``.
     """
     if rng.random() < _CLEAN_PROBABILITY:
         return draw_bicubic(rng, scale)
@@ -125,7 +125,7 @@ def _bsrgan(rng: Rng, scale: int, noise: Callable[[Rng], Step], loss: Callable[[
 
 
 def _bsrgan_blur(rng: Rng, factor: int) -> Blur:
-    """Half of them anisotropic, with eigenvalues of the covariance; else isotropic."""
+    """Half of the kernels are anisotropic, by eigenvalues of the covariance; the others are isotropic."""
     size = _odd(rng, 7, 25)
     if rng.random() < 0.5:
         first, second = (math.sqrt(rng.uniform(0, 4 + factor)) for _ in range(2))
@@ -138,7 +138,7 @@ def _bsrgan_downsampling(rng: Rng, factor: int, shrunk: int) -> Steps:
     if rng.random() < 0.75:
         return (Resize(shrunk * float(rng.uniform(1, 2 * factor)), _interpolation(rng)),)
     sigma = float(rng.uniform(0.1, 0.6 * factor))
-    # Shifted, so that the first pixel of each ``factor`` stands for the middle of them.
+    # Shifted, so that the first of each ``factor`` pixels stands for their middle.
     return (Blur(25, (sigma, sigma), shift=-(factor - 1) / 2), Decimate(factor))
 
 
@@ -173,7 +173,7 @@ def _real_esrgan_kernel(rng: Rng, sigma_range: tuple[float, float]) -> Step:
     sigma, other = (float(s) for s in rng.uniform(*sigma_range, size=2))
     angle = float(rng.uniform(-math.pi, math.pi))
     low, high = _BETA_RANGE[shape]
-    # As many peaked as flat ones, though the range above 1 is the larger.
+    # Half below 1 (peaked) and half above (flat), although the range above 1 is larger.
     beta = float(rng.uniform(low, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, high))
     if isotropic:
         return Blur(size, (sigma, sigma), shape=shape, beta=beta)
@@ -181,7 +181,7 @@ def _real_esrgan_kernel(rng: Rng, sigma_range: tuple[float, float]) -> Step:
 
 
 def _rescaling(rng: Rng, probabilities: tuple[float, float, float], limits: tuple[float, float]) -> float:
-    """Up, down or keep."""
+    """Enlarge, shrink or keep."""
     kind = int(rng.choice(3, p=probabilities))
     return 1.0 if kind == 2 else float(rng.uniform(1.0, limits[1]) if kind == 0 else rng.uniform(limits[0], 1.0))
 

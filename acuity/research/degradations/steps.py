@@ -1,4 +1,4 @@
-"""The steps of which a drawn degradation consists, as plain values, and how they are applied."""
+"""The steps of a drawn degradation, as plain values, and their application."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Sinc:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize to 1 / ``divisor`` of the undegraded image's size, whatever the size is before.
+    """Resize to 1 / ``divisor`` of the undegraded image's size.
 
-    "area", "bilinear" and "bicubic" (a = -0.75) are torch's and OpenCV's, which do not antialias; "antialiased" is
+    "area", "bilinear" and "bicubic" (a = -0.75) are those of torch and OpenCV, without antialiasing. "antialiased" is
     MATLAB's bicubic, ``resize_cubic``.
     """
 
@@ -137,10 +137,10 @@ Steps = tuple[Step, ...]
 
 
 def apply(image: Tensor, steps: Steps) -> Tensor:
-    """Degrade images (N, 1, H, W), 0 to 1, by the same steps; the noise of each image is its own.
+    """Degrade images (N, 1, H, W), 0 to 1, by the same steps, each with noise of its own.
 
-    The same image and steps always give the same result, seeds being part of the steps. Gradients pass through all
-    steps but JPEG and rounding.
+    The same image and steps always give the same result: the seeds are part of the steps. Gradients pass through all
+    steps except JPEG and rounding.
     """
     size = (image.shape[-2], image.shape[-1])
     for step in steps:

@@ -1,4 +1,4 @@
-"""Degradations of volumes in patient space: shrinking, and thick slices made by averaging thin ones."""
+"""Degradations of volumes in patient space: shrinking, and thick slices as means of thin ones."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from acuity.errors import DataError
 from acuity.imaging.forward_model import SliceProfile, downsample_cubic, upsample_cubic
 from acuity.volume import Grid, Volume
 
-_WHOLE = 1e-3  # how far the number of thin slices in a thick one may be from a whole number
+_WHOLE = 1e-3  # tolerance for a whole number of thin slices in a thick one
 
 
 def low_resolution(volume: Volume, factors: tuple[float, float, float] = (2.0, 2.0, 2.0)) -> Volume:
-    """The volume shrunk by antialiased cubic interpolation, along all axes as the paper makes its LRBraTS.
+    """The volume shrunk by antialiased cubic interpolation; the paper makes its LRBraTS so, along all axes.
 
     Parameters
     ----------
-    factors : along i, j, k, 1 at least; the result has ceil(size / factor) voxels, and the outer faces of the first
-        ones coincide
+    factors : along i, j, k, 1 at least. The result has ceil(size / factor) voxels; the outer faces of the first voxels
+        coincide
     """
     return Volume(np.clip(downsample_cubic(volume.array, factors), 0, None), _enlarged_voxels(volume.affine, factors))
 
 
 def interpolated(volume: Volume, low: Volume) -> NDArray[np.float32]:
-    """Tricubic interpolation of ``low`` on the grid of ``volume``: the baseline."""
+    """Tricubic interpolation of ``low`` onto the grid of ``volume``: the baseline."""
     factors = tuple(low.spacing / volume.spacing)
     return np.clip(upsample_cubic(low.array, factors, volume.shape), 0, None)
 
 
 def averaged_slices(volume: Volume, count: int, axis: int) -> Volume:
-    """Each ``count`` neighbors along ``axis`` averaged: a boxcar slice profile as wide as the slices, without gap.
+    """Means of each ``count`` neighbors along ``axis``: a boxcar slice profile as wide as the slices, without gaps.
 
     Raises
     ------
-    ValueError : where the number of voxels along ``axis`` is no multiple of ``count``
+    ValueError : the number of voxels along ``axis`` is not a multiple of ``count``
     """
     size = volume.shape[axis]
     if size % count:
@@ -49,7 +49,7 @@ def averaged_slices(volume: Volume, count: int, axis: int) -> Volume:
 
 
 def cropped_to_multiple(volume: Volume, count: int, axis: int) -> Volume:
-    """The middle of the volume, a multiple of ``count`` voxels along ``axis``; of an odd rest more goes at the end."""
+    """The middle of the volume, a multiple of ``count`` voxels along ``axis``; an odd rest is cut at the end."""
     size = volume.shape[axis] // count * count
     start = (volume.shape[axis] - size) // 2
     affine = volume.affine.copy()
@@ -75,11 +75,11 @@ class Shrinking:
         return f"antialiased cubic shrinking by {self.in_plane:g} in the axial plane, by {self.through:g} across it"
 
     def covered(self, volume: Volume) -> Volume:
-        """What a result is compared with: all of it."""
+        """Give the part that a result is compared with: the whole volume."""
         return volume
 
     def __call__(self, volume: Volume) -> Volume:
-        """The low resolution."""
+        """Give the low resolution."""
         factors = [self.in_plane] * 3
         factors[axial_axis(volume.grid)] = self.through
         return low_resolution(volume, (factors[0], factors[1], factors[2]))
@@ -97,16 +97,16 @@ class ThickSlices:
         return f"axial slices of {self.thickness:g} mm, the mean of what they cover (boxcar profile), without gap"
 
     def covered(self, volume: Volume) -> Volume:
-        """What a result is compared with: as many thin slices, from the middle, as fill whole thick ones.
+        """Give the part that a result is compared with: the middle thin slices that fill whole thick ones.
 
         Raises
         ------
-        DataError : where a thick slice holds no whole number of thin ones, two at least, or the volume not even one
+        DataError : a thick slice does not hold a whole number of two or more thin ones, or the volume is thinner
         """
         return cropped_to_multiple(volume, self._count(volume), axial_axis(volume.grid))
 
     def __call__(self, volume: Volume) -> Volume:
-        """The low resolution of what ``covered`` gave."""
+        """Give the low resolution of a volume from ``covered``."""
         return averaged_slices(volume, self._count(volume), axial_axis(volume.grid))
 
     def _count(self, volume: Volume) -> int:
@@ -123,7 +123,7 @@ class ThickSlices:
 
 
 def _enlarged_voxels(affine: NDArray[np.float64], factors: tuple[float, ...]) -> NDArray[np.float64]:
-    """The affine of voxels ``factors`` times as long along i, j, k; the outer faces of the first ones coincide."""
+    """The affine of voxels ``factors`` times as long along i, j, k; the outer faces of the first voxels coincide."""
     result = affine.copy()
     result[:3, :3] *= factors
     result[:3, 3] += affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)

@@ -62,7 +62,7 @@ class Altered:
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "altered",
             "change": self.change,

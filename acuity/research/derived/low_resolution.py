@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from acuity.anatomy import Sequence, labels_to_regions, regions_to_labels
 from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes
 from acuity.research.degradations.volumes import ThickSlices, axial_axis, low_resolution
-from acuity.research.derived.sets import Case, Making
-from acuity.research.evaluation.volumes.methods import VolumeMethod
+from acuity.research.derived.sets import Case, Derivation
+from acuity.research.restoration import VolumeMethod
 from acuity.volume import Grid, Volume
 
 
-class Lowering(Making, Protocol):
+class ResolutionLoss(Derivation, Protocol):
     """How resolution is lost."""
 
     slice_profile: ClassVar[SliceProfile]
@@ -33,6 +33,9 @@ class Lowering(Making, Protocol):
         """One image."""
 
 
+_HALF = "a voxel belongs to ET, TC or WT where that region fills half of it or more"
+
+
 @dataclass(frozen=True)
 class LowResolution:
     """Images and labels at 1/``scale`` of the resolution along each axis: the paper's LRBraTS."""
@@ -41,24 +44,22 @@ class LowResolution:
     slice_profile: ClassVar[SliceProfile] = "cubic"
 
     def __str__(self) -> str:
-        """As ``Lowering`` says."""
+        """As ``ResolutionLoss`` says."""
         return "shrunk as LRBraTS is"
 
     @property
     def extent(self) -> dict[str, float]:
-        """As ``Lowering`` says."""
+        """As ``ResolutionLoss`` says."""
         return {"scale": self.scale}
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
-        return {
-            "kind": "lr",
-            **self.extent,
-            "images": "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer "
-            "faces of the first ones where they were",
-            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }
+        """As ``Derivation`` says."""
+        images = (
+            "shrunk by antialiased cubic interpolation (a = -0.5); ceil(size / scale) voxels, the outer faces of the "
+            "first ones where they were"
+        )
+        return {"kind": "lr", **self.extent, "images": images, "labels": _HALF}
 
     def __call__(self, case: Case) -> Case:
         """See the class."""
@@ -77,23 +78,19 @@ class ThickSliced:
     slice_profile: ClassVar[SliceProfile] = "box"
 
     def __str__(self) -> str:
-        """As ``Lowering`` says."""
+        """As ``ResolutionLoss`` says."""
         return f"{ThickSlices(self.thickness)}; of too few thin slices at the end, the last is repeated"
 
     @property
     def extent(self) -> dict[str, float]:
-        """As ``Lowering`` says."""
+        """As ``ResolutionLoss`` says."""
         return {"slice_thickness_mm": self.thickness}
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
-        return {
-            "kind": "lr",
-            **self.extent,
-            "images": f"{self}; the outer faces of the first ones where they were",
-            "labels": "a voxel belongs to ET, TC or WT where that region fills half of it or more",
-        }
+        """As ``Derivation`` says."""
+        images = f"{self}; the outer faces of the first ones where they were"
+        return {"kind": "lr", **self.extent, "images": images, "labels": _HALF}
 
     def __call__(self, case: Case) -> Case:
         """See the class.
@@ -108,12 +105,7 @@ class ThickSliced:
         return _shrunk_case(case, self, (factors[0], factors[1], factors[2]))
 
     def shrunk(self, volume: Volume) -> Volume:
-        """One image.
-
-        Raises
-        ------
-        DataError : as above
-        """
+        """One image; raises as for a case."""
         thick, axis = ThickSlices(self.thickness), axial_axis(volume.grid)
         thick.covered(volume)  # refuses what makes no whole slices, and says of how many
         # The set keeps the whole field of view: nothing is cropped to a multiple, as a comparison of volumes does it.
@@ -133,12 +125,12 @@ class BroughtBack:
     What was 0 in all sequences of the case is 0 again: the brain was extracted, and stays so.
     """
 
-    low: Lowering
+    low: ResolutionLoss
     method: VolumeMethod
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "interpolated" if self.method.bundle is None else "sr",
             **self.low.extent,
@@ -175,7 +167,7 @@ def shrunk_labels(labels: NDArray[np.uint8], factors: tuple[float, float, float]
     return regions_to_labels(filled >= 0.5 - 1e-4)
 
 
-def _shrunk_case(case: Case, low: Lowering, factors: tuple[float, float, float]) -> Case:
+def _shrunk_case(case: Case, low: ResolutionLoss, factors: tuple[float, float, float]) -> Case:
     images = {sequence: low.shrunk(volume) for sequence, volume in case.images.items()}
     if case.labels is None:
         return replace(case, images=images)

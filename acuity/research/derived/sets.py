@@ -21,7 +21,7 @@ from acuity.errors import DataError, OutputError
 from acuity.pipeline.result import software
 from acuity.research.datasets import brats
 from acuity.research.datasets.folders import case_folders
-from acuity.research.evaluation import store as volume_files
+from acuity.research.store import file_mark, files_sha256, fingerprint, make_folder, save_volume, write_text
 from acuity.volume import Volume
 
 DESCRIPTION = "dataset.json"
@@ -47,7 +47,7 @@ class Case:
         return brats.brain_mask(self.images)
 
 
-class Making(Protocol):
+class Derivation(Protocol):
     """How a case of a data set is made."""
 
     @property
@@ -66,7 +66,7 @@ class Cropped:
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "crop",
             "size": self.size,
@@ -102,7 +102,7 @@ class Original:
     read: Callable[[], Case]
 
 
-def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, command: str) -> Path:
+def make_set(data: Path, output: Path, cases: Seq[str], derivation: Derivation, *, command: str) -> Path:
     """Make the cases of a data set that are not there yet.
 
     Parameters
@@ -120,18 +120,18 @@ def make_set(data: Path, output: Path, cases: Seq[str], making: Making, *, comma
     DataError : a case or a file of one is absent, or cannot be made
     OutputError : ``output`` cannot be written to, is ``data``, or holds a set that was made in another way
     """
-    recipe = making.description | {"source": made_as(data), "acuity": software()["acuity"]}
+    recipe = derivation.description | {"source": made_as(data), "acuity": software()["acuity"]}
     if output.resolve() == data.resolve():
         raise OutputError(
             f"{output} holds the cases that the data set is made from.",
             rule="A data set has a folder of its own.",
             remedy="Name another folder.",
         )
-    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], making, command=command)
+    return complete_set(output, recipe, [_brats_original(data / name) for name in cases], derivation, command=command)
 
 
 def complete_set(
-    output: Path, recipe: Mapping[str, object], originals: Seq[Original], making: Making, *, command: str
+    output: Path, recipe: Mapping[str, object], originals: Seq[Original], derivation: Derivation, *, command: str
 ) -> Path:
     """Make of each original the case that is not there yet, or was made from something else.
 
@@ -142,26 +142,26 @@ def complete_set(
     """
     path = output / DESCRIPTION
     _require_room(output, recipe)
-    volume_files.make_folder(output)
+    make_folder(output)
     done = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
     for original in tqdm(originals, desc=str(recipe["kind"])):
         name = original.name
-        mark = volume_files.fingerprint(recipe, original.identity())
+        mark = fingerprint(recipe, original.identity())
         suffixes = [*brats.FILE_SUFFIX.values(), *(["seg"] if original.labeled else [])]
         targets = [output / name / f"{name}_{suffix}.nii.gz" for suffix in suffixes]
-        if name not in done or any(volume_files.volume_mark(target) != mark for target in targets):
+        if name not in done or any(file_mark(target) != mark for target in targets):
             case = original.read()
-            made = making(case)
-            if made is not None:
-                for target, volume in zip(targets, _volumes(made), strict=True):
-                    volume_files.save_volume(volume.array, volume.affine, target, mark)
-                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
-            else:  # what there may be was made from something else
+            made = derivation(case)
+            if made is None:  # what there may be was made from something else
                 done.pop(name, None)
                 for target in targets:
                     target.unlink(missing_ok=True)
+            else:
+                for target, volume in zip(targets, _volumes(made), strict=True):
+                    save_volume(volume.array, volume.affine, target, mark)
+                done[name] = {"tumor_ml": _tumor(case.labels), "tumor_ml_here": _tumor(made.labels)}
         text = json.dumps({"made": recipe, "command": command, "software": software(), "cases": done}, indent=2)
-        volume_files.write_text(text + "\n", path)
+        write_text(text + "\n", path)
     return path
 
 
@@ -220,7 +220,7 @@ def _brats_original(folder: Path) -> Original:
 
     def identity() -> str:
         files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labeled else [])]
-        return volume_files.files_sha256(files)
+        return files_sha256(files)
 
     def read() -> Case:
         return Case(folder.name, brats.read_case(folder), brats.read_labels(folder) if labeled else None)

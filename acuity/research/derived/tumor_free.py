@@ -24,7 +24,7 @@ class Mirrored:
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "mirrored",
             "images": "the half that the tumor leaves free and its mirror image, on the case's own grid; without "
@@ -60,7 +60,7 @@ class _Phantoms:
 
     @property
     def description(self) -> dict[str, object]:
-        """As ``Making`` says."""
+        """As ``Derivation`` says."""
         return {
             "kind": "phantoms",
             "tumor": self.tumor,
@@ -91,13 +91,13 @@ def make_phantoms(output: Path, count: int, *, tumor: bool, command: str) -> Pat
             rule=f"Networks are trained on phantoms from number {FIRST_SEED} on.",
             remedy=f"Make {FIRST_SEED} at most.",
         )
-    making = _Phantoms(tumor)
+    derivation = _Phantoms(tumor)
     originals = [
         Original(f"phantom_{seed:03d}", True, partial(str, seed), partial(_phantom_case, seed, tumor))
         for seed in range(count)
     ]
-    recipe = making.description | {"acuity": software()["acuity"]}
-    return complete_set(output, recipe, originals, making, command=command)
+    recipe = derivation.description | {"acuity": software()["acuity"]}
+    return complete_set(output, recipe, originals, derivation, command=command)
 
 
 def _phantom_case(seed: int, tumor: bool) -> Case:

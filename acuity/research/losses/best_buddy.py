@@ -20,7 +20,7 @@ FLAT_STANDARD_DEVIATION = 0.025  # of intensities 0 to 1
 
 
 def best_buddy_loss(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1 of each 3x3 patch of sr to its best buddy, the patch of the truth that suits both sr and hr there.
+    """L1 between each 3x3 patch of sr and its best buddy, the patch of the truth that is nearest to both sr and hr.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def best_buddy_loss(sr: Tensor, hr: Tensor) -> Tensor:
 
 @torch.no_grad()
 def best_buddies(sr: Tensor, hr: Tensor) -> Tensor:
-    """(N, C * 9, P): for each patch i of sr the candidate g that minimizes |g - hr_i|^2 + |g - sr_i|^2.
+    """The candidates g, (N, C * 9, P), that minimize |g - hr_i|^2 + |g - sr_i|^2 for each patch i of sr.
 
     Candidates are all 3x3 patches (stride 3) of the same hr at full, half and quarter size, shrunk by antialiased
     cubic interpolation.
@@ -39,7 +39,7 @@ def best_buddies(sr: Tensor, hr: Tensor) -> Tensor:
     height, width = hr.shape[-2:]
     scales = [_patches(resize_cubic(hr, (height // n, width // n), (n, n))) for n in CANDIDATE_SHRINKING]
     candidates = torch.cat(scales, dim=2)
-    # The sum of squared distances to two points is least where that to their middle is.
+    # The sum of squared distances to two points is least where the distance to their middle is least.
     middles = (_patches(sr) + scales[0]) / 2
     return torch.stack([c[:, _nearest(m.T, c.T)] for m, c in zip(middles, candidates, strict=True)])
 
@@ -47,7 +47,7 @@ def best_buddies(sr: Tensor, hr: Tensor) -> Tensor:
 def flat_mask(lr: Tensor, scale: int) -> Tensor:
     """1 where the image is flat and 0 where it has texture; the discriminator sees image * (1 - mask).
 
-    Flat is where the standard deviation in 11x11 pixels of the cubically interpolated lr is below 0.025.
+    The image is flat where the standard deviation in 11x11 pixels of the cubically interpolated lr is below 0.025.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def _patches(image: Tensor) -> Tensor:
 
 
 def _nearest(points: Tensor, candidates: Tensor) -> Tensor:
-    """For each of (P, F) the index of the nearest of (Q, F)."""
+    """Index of the nearest of (Q, F) for each of (P, F)."""
     if points.is_cuda:
         return torch.cdist(points, candidates, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
-    # On a CPU several times faster than all distances, with the same result.
+    # On a CPU, several times faster than computing all distances, with the same result.
     _, indices = cKDTree(candidates.numpy()).query(points.numpy())
     return torch.from_numpy(indices)

@@ -1,4 +1,4 @@
-"""Losses that bring a super-resolved image back to low resolution and compare there."""
+"""Losses that degrade a super-resolved image and compare it with the low resolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cycle_loss(sr: Tensor, lr: Tensor, degrade: Callable[[Tensor], Tensor]) -> T
     ----------
     sr : (N, C, H, W)
     lr : (N, C, h, w)
-    degrade : maps ``sr`` to the size of ``lr``: a learned network, or the known degradation
+    degrade : maps ``sr`` to the size of ``lr``: a learned network or the known degradation
     """
     return F.l1_loss(degrade(sr), lr)
 

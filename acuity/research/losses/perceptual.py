@@ -1,4 +1,4 @@
-"""Perceptual loss: the distance of two images in the features of a VGG trained on ImageNet."""
+"""Perceptual loss: the distance of two images in the features of a VGG network trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -16,19 +16,16 @@ from acuity.research.losses.vgg import Network, VGGFeatures
 class PerceptualLoss(nn.Module):
     """Weighted sum of the distances in several layers.
 
-    ESRGAN: {"conv5_4": 1}. BSRGAN and Real-ESRGAN: {"conv1_2": .1, "conv2_2": .1, "conv3_4": 1, "conv4_4": 1,
-    "conv5_4": 1}. Beby-GAN: {"conv3_4": 1/8, "conv4_4": 1/4, "conv5_4": 1/2}. SRGAN: {"conv5_4": 1 / 12.75**2},
-    after the activation, "mse"; its division of the features by 12.75 is in the weight.
-
     Parameters
     ----------
-    layers : weight of each layer, by VGG19's names, see ``VGGFeatures``
-    network : which VGG; ``vgg.available_network`` says which is at hand
-    after_activation : features after the ReLU, else before
+    layers : weight of each layer, by VGG19's names, see ``VGGFeatures``. SRGAN's division of the features by 12.75 is a
+        weight of 1 / 12.75**2 of "mse"
+    network : see ``vgg.available_network``
+    after_activation : features after the ReLU, else before it
     distance : "l1" or "mse", the mean over the features
-    relative : divide each layer's features by the mean absolute ones of the target, so that layers and networks
-        become comparable. The published weights are for torchvision's VGG19 without this; VGG16's features in
-        Caffe's convention are some fifty times larger, its input being 0..255, so that it needs this.
+    relative : divide each layer's features by the target's mean absolute feature, so that layers and networks become
+        comparable. The published weights are for torchvision's VGG19 without this. VGG16 in Caffe's convention needs
+        it: its input is 0 to 255, and its features are some fifty times larger
 
     Attributes
     ----------
@@ -61,13 +58,13 @@ class PerceptualLoss(nn.Module):
         )
 
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
-        """The distance of two images (N, 1, H, W), 0 to 1; no gradient reaches ``target``."""
+        """Give the distance of two images (N, 1, H, W), 0 to 1; no gradient reaches ``target``."""
         with torch.no_grad():
             wanted = self.features(target)
         return self.between(self.features(preds), wanted)
 
     def between(self, preds: Seq[Tensor], target: Seq[Tensor]) -> Tensor:
-        """The distance of two images by their ``features``, for those who keep the target's."""
+        """Give the distance of two images by their ``features``, for a target that is compared several times."""
         total = preds[0].new_zeros(())
         for weight, found, want in zip(self.weights, preds, target, strict=True):
             unit = want.abs().mean().clamp_min(1e-6) if self.relative else 1.0

@@ -1,4 +1,4 @@
-"""Losses on pixels, beside torch's own ``l1_loss`` and ``mse_loss``."""
+"""Losses and filters on pixels, in addition to torch's ``l1_loss`` and ``mse_loss``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def total_variation_loss(preds: Tensor, target: Tensor) -> Tensor:
 
 
 def high_pass(image: Tensor, kernel_size: int = 9) -> Tensor:
-    """What a moving average leaves of (N, C, H, W): SRResCGAN's discriminator sees only this."""
+    """(N, C, H, W) minus its moving average: all that SRResCGAN's discriminator sees."""
     pad = kernel_size // 2
     padded = F.pad(image, (pad, pad, pad, pad), mode="reflect")
     return image - F.avg_pool2d(padded, kernel_size, stride=1)

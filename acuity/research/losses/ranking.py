@@ -1,4 +1,4 @@
-"""RankSRGAN's losses: for its ranker, and for a generator that the ranker judges.
+"""RankSRGAN's losses, for its ranker and for a generator that the ranker judges.
 
 Zhang, Liu, Dong, Qiao, "RankSRGAN: Generative Adversarial Networks with Ranker for Image Super-Resolution",
 ICCV 2019 (arXiv:1908.06382). A ranker's score is higher where the image is worse, as NIQE's is.
@@ -15,7 +15,7 @@ SCORE_LIMIT = 5.0
 
 
 def margin_ranking_loss(worse_scores: Tensor, better_scores: Tensor, margin: float = MARGIN) -> Tensor:
-    """Mean of max(0, margin - (worse - better)): the worse image of each pair must score ``margin`` higher.
+    """Mean of max(0, margin - (worse - better)): the worse image of each pair should score ``margin`` higher.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ def margin_ranking_loss(worse_scores: Tensor, better_scores: Tensor, margin: flo
 
 
 def rank_content_loss(scores: Tensor) -> Tensor:
-    """Sum over the batch of sigmoid(R(SR)), 0..N: small where the ranker finds the images good.
+    """Sum over the batch of sigmoid(R(SR)), 0 to N: small if the ranker finds the images good.
 
     Parameters
     ----------
-    scores : (N, 1), the ranker's of the super-resolved images
+    scores : (N, 1), the ranker's scores of the super-resolved images
     """
     return torch.sigmoid(scores).sum()

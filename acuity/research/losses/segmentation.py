@@ -1,7 +1,7 @@
-"""Losses of segmentation by region: overlap by MONAI, cross-entropy by torch, and agreement of two predictions.
+"""Losses of segmentation by region: overlap by MONAI, cross-entropy by torch.
 
-All take logits (N, 3, ...) of any number of axes. Regions overlap, so that each is a question of its own: sigmoid, not
-softmax. Overlap is that of the whole batch: a slice without a region has no overlap of its own to speak of.
+All take logits (N, 3, ...) with any number of axes. Regions overlap, so each has a sigmoid of its own, not a softmax.
+Overlap is measured over the whole batch, because many slices do not show a region at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def jaccard_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The same with intersection over union: 1 - (I + 1/2) / (U + 1/2), I = sum pg, U = sum p^2 + sum g^2 - I."""
+    """1 - (I + 1/2) / (U + 1/2) with I = sum pg and U = sum p^2 + sum g^2 - I, mean over ET, TC, WT."""
     loss = DiceLoss(sigmoid=True, squared_pred=True, jaccard=True, smooth_nr=1.0, smooth_dr=1.0, batch=True)
     return loss(logits, target)
 
@@ -33,10 +33,5 @@ def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Dice and cross-entropy together: the one counts regions alike, the other has gradients everywhere."""
+    """Dice loss plus cross-entropy: the first weighs regions equally, the second has gradients everywhere."""
     return dice_loss(logits, target) + cross_entropy_loss(logits, target)
-
-
-def agreement_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared difference of the probabilities of two predictions of one place, given as logits."""
-    return F.mse_loss(first.sigmoid(), second.sigmoid())

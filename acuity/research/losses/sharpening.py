@@ -1,4 +1,4 @@
-"""Real-ESRGAN's sharpened targets: L1 and perceptual loss compare with them, the discriminator with the plain ones."""
+"""Real-ESRGAN's sharpened targets of L1 and perceptual loss; its discriminator sees the plain ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ THRESHOLD = 10 / 255
 
 
 def unsharp_mask(image: Tensor, weight: float = WEIGHT, threshold: float = THRESHOLD) -> Tensor:
-    """Add ``weight`` of what a wide Gaussian takes away, where that is more than ``threshold``.
+    """Sharpen an image where its difference from a wide Gaussian blur is more than ``threshold``.
 
-    Wang et al., "Real-ESRGAN", ICCV Workshops 2021 (arXiv:2107.10833). The Gaussian has 51 taps and OpenCV's standard
-    deviation for them, 8.0; the mask of where it is added is blurred by the same Gaussian.
+    ``weight`` times the difference is added. Wang et al., "Real-ESRGAN", ICCV Workshops 2021 (arXiv:2107.10833). The
+    Gaussian has 51 taps and OpenCV's standard deviation for them, 8.0. It also blurs the mask of where to sharpen.
 
     Parameters
     ----------

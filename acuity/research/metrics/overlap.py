@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from acuity.imaging.regions import mask_box
 
 ABSENT_MM = 373.12866  # BraTS's HD95 where one of two masks is empty: the diagonal of 240x240x155 voxels of 1 mm
 
@@ -47,10 +49,9 @@ def present_overlap(overlap: Overlap, preds: NDArray[np.bool_], target: NDArray[
     It averages DSC and IoU over the classes that are present in the truth: where ``target`` is empty, both are NaN.
     HD95 is NaN where either mask is empty, since no distance is defined then.
     """
-    nan = math.nan
     if not target.any():
-        return Overlap(nan, nan, nan)
-    return Overlap(overlap.dsc, overlap.iou, overlap.hd95_mm if preds.any() else nan)
+        return Overlap(math.nan, math.nan, math.nan)
+    return overlap if preds.any() else replace(overlap, hd95_mm=math.nan)
 
 
 def dice(preds: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
@@ -81,8 +82,8 @@ def hausdorff95(preds: NDArray[np.bool_], target: NDArray[np.bool_], *, spacing:
     import torch
     from monai.metrics import compute_hausdorff_distance
 
-    box = np.argwhere(preds | target)
-    low, high = np.maximum(box.min(axis=0) - 1, 0), box.max(axis=0) + 2
-    crop = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = mask_box(preds | target)
+    assert box is not None
+    crop = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
     pair = [torch.from_numpy(m[crop].astype(np.float32))[None, None] for m in (preds, target)]
     return float(compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing)))

@@ -1,12 +1,13 @@
-"""Making a crop look like other scanners', coarser protocols' and worse preparations': drawing and applying apart.
+"""Augmentation: crops as other scanners, coarser protocols and worse brain extraction would show them.
 
-Crops are float32 (C, I, J, K), z-scored over the brain, exactly 0 outside it; the functions that change a crop leave
-what they are given as it is.
+Parameters are drawn apart from the functions that apply them. Crops are float32 (C, I, J, K), z-scored over the brain,
+exactly 0 outside it. No function changes its input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,24 +26,26 @@ from acuity.research.degradations.noise import rician_noise
 Rng = np.random.Generator
 Change = Callable[[Tensor], Tensor]
 
+_WAYS = ("soften", "coarse", "thick", "blur")  # of losing detail; a crop has at most one
+_MISSING = ("missing", "two_missing", "three_missing")
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often each change is made, 0 to 1; 0 leaves it out. Gain and offset of the channels always vary.
+    """How often each change is made, 0 to 1. Gain and offset of each channel always vary.
 
     Parameters
     ----------
-    soften : blended with itself at half its resolution, as super-resolved images are, see ``soften``
+    soften : blend with the crop at a lower resolution, as super-resolved images look, see ``soften``
     coarse : resolution of 1 to 2.5 mm along each axis
     thick : slices of 2 to 6 mm along one axis
-    blur : Gaussian, 0.5 to 1.5 mm; a crop has one of these four at most, so that their sum is 1 at most
+    blur : Gaussian of 0.5 to 1.5 mm. A crop has at most one of these four, so their sum is 1 at most
     contrast : gamma of each channel
     noise : Gaussian
     rician : noise of a magnitude image
     bias : a field that varies over the crop, of each channel
-    missing : one sequence is unknown, all 0
-    two_missing : two are
-    rim : a brain mask that takes or leaves up to 4 mm too much
+    missing, two_missing, three_missing : one, two or three sequences are unknown, all 0
+    rim : a brain mask that is up to 4 mm too small or too large in places
     unenhanced : the tumor takes up no contrast agent, see ``without_enhancement``
     """
 
@@ -56,17 +59,18 @@ class Augmentation:
     bias: float = 0.0
     missing: float = 0.1
     two_missing: float = 0.0
+    three_missing: float = 0.0
     rim: float = 0.0
     unenhanced: float = 0.0
 
     def __post_init__(self) -> None:
-        for names in (("soften", "coarse", "thick", "blur"), ("missing", "two_missing")):
+        for names in (_WAYS, _MISSING):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
                 raise ValueError(f"{', '.join(names)} exclude each other, but sum to {total:g}")
 
 
-PLAIN = Augmentation(soften=0.0)  # resolution is never lost: what a network knows of that, it learned elsewhere
+PLAIN = Augmentation(soften=0.0)  # never loses resolution
 STANDARD = Augmentation()
 HOSPITAL = Augmentation(
     soften=0.15,
@@ -85,12 +89,12 @@ HOSPITAL = Augmentation(
 _T1, _T1C = (list(Sequence).index(sequence) for sequence in (Sequence.T1, Sequence.T1C))
 _SEAM, _FADE = 2.0, 1.0  # mm beyond the enhancing part, and by which its border is blurred
 _LEAST_TISSUE = 500  # voxels
-_LOST = (0.2, 0.2, 0.2, 0.4)  # shares of T1, T1c, T2, FLAIR: without FLAIR most of a tumor is hard to see
+_LOST = (0.2, 0.2, 0.2, 0.4)  # of T1, T1c, T2, FLAIR; without FLAIR, most of a tumor is hard to see
 NAMED = {"plain": PLAIN, "standard": STANDARD, "hospital": HOSPITAL}
 
 
 def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, spacing: float = 1.0) -> Tensor:
-    """A crop with everything changed that ``augmentation`` lets be drawn, but for the tumor's enhancement.
+    """Draw and apply all changes of a crop except the loss of enhancement, which changes the regions, too.
 
     Parameters
     ----------
@@ -118,34 +122,53 @@ def perturb(image: Tensor, rng: Rng, augmentation: Augmentation = STANDARD, *, s
     image = image * brain
     if rng.random() < a.rim:
         image = _draw_rim(image, brain, rng, spacing)
-    u = rng.random()
-    if u < a.missing + a.two_missing:
-        lost = rng.choice(len(image), 1 if u < a.missing else 2, replace=False, p=_LOST)
+    count = _one_of(_MISSING, a, rng)
+    if count is not None:
+        lost = rng.choice(len(image), 1 + count, replace=False, p=_LOST)
         image[torch.from_numpy(lost)] = 0
     return image
 
 
+def _one_of(names: Seq[str], a: Augmentation, rng: Rng) -> int | None:
+    """Draw one of changes that exclude each other, by its place in ``names``; None is no change."""
+    bounds = np.cumsum([getattr(a, name) for name in names])
+    number = int(np.searchsorted(bounds, rng.random(), side="right"))
+    return number if number < len(names) else None
+
+
 def _lose_detail(image: Tensor, rng: Rng, a: Augmentation, spacing: float) -> Tensor:
-    """One of the four ways, or none; half of the time each sequence in its own, as protocols have them."""
-    u, soft = rng.random(), a.soften + a.coarse + a.thick + a.blur
-    if u < a.soften:
-        return soften(image, rng)
-    if u >= soft:
+    """Lose detail in one way or none; half of the time each sequence loses its own, except with ``soften``."""
+    way = _one_of(_WAYS, a, rng)
+    if way is None:
         return image
-    kind = "coarse" if u < a.soften + a.coarse else "thick" if u < a.soften + a.coarse + a.thick else "blur"
-    parts = [image] if rng.random() < 0.5 else list(image.split(1))
-    return torch.cat([_draw_coarser(part, kind, rng, spacing)(part) for part in parts])
+    draw = (_draw_softening, _draw_coarser, _draw_thicker, _draw_blur)[way]
+    parts = [image] if way == 0 or rng.random() < 0.5 else list(image.split(1))
+    return torch.cat([draw(part.shape[1:], rng, spacing)(part) for part in parts])
 
 
-def _draw_coarser(image: Tensor, kind: str, rng: Rng, spacing: float) -> Change:
-    if kind == "coarse":
-        i, j, k = rng.uniform(1.0, 2.5, 3) / spacing
-        return partial(at_resolution, factors=(float(i), float(j), float(k)))
-    if kind == "thick":
-        # Not along an axis on which the crop holds no two slices: that of a 2D patch.
-        thickness = float(rng.uniform(2.0, 6.0)) / spacing
-        axes = [axis for axis, size in enumerate(image.shape[1:]) if size >= 2 * thickness]
-        return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
+def _draw_softening(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    """Half the resolution, or slices of 3 to 6 voxels."""
+    factors = [1.0, 1.0, 1.0]
+    if rng.random() < 0.6:
+        factors = [2.0, 2.0, 2.0]
+    else:
+        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
+    return partial(soften, factors=(factors[0], factors[1], factors[2]), share=float(rng.uniform(0.2, 1.0)))
+
+
+def _draw_coarser(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    i, j, k = rng.uniform(1.0, 2.5, 3) / spacing
+    return partial(at_resolution, factors=(float(i), float(j), float(k)))
+
+
+def _draw_thicker(size: Seq[int], rng: Rng, spacing: float) -> Change:
+    # Not along an axis on which the crop holds fewer than two slices, as a 2D patch does.
+    thickness = float(rng.uniform(2.0, 6.0)) / spacing
+    axes = [axis for axis, n in enumerate(size) if n >= 2 * thickness]
+    return partial(in_thick_slices, axis=int(rng.choice(axes)), thickness=thickness) if axes else torch.clone
+
+
+def _draw_blur(size: Seq[int], rng: Rng, spacing: float) -> Change:
     return partial(blurred, sigma=float(rng.uniform(0.5, 1.5)) / spacing)
 
 
@@ -157,10 +180,10 @@ def _draw_rim(image: Tensor, brain: Tensor, rng: Rng, spacing: float) -> Tensor:
 
 
 def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A crop whose tumor takes up no contrast agent, as most of low grade do not, and its regions, ET empty.
+    """A crop whose tumor takes up no contrast agent, as in most gliomas of low grade, and its regions with an empty ET.
 
-    Cases of low grade are few. Where the tumor enhances, T1c becomes what T1 is there, in T1c's intensities: as the
-    two are related in the tissue round the tumor (least squares).
+    There are few cases of low grade. Where the tumor enhances, T1c is predicted from T1 by their linear relation
+    (least squares) in the tissue round the tumor.
 
     Parameters
     ----------
@@ -170,7 +193,7 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
 
     Returns
     -------
-    image and regions, as they were where nothing enhances or hardly any tissue lies round the tumor
+    image and regions. They stay as they were if nothing enhances or hardly any tissue lies round the tumor
     """
     t1, t1c = image[_T1], image[_T1C]
     brain = (image != 0).any(dim=0)
@@ -187,24 +210,18 @@ def without_enhancement(image: Tensor, regions: Tensor, *, spacing: float = 1.0)
     return changed, without
 
 
-def soften(image: Tensor, rng: Rng) -> Tensor:
-    """What interpolation leaves of a crop at half its resolution, or with slices of 3 to 6 voxels.
+def soften(image: Tensor, factors: tuple[float, float, float], share: float) -> Tensor:
+    """A crop blended with itself at a lower resolution (``at_resolution``), as super-resolved images look.
 
-    Blended with the crop itself: super-resolved images lie between the two.
+    share : of the lower resolution, 0 to 1
     """
-    factors = [1.0, 1.0, 1.0]
-    if rng.random() < 0.6:
-        factors = [2.0, 2.0, 2.0]
-    else:
-        factors[int(rng.integers(3))] = float(rng.integers(3, 7))
-    share = float(rng.uniform(0.2, 1.0))
-    return share * at_resolution(image, (factors[0], factors[1], factors[2])) + (1 - share) * image
+    return share * at_resolution(image, factors) + (1 - share) * image
 
 
 def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
-    """Shrunk by antialiased cubic interpolation and interpolated back.
+    """A crop shrunk by antialiased cubic interpolation and interpolated back.
 
-    factors : along i, j, k; below 1, and along an axis of one voxel, nothing is lost
+    factors : along i, j, k. Factors below 1 count as 1, and so does any factor along an axis of one voxel
     """
     size = tuple(image.shape[1:])
     f = tuple(1.0 if n == 1 else max(1.0, factor) for n, factor in zip(size, factors, strict=True))
@@ -213,7 +230,7 @@ def at_resolution(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
 
 
 def in_thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
-    """Means over slices of ``thickness`` voxels along ``axis`` (0, 1, 2: i, j, k), interpolated back."""
+    """A crop averaged over slices of ``thickness`` voxels along ``axis`` (0, 1, 2: i, j, k) and interpolated back."""
     size = list(image.shape[1:])
     low = size.copy()
     low[axis] = int(np.ceil(size[axis] / thickness))
@@ -224,14 +241,14 @@ def in_thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian of ``sigma`` voxels along i, j, k."""
+    """A crop blurred by a Gaussian of ``sigma`` voxels along i, j, k."""
     return torch.from_numpy(ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma, sigma), mode="nearest"))
 
 
 def change_contrast(channel: Tensor, gamma: float) -> Tensor:
-    """Gamma correction of z-scored values over their own range; their mean and deviation stay as they are.
+    """Gamma correction of z-scored values over their own range; their mean and deviation stay the same.
 
-    Scanners differ in how far gray and white matter lie apart, which z-scoring cannot undo; nnU-Net's augmentation
+    Scanners differ in the contrast of gray and white matter, which z-scoring cannot undo. From nnU-Net's augmentation
     (Isensee et al., Nature Methods 18, 2021).
     """
     low, high = channel.min(), channel.max()
@@ -242,9 +259,9 @@ def change_contrast(channel: Tensor, gamma: float) -> Tensor:
 
 
 def with_bias_field(channel: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
-    """A channel (I, J, K) times exp of a smooth field: its intensities count from the darkest voxel.
+    """A channel (I, J, K) times exp of a smooth field. Intensities count from the darkest voxel.
 
-    coefficients : of the field's Legendre polynomials over the crop, one axis for each of the channel's
+    coefficients : of the field's Legendre polynomials along i, j, k over the crop
     """
     i, j, k = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in channel.shape)
     field = legendre.leggrid3d(i, j, k, coefficients)
@@ -252,13 +269,13 @@ def with_bias_field(channel: Tensor, coefficients: NDArray[np.float64]) -> Tenso
 
 
 def with_rician_noise(channel: Tensor, brain: Tensor, sigma: float, seed: int) -> Tensor:
-    """Noise of a magnitude image of ``sigma`` (in deviations of the brain) whose signal is 0 at the brain's darkest."""
+    """A channel with Rician noise of ``sigma`` (in deviations of the brain); its signal is 0 at the darkest voxel."""
     floor = channel[brain].min() if brain.any() else channel.min()
     return rician_noise((channel - floor).clamp(min=0), sigma, seed) + floor
 
 
 def depth_within(mask: Tensor, thickness: float) -> NDArray[np.float64]:
-    """1 at the border of the mask (I, J, K), falling to 0 at ``thickness`` voxels within it; 0 beyond and outside."""
+    """1 at the border of a mask (I, J, K), falling to 0 at ``thickness`` voxels inside; 0 deeper inside and outside."""
     if mask.all() or not mask.any():
         return np.zeros(mask.shape)
     depth = ndimage.distance_transform_edt(mask.numpy())
@@ -266,14 +283,14 @@ def depth_within(mask: Tensor, thickness: float) -> NDArray[np.float64]:
 
 
 def patchy(nearness: NDArray[np.float64], seed: int) -> Tensor:
-    """Where ``nearness``, 0 to 1, exceeds a smooth random level: bool (I, J, K), as masks are wrong in places."""
+    """Where ``nearness``, 0 to 1, exceeds a smooth random level: bool (I, J, K). Masks are wrong in places only."""
     coarse = torch.rand((1, 1, 4, 4, 4), generator=torch.Generator().manual_seed(seed))
     level = F.interpolate(coarse, size=nearness.shape, mode="trilinear", align_corners=False)[0, 0]
     return torch.from_numpy(nearness) > level
 
 
 def with_rim(image: Tensor, rim: Tensor, levels: NDArray[np.float64], seed: int) -> Tensor:
-    """What lies round the brain left in where ``rim`` is: ``levels`` of each channel, with noise."""
+    """A crop with tissue round the brain where ``rim`` is True: ``levels`` of each channel, with noise."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     tissue = torch.from_numpy(levels.astype(np.float32)).reshape(-1, 1, 1, 1) + 0.5 * noise
     return torch.where(rim, tissue, image)

@@ -1,7 +1,8 @@
-"""Preparing stripped brains for training."""
+"""Preparing stripped brains for training, and how often each is drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from acuity.volume import Volume
 
 
 def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
-    """Z-score the four images of a stripped brain over it and cut them to its box."""
+    """Z-score the four images of a stripped brain over the brain, and cut them to its box."""
     box = brats.brain_box([images[s].array for s in Sequence])
     mask = labels.with_array(brats.brain_mask(images).astype(np.uint8))
     image = np.stack([zscore(images[s], mask).array[box] for s in Sequence]).astype(np.float16)
@@ -28,9 +29,9 @@ def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> Prepar
 
 
 def rescaled(image: Tensor, reference: Tensor) -> Tensor:
-    """A brain put together of others' parts, each channel with the mean and the deviation of ``reference``'s.
+    """A brain made of parts of others, each channel rescaled to the mean and the deviation of ``reference``.
 
-    Z-scores depend on all of a brain: without its tumor, the rest is brighter and of more contrast.
+    Z-scores depend on the whole brain: if a tumor is taken out, the rest must become brighter and gain contrast.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def rescaled(image: Tensor, reference: Tensor) -> Tensor:
     -------
     float16
     """
-    # In place, and sums of squares as norms: brains are large, and this is done for nearly every step of a training.
+    # In place, and with norms for sums of squares: brains are large, and nearly every step of a training does this.
     brain, values = (image != 0).any(dim=0), image.to(torch.float32, copy=True)
     mean, deviation = _moments(values, brain)
     wanted_mean, wanted_deviation = _moments(reference.float(), (reference != 0).any(dim=0))
@@ -49,7 +50,7 @@ def rescaled(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def _moments(values: Tensor, brain: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel over the brain, (4, 1, 1, 1): sums over all, of which the rest is 0."""
+    """Mean and deviation of each channel over the brain, (4, 1, 1, 1). Voxels outside are 0 and add nothing."""
     count = brain.sum()
     mean = values.sum(dim=(1, 2, 3), keepdim=True) / count
     squares = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True).square()
@@ -64,7 +65,19 @@ def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
     ]
 
 
-def low_grade_twice(cases: Seq[PreparedCase]) -> list[PreparedCase]:
-    """``cases``, with those of low grade twice, so that they are drawn twice as often: there are few of them."""
-    low_grade = brats.read_split()["low_grade"]
-    return [*cases, *(case for case in cases if case.name in low_grade)]
+def grade_weights(cases: Seq[PreparedCase], low_grade: Collection[str], share: float) -> list[float] | None:
+    """Probabilities of the cases by which a given share of the draws is of low grade.
+
+    Parameters
+    ----------
+    low_grade : names of cases of low grade
+    share : of the draws, 0 to 1
+
+    Returns
+    -------
+    Probabilities that sum to 1; None if all cases are of one grade
+    """
+    low = [case.name in low_grade for case in cases]
+    if all(low) or not any(low):
+        return None
+    return [share / sum(low) if is_low else (1 - share) / (len(low) - sum(low)) for is_low in low]

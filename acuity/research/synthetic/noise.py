@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 class SmoothNoise:
     """Draws Gaussian random fields over one box, given in mm.
 
-    Random values lie on a lattice fixed to the box; a Gaussian interpolates them. The same seed gives
-    the same field (to sampling) on a fine grid and on a coarse one, so that a coarse phantom in a test
-    shows the same tumor as the fine one.
+    Random values lie on a lattice that is fixed to the box; a Gaussian interpolates them. So the same seed gives the
+    same field on a fine grid and on a coarse one, and a coarse phantom in a test shows the same tumor as a fine one.
 
     Parameters
     ----------
-    rng : every call advances it
+    rng : is advanced by every call
     extent_mm : (3,) size of the box
-    positions_mm : for each axis the positions of the voxels' centers within the box
+    positions_mm : for each axis, the positions of the voxels' centers within the box
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""A brain with a glioma, for the demo and the tests: real anatomy, a tumor grown by rule, four contrasts.
+"""A synthetic brain with a glioma, for the demo and the tests: real anatomy, a grown tumor, four contrasts.
 
-The anatomy is the ICBM152 2009 symmetric template (Fonov et al., NeuroImage 47, 2009), whose tissue maps
-nilearn carries; the intensities follow the medians of real BraTS cases.  No patient's data is in it.
+The anatomy is the ICBM152 2009 symmetric template (Fonov et al., NeuroImage 47, 2009), whose tissue maps come with
+nilearn. The intensities follow the medians of real BraTS cases. It holds no patient's data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD_MM = 22.0
 
 @dataclass(frozen=True)
 class Phantom:
-    """Four images on one grid and what is true of them.
+    """Four images on one grid, and their truth.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """Signals of pure tissues in standard deviations of the brain's, and the scanner's scale for them."""
+    """Signals of pure tissues in standard deviations of the brain's signal, and the scanner's scale for them."""
 
     white: float
     gray: float
@@ -57,8 +57,7 @@ class _Contrast:
     gain: float
 
 
-# Medians in BraTS, z-scored over the brain; pure tissues lie further out than the medians, which hold
-# partial volume.
+# Medians in BraTS, z-scored over the brain. Pure tissues lie further out than medians, which hold partial volumes.
 _CONTRASTS = {
     Sequence.T1: _Contrast(0.95, -0.35, -2.4, -0.85, -0.2, -0.25, -0.6, 2.5, 480.0, 135.0),
     Sequence.T1C: _Contrast(0.45, -0.15, -1.7, -0.6, -0.3, 1.75, 3.6, 2.5, 430.0, 150.0),
@@ -79,19 +78,19 @@ def make_phantom(
     variation: float = 0.0,
     head: bool = False,
 ) -> Phantom:
-    """A seeded phantom.
+    """Make a seeded phantom.
 
     Parameters
     ----------
     seed : of the tumor's place and shape, of texture, bias field and noise
-    spacing_mm : isotropic; 8 gives a tiny one for tests with the same tumor
-    tumor : without it all labels are 0
+    spacing_mm : isotropic; 8 gives a tiny phantom with the same tumor, for tests
+    tumor : without it, all labels are 0
     core_ml, edema_ml : size of the tumor
     noise : standard deviation of the Rician noise as a part of white matter's signal
     bias : standard deviation of the bias field's logarithm
-    variation : standard deviation by which each tissue's signal differs from the usual one, in those of the brain's
-        intensity: other scanners and protocols
-    head : adds a skull and a scalp, and noise in the air; else the head is stripped as in BraTS
+    variation : standard deviation of each tissue's signal between phantoms, in standard deviations of the brain's
+        signal: other scanners and protocols
+    head : add a skull, a scalp and noise in the air; else the head is stripped as in BraTS
     """
     template, tissues, brain = _anatomy(spacing_mm, _HEAD_MM if head else _MARGIN_MM)
     rng = np.random.default_rng(seed)
@@ -156,7 +155,7 @@ def _anatomy(spacing_mm: float, margin_mm: float) -> tuple[Grid, Tissues, NDArra
     grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
     brain, white, gray = (resample(volume, grid).array for volume in _templates())
     inside = brain > 0.5
-    # The maps are means over 152 people. Sharpened they look like one person's, gyri and all.
+    # The maps are means over 152 people. Sharpened, they look like those of one person, with gyri.
     parts = np.stack([white, gray, np.clip(brain - white - gray, 0.0, 1.0)]) ** 1.8
     parts *= inside / np.maximum(parts.sum(axis=0), 1e-6)
     return grid, Tissues(*parts.astype(np.float32)), inside
@@ -175,14 +174,14 @@ def _place(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _vessels(tissues: Tissues, brain: NDArray[np.bool_], smooth: SmoothNoise, spacing_mm: float) -> Array:
-    """Parts 0..1 of a voxel that enhancing vessels and dura fill: patches of the fluid next to the surface."""
+    """Partial volumes, 0 to 1, of enhancing vessels and dura: patches of the fluid next to the brain's surface."""
     depth = ndimage.distance_transform_edt(brain, sampling=spacing_mm)
     near = (depth > 0) & (depth < 5.0)
     return np.where(near, tissues.fluid * np.clip(1.5 * (smooth(4.0) - 0.6), 0.0, 1.0), 0.0).astype(np.float32)
 
 
 def _varied(contrast: _Contrast, variation: float, rng: np.random.Generator) -> _Contrast:
-    """Other signals of the tissues; mean and gain stay, as images are rescaled anyhow."""
+    """Vary the signals of the tissues, but not mean and gain: images are rescaled anyway."""
     tissues = {name: value for name, value in asdict(contrast).items() if name not in ("mean", "gain")}
     return replace(contrast, **{name: value + variation * rng.standard_normal() for name, value in tissues.items()})
 
@@ -199,8 +198,8 @@ def _paint(
     texture = 0.10 * smooth(2.5) + 0.12 * smooth(7.0)
     scores = contrast.white * tissues.white + contrast.gray * tissues.gray + contrast.fluid * tissues.fluid + texture
     scores += vessels * (contrast.vessel - scores)
-    # From the outside in, each layer over the whole of what it encloses: no seam of healthy tissue between
-    # them. Edema lets the tissue beneath shine through; the core does not.
+    # From the outside in, each layer covers all that it encloses, so that no seam of healthy tissue is left between
+    # layers. Edema lets the tissue beneath shine through; the core does not.
     layers = (
         ((Label.EDEMA, Label.NECROSIS, Label.ENHANCING), contrast.edema, 0.85, 1.4, 0.25),
         ((Label.NECROSIS, Label.ENHANCING), contrast.necrosis, 0.95, 0.8, 0.4),

@@ -1,7 +1,7 @@
-"""Tumors carved out of one brain and set into another that has none: more brains than there are cases.
+"""Transplanted tumors: carved out of one brain and set into another that has none.
 
 After Zhang et al., "CarveMix: A Simple Data Augmentation Method for Brain Lesion Segmentation", MICCAI 2021
-(arXiv:2108.06883), but that the border is blended and the host is free of tumors, so that labels are certain.
+(arXiv:2108.06883). Unlike theirs, the border is blended, and the host has no tumor, so that its labels are certain.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import rescaled
 
 MARGIN = 6.0  # mm over which a tumor's surroundings fade into the host's
-LEAST_SCALE = 0.4  # to which a tumor is shrunk at most: the cases have few small ones
-LEAST_INSIDE = 0.9  # of the tumor's voxels; one that lies less inside the host's brain is not set in
+LEAST_SCALE = 0.4  # smallest scale to which a tumor is shrunk; the cases have few small tumors
+LEAST_INSIDE = 0.9  # part of the tumor's voxels that must lie inside the host's brain
 
 
 @dataclass(frozen=True)
 class Graft:
-    """A tumor with what is round it, cut from a case.
+    """A tumor and the tissue round it, cut from a case.
 
     Parameters
     ----------
     image, regions : as ``PreparedCase`` has them, within a box
     opacity : float16 (I, J, K), 1 on the tumor, falling to 0 round it
-    offset : voxels from the middle of the donor's box to the first corner of the graft's
+    offset : voxels from the middle of the donor's image to the first corner of the graft
     """
 
     name: str
@@ -43,15 +43,15 @@ class Graft:
 
 @dataclass(frozen=True)
 class OtherBrains:
-    """A source of brains that are no cases: without a tumor, or with the tumor of another.
+    """Brains without a tumor, and brains with transplanted ones.
 
     Parameters
     ----------
-    tumor_free : at least one
-    grafts : none for brains without tumors alone
-    graft_share : how many of the brains get one or more
-    shrunk_share : of the grafts
-    further_share : of the brains with a graft that get another one, and so on
+    tumor_free : brains without a tumor, at least one
+    grafts : tumors to transplant; without any, all brains stay free of tumors
+    graft_share : part of the brains that get a graft
+    shrunk_share : part of the grafts that are shrunk
+    further_share : probability that a brain with a graft gets another one, and so on
     """
 
     tumor_free: Seq[PreparedCase]
@@ -61,7 +61,7 @@ class OtherBrains:
     further_share: float = 0.25
 
     def draw(self, rng: np.random.Generator) -> PreparedCase:
-        """A brain that depends on ``rng`` alone."""
+        """Make a brain that depends on ``rng`` alone."""
         brain = self.tumor_free[int(rng.integers(len(self.tumor_free)))]
         if not self.grafts or rng.random() >= self.graft_share:
             return brain
@@ -75,14 +75,14 @@ class OtherBrains:
 
 
 def grafts_of(cases: Seq[PreparedCase], spacing: float) -> list[Graft]:
-    """The tumors of ``cases``; ``spacing`` is that of their voxels in mm."""
+    """The tumors of ``cases``, whose voxels have a ``spacing`` in mm."""
     return [graft for case in cases if (graft := carve(case, round(MARGIN / spacing))) is not None]
 
 
 def carve(case: PreparedCase, margin: int) -> Graft | None:
-    """The tumor of a case; None where it has none.
+    """The tumor of a case; None if it has none.
 
-    margin : voxels over which it fades into the host
+    margin : voxels over which the tumor's surroundings fade into the host
     """
     tumor = case.regions[2].numpy().astype(bool)
     if not tumor.any():
@@ -99,7 +99,7 @@ def carve(case: PreparedCase, margin: int) -> Graft | None:
 
 
 def shrunk(graft: Graft, scale: float) -> Graft:
-    """A smaller tumor of the same appearance round the same middle; 0 < ``scale`` <= 1."""
+    """The same tumor, smaller round the same middle; 0 < ``scale`` <= 1."""
     old = np.array(graft.opacity.shape)
     new = np.maximum(np.round(old * scale), 1).astype(int)
     size = (int(new[0]), int(new[1]), int(new[2]))
@@ -113,7 +113,7 @@ def shrunk(graft: Graft, scale: float) -> Graft:
 
 
 def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
-    """``host`` with the graft where it lay in its donor, relative to the middle; None where it does not fit in."""
+    """``host`` with the graft at its place in the donor, relative to the middle; None if it does not fit."""
     shape = np.array(host.regions.shape[1:])
     first = shape // 2 + np.array(graft.offset)
     size = np.array(graft.opacity.shape)
@@ -129,6 +129,6 @@ def transplanted(graft: Graft, host: PreparedCase) -> PreparedCase | None:
         return None
     opacity = graft.opacity[x, y, z] * inside
     image[:, i, j, k] = torch.lerp(image[:, i, j, k], graft.image[:, x, y, z], opacity.expand(len(image), -1, -1, -1))
-    # Where the host has a tumor already, it stays beyond the middle of the border.
+    # A tumor that the host has already stays where the graft has less than half its opacity.
     regions[:, i, j, k] = torch.where(opacity >= 0.5, placed, regions[:, i, j, k])
     return PreparedCase(f"{graft.name} in {host.name}", rescaled(image, host.image), regions)

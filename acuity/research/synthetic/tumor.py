@@ -14,13 +14,13 @@ from acuity.research.synthetic.noise import SmoothNoise
 
 Array = NDArray[np.float32]
 
-# Fast marching needs a speed above 0 everywhere: this one is never crossed within a tumor's growth.
+# Fast marching needs a speed above 0 everywhere; no tumor grows through tissue of this speed.
 _STILL = 1e-4
 
 
 @dataclass(frozen=True)
 class Tissues:
-    """Parts of white matter, gray matter and fluid in each voxel: float32 (I, J, K), 0..1, 0 outside the brain."""
+    """Partial volumes of white matter, gray matter and fluid: float32 (I, J, K), 0 to 1, 0 outside the brain."""
 
     white: Array
     gray: Array
@@ -46,13 +46,13 @@ def grow_tumor(
     core_ml: float,
     edema_ml: float,
 ) -> tuple[Tissues, NDArray[np.uint8]]:
-    """A tumor round the white matter next to ``seed``.
+    """Grow a tumor from the white matter next to ``seed``.
 
     Parameters
     ----------
     tissues, brain : (I, J, K) on an isotropic grid
     noise : makes the shapes irregular
-    seed : (3,) voxel coordinates near which it begins
+    seed : (3,) voxel coordinates of the start
     core_ml, edema_ml : volumes to reach; the core is necrosis and enhancing rim together
 
     Returns
@@ -63,7 +63,7 @@ def grow_tumor(
     depth = ndimage.distance_transform_edt(brain, sampling=spacing_mm)
     start = _deep_white_matter(tissues, depth, seed)
     core, arrival = _front(_core_speed(tissues, brain, noise), start, brain, core_ml, spacing_mm)
-    # Where the front arrived late lies the living, enhancing rim; its thickness varies with the noise.
+    # The enhancing rim is where the front arrived late; its thickness varies with the noise.
     rim = core & (arrival > arrival[core].max() * (0.70 + 0.13 * noise(9.0)))
     tissues = tissues.warped(_mass_effect(core, depth, spacing_mm, core_ml))
 
@@ -83,16 +83,16 @@ def _deep_white_matter(tissues: Tissues, depth: NDArray[np.float64], seed: NDArr
 
 
 def _core_speed(tissues: Tissues, brain: NDArray[np.bool_], noise: SmoothNoise) -> Array:
-    """The core grows through all tissue alike, lobulated by noise; fluid holds it up."""
+    """The core grows through white and gray matter, lobulated by noise; fluid slows it down."""
     speed = (tissues.white + 0.8 * tissues.gray + 0.15 * tissues.fluid) * np.exp(0.45 * noise(14.0))
     return np.where(brain, np.maximum(speed, _STILL), _STILL).astype(np.float32)
 
 
 def _edema_speed(tissues: Tissues, brain: NDArray[np.bool_], core: NDArray[np.bool_], noise: SmoothNoise) -> Array:
-    """Fluid spreads along white matter and spares the cortex: the fingers seen in FLAIR."""
+    """Edema spreads along white matter and spares the cortex, as the fingers seen in FLAIR."""
     speed = (tissues.white**2 + 0.10 * tissues.gray) * np.exp(0.5 * noise(12.0))
     speed = np.where(brain, np.maximum(speed, _STILL), _STILL)
-    # Through the core itself in no time: the front starts at its surface.
+    # The core is crossed in no time, so that the front starts at its surface.
     return np.where(core, 100.0, speed).astype(np.float32)
 
 
@@ -101,7 +101,7 @@ def _front(
 ) -> tuple[NDArray[np.bool_], Array]:
     """The ``volume_ml`` of ``within`` that a front from ``start`` reaches first, and its arrival times.
 
-    Sethian's fast marching; it stops soon after the volume is reached, for its cost grows with what it visits.
+    By Sethian's fast marching, which stops soon after the volume is reached: its cost grows with the volume visited.
     """
     wanted = min(max(1, round(volume_ml * 1000.0 / spacing_mm**3)), int(within.sum()))
     image = sitk.GetImageFromArray(speed.transpose(2, 1, 0))
@@ -118,21 +118,21 @@ def _front(
 
 
 def _radius(volume_ml: float) -> float:
-    """Radius in mm of a ball."""
+    """Radius in mm of a ball of ``volume_ml``."""
     return float((3.0 * volume_ml * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0))
 
 
 def _mass_effect(core: NDArray[np.bool_], depth: NDArray[np.float64], spacing_mm: float, core_ml: float) -> Array:
-    """Coordinates (3, I, J, K), in voxels, from which each voxel takes its tissue: pushed outward by the core.
+    """Coordinates (3, I, J, K), in voxels, from which each voxel takes its tissue when the core pushes outward.
 
-    The push is a third of the core's radius at its surface, fades with distance and vanishes at the
-    brain's surface, which the skull holds. Its slope stays below 1, so that no tissue folds.
+    The push is a third of the core's radius at its surface. It fades with distance and vanishes at the surface of the
+    brain, which the skull holds. Its slope stays below 1, so that no tissue folds.
     """
     radius = _radius(core_ml)
     outside = ndimage.distance_transform_edt(~core, sampling=spacing_mm).astype(np.float32)
     held = np.clip(depth / 15.0, 0.0, 1.0)
     push = (radius / 3.0) * np.exp(-outside / (1.3 * radius)) * held
-    # The direction is that of the smoothed distance: smooth too where the core is lobulated.
+    # The direction follows the smoothed distance, so that it is smooth even where the core is lobulated.
     direction = np.stack(np.gradient(ndimage.gaussian_filter(outside, 6.0 / spacing_mm)))
     direction /= np.maximum(np.linalg.norm(direction, axis=0), 1e-6)
     index = np.indices(core.shape, dtype=np.float32)

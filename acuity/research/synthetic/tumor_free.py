@@ -1,6 +1,6 @@
-"""Brains without a tumor, which no BraTS case is: healthy halves mirrored, and the phantom without one.
+"""Brains without a tumor: mirrored healthy halves of BraTS cases, and phantoms.
 
-A network that was never shown any finds a tumor in every brain: it learned that there always is one.
+Every BraTS case has a tumor. A network that is trained on nothing else finds a tumor in every brain.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from acuity.research.sampling.preparation import prepare, rescaled
 from acuity.research.synthetic.phantom import make_phantom
 from acuity.volume import Volume
 
-REACH = 8.0  # mm by which the plane between the hemispheres may lie off the middle of the brain's box
-CLEARANCE = 4.0  # mm of the plane that the tumor must leave free: what it displaces reaches further than itself
-PHANTOMS = 16  # in training; the mirrored halves of the cases are about twice as many
-VARIATION = 0.35  # of the phantoms' contrasts in training, see ``make_phantom``
-FIRST_SEED = 1000  # of phantoms to train on; the demo, the tests and the evaluation use lower ones
+REACH = 8.0  # mm between the plane of the hemispheres and the middle of the brain's box, at most
+CLEARANCE = 4.0  # mm between that plane and the tumor, at least: a tumor displaces tissue beyond itself
+PHANTOMS = 16  # for training, about half as many as there are mirrored halves
+VARIATION = 0.35  # of the contrasts of phantoms for training, see ``make_phantom``
+FIRST_SEED = 1000  # of phantoms for training; the demo, the tests and the evaluation use lower seeds
 
 
 @dataclass(frozen=True)
 class FreeHalf:
-    """The half of a brain that its tumor leaves free.
+    """The half of a brain without the tumor.
 
     Parameters
     ----------
-    total : i + i' of voxels that mirror each other: twice the index of the plane between the hemispheres
-    keep_below : whether it is the half of low i
+    total : i + i' of voxels i and i' that mirror each other: twice the index of the plane between the hemispheres
+    keep_below : whether it is the half with low i
     """
 
     total: int
     keep_below: bool
 
     def completed(self, volume: Tensor) -> Tensor:
-        """Of (C, I, J, K) this half and its mirror image; 0 where either has no counterpart within the volume."""
+        """Complete this half of (C, I, J, K) by its mirror image; 0 where a voxel has no counterpart in the volume."""
         below, above = _halves(volume.shape[1], self.total)
         kept, replaced = (below, above) if self.keep_below else (above, below)
         whole = torch.zeros_like(volume)
@@ -54,9 +54,9 @@ class FreeHalf:
 
 
 def mirrored_half(case: PreparedCase) -> PreparedCase | None:
-    """The hemisphere without the tumor, completed by its mirror image; None where the tumor is in both.
+    """The hemisphere without the tumor, completed by its mirror image; None if the tumor is in both hemispheres.
 
-    case : i to the left or to the right, at 1 mm
+    case : at 1 mm, with i to the left or to the right
     """
     half = free_half(case.image[0].float(), case.regions[2] > 0)
     if half is None:
@@ -66,12 +66,12 @@ def mirrored_half(case: PreparedCase) -> PreparedCase | None:
 
 
 def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[Sequence, Volume] | None:
-    """As ``mirrored_half``, of a case's four whole images on their own grid.
+    """``mirrored_half`` for the four whole images of a case, on their own grid.
 
     Parameters
     ----------
-    images : of a stripped brain, 0 outside it; any axis may be the one nearest to the patient's left and right
-    labels : 0 where there is no tumor, on the same grid
+    images : of a stripped brain, 0 outside it; any axis may be nearest to the patient's left and right
+    labels : on the same grid, 0 where there is no tumor
     """
     axis = int(np.abs(labels.grid.direction[0]).argmax())
     brain = brain_mask(images)
@@ -82,7 +82,7 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
     half = free_half(torch.from_numpy(t1[box]), torch.from_numpy(tumor[box]), spacing=spacing)
     if half is None:
         return None
-    # Found within the box; completed beyond it, lest the wider half be cut where the box ends.
+    # The plane is found within the box; the half is completed beyond it, or the wider half would be cut.
     half = replace(half, total=half.total + 2 * box[0].start)
     mirrored = {}
     for sequence, volume in images.items():
@@ -92,13 +92,13 @@ def mirrored_volumes(images: Mapping[Sequence, Volume], labels: Volume) -> dict[
 
 
 def tumor_free_phantom(seed: int, *, variation: float = 0.0) -> PreparedCase:
-    """The phantom without a tumor, stripped, at 1 mm; see ``make_phantom`` for what ``seed`` and ``variation`` are."""
+    """The phantom without a tumor, stripped, at 1 mm; ``seed`` and ``variation`` as in ``make_phantom``."""
     phantom = make_phantom(seed=seed, tumor=False, variation=variation)
     return prepare(f"phantom {seed}", phantom.volumes, phantom.labels)
 
 
 def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int = PHANTOMS) -> list[PreparedCase]:
-    """Those of ``cases`` that have a free half, mirrored, and so many phantoms, each with contrasts of its own."""
+    """The mirrored free halves of ``cases``, and a number of phantoms, each with contrasts of its own."""
     halves = [half for case in cases if (half := mirrored_half(case)) is not None]
     return halves + [
         tumor_free_phantom(seed, variation=VARIATION)
@@ -107,12 +107,12 @@ def tumor_free_brains(cases: Seq[PreparedCase], phantoms: int = PHANTOMS) -> lis
 
 
 def free_half(t1: Tensor, tumor: Tensor, *, spacing: float = 1.0) -> FreeHalf | None:
-    """Which half of a brain holds no tumor; None where it is in both, or too near to the plane between them.
+    """The half of a brain without the tumor; None if the tumor is in both, or too near to the plane between them.
 
     Parameters
     ----------
     t1 : (I, J, K) in the box of the brain, i to the left or to the right, z-scored over the brain, 0 outside
-    tumor : (I, J, K) bool; of one without any tumor the half of low i is given
+    tumor : (I, J, K) bool; if it is empty, the half with low i is returned
     spacing : along i in mm
     """
     total = midplane(t1, spacing=spacing)
@@ -126,7 +126,7 @@ def free_half(t1: Tensor, tumor: Tensor, *, spacing: float = 1.0) -> FreeHalf | 
 
 
 def midplane(image: Tensor, *, spacing: float = 1.0) -> int:
-    """i + i' of the voxels (I, J, K) that mirror each other best: twice the plane's index.
+    """i + i' of the voxels i and i' of (I, J, K) that mirror each other best: twice the plane's index.
 
     spacing : along i in mm
     """
@@ -141,6 +141,6 @@ def midplane(image: Tensor, *, spacing: float = 1.0) -> int:
 
 
 def _halves(size: int, total: int) -> tuple[Tensor, Tensor]:
-    """Indices on one side of the plane and of their mirror images on the other, both within 0 to ``size``."""
+    """Indices on one side of the plane, and those of their mirror images, both within 0 to ``size``."""
     below = torch.arange(max(0, total - size + 1), (total + 1) // 2)
     return below, total - below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -22,28 +23,39 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
+SETTINGS = "settings.json"
 
 
 class Stateful(Protocol):
-    """Whatever a checkpoint keeps: networks, optimizers, averaged weights."""
+    """What a checkpoint can keep: networks, optimizers, averaged weights."""
 
     def state_dict(self) -> dict:
-        """The state, of tensors and plain types only."""
+        """Give the state, in tensors and plain types only."""
 
     def load_state_dict(self, state: dict) -> object:
         """Take the state back."""
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the checkpoint before it is kept."""
+    """A loss became NaN or infinite; the last checkpoint before it is kept."""
+
+
+def half_cosine(progress: float) -> float:
+    """From 1 at the start (0) to 0 at the end (1) along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def cosine(iteration: int, iterations: int, warmup: int = 50) -> float:
     """Factor of the learning rate: linear warm-up, then half a cosine from 1 to 0.02."""
     if iteration < warmup:
         return (iteration + 1) / warmup
-    progress = min(1.0, (iteration - warmup) / max(1, iterations - warmup))
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.02 + 0.98 * half_cosine(min(1.0, (iteration - warmup) / max(1, iterations - warmup)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give all parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
@@ -52,10 +64,16 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def save_atomically(state: object, path: Path) -> None:
-    """``torch.save`` that a cut cannot leave half-written."""
+    """``torch.save`` that never leaves a half-written file."""
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+def write_settings(folder: Path, settings: Mapping[str, object]) -> None:
+    """Record in settings.json what a training is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def run(
@@ -76,18 +94,18 @@ def run(
 
     Parameters
     ----------
-    step : does iteration n (a batch drawn from n alone, so that a resumed run sees the same ones) and
-        returns its losses by name
+    step : does iteration n and returns its losses by name. It draws its batch from n alone, so that a resumed run
+        sees the same batches
     state : what a checkpoint keeps, by name
     validate : returns metrics by name
-    weights : the state_dict that a release would hold, kept as best.pt
-    metric : of the metrics; the weights of its highest value are kept. None keeps the last
+    weights : gives the state_dict that a release would hold; it is kept as best.pt
+    metric : name of a metric; the weights of its highest value are kept. None keeps the last weights
+    images : logs sample images to TensorBoard after each validation
     rank : of the process under torchrun; only rank 0 validates, logs and saves
-    images : logs sample images to TensorBoard, after each validation
 
     Returns
     -------
-    The path of the weights kept.
+    The path of best.pt
 
     Raises
     ------

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acuity.research.datasets import slices as clinical
+from acuity.research.datasets import volume_patches
 from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
 from acuity.research.degradations.random import Draw
 from acuity.research.degradations.steps import apply
@@ -23,15 +23,15 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees; all in 0 to about 1.
+    """The images of one step, with values from 0 to about 1.
 
     Parameters
     ----------
-    image : what the generator takes (N, 1, h, w)
-    lr : the low resolution itself; ``image`` where the generator upsamples
+    image : the generator's input (N, 1, h, w)
+    lr : the low resolution itself; the same as ``image`` where the generator upsamples
     hr : the truth (N, 1, H, W), of the size of the generator's output
     interpolated : cubic interpolation of ``lr`` at the size of ``hr``, the baseline
-    degrade : brings an image of the size of ``hr`` to that of ``lr`` as ``lr`` was made
+    degrade : brings an image of the size of ``hr`` to that of ``lr`` in the way that ``lr`` was made
     margin : pixels at each side of ``hr`` that no loss counts
     """
 
@@ -58,7 +58,7 @@ class Pairs(Protocol):
 
     @property
     def size(self) -> int:
-        """Of the patches of the truth, in pixels."""
+        """Size of the truth's patches in pixels."""
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """A batch that depends on ``rng`` alone."""
@@ -94,7 +94,7 @@ class InPlanePairs:
             return torch.cat(parts).to(image.device)
 
         lr = degrade(hr)
-        return Batch(lr, lr, hr, clinical.interpolate_back(lr, (self.size, self.size)), degrade)
+        return Batch(lr, lr, hr, volume_patches.interpolate_back(lr, (self.size, self.size)), degrade)
 
     def fixed(self) -> dict[str, list[Batch]]:
         """See ``Pairs``: 24 patches of slices throughout."""
@@ -108,50 +108,37 @@ class InPlanePairs:
 class VolumePairs:
     """Patches of any plane of volumes, degraded along one or two axes as thick slices and coarse pixels are.
 
-    The generator restores what cubic interpolation brought to the target grid, so that any spacing can be reached:
-    the way of the clinical chain.
+    The generator restores an image that cubic interpolation brought to the target grid. So any spacing can be reached,
+    as the application needs.
 
     Parameters
     ----------
-    volumes : (I, J, K), 0 to about 1
+    volumes : (I, J, K), 0 to about 1, as ``acuity.research.datasets.volume_patches.read_volumes`` gives them
     size : of the patches in pixels, without a margin round them
-    tumors : (I, J, K), the tumor in each volume, in their order
-    tumor_share : how many batches are of patches that show it
     """
 
     volumes: Seq[NDArray[np.float16]]
     size: int = 48
-    tumors: Seq[NDArray[np.bool_]] = ()
-    tumor_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.tumor_share and len(self.tumors) != len(self.volumes):
-            raise ValueError(
-                f"a share of patches is to show a tumor: {len(self.volumes)} volumes need as many "
-                f"tumors, not {len(self.tumors)}"
-            )
 
     def draw(self, count: int, rng: Rng) -> Batch:
         """See ``Pairs``; the patches are of one volume and share a degradation."""
-        number = int(rng.integers(len(self.volumes)))
-        tumor = self.tumors[number] if self.tumor_share and rng.random() < self.tumor_share else None
-        hr = clinical.draw_patches(self.volumes[number], count, self.size, rng, tumor)
-        return _degraded(hr, clinical.draw_degradation(rng))
+        hr = volume_patches.draw_patches(self.volumes[int(rng.integers(len(self.volumes)))], count, self.size, rng)
+        return _degraded(hr, volume_patches.draw_degradation(rng))
 
     def fixed(self) -> dict[str, list[Batch]]:
         """See ``Pairs``: of each volume, x2 in both axes, x2 and x5 along one."""
         kinds = {"x2": (2.0, 2.0), "x2_one_axis": (2.0, 1.0), "x5_one_axis": (5.0, 1.0)}
         batches: dict[str, list[Batch]] = {kind: [] for kind in kinds}
         for n, volume in enumerate(self.volumes):
-            hr = clinical.draw_patches(volume, 4, 96, np.random.default_rng([1, n]))
+            hr = volume_patches.draw_patches(volume, 4, 96, np.random.default_rng([1, n]))
             for kind, factors in kinds.items():
-                batches[kind].append(_degraded(hr, clinical.Degradation(factors, "cubic")))
+                batches[kind].append(_degraded(hr, volume_patches.Degradation(factors, "cubic")))
         return batches
 
 
 @torch.no_grad()
 def psnr_gain(generator: Callable[[Tensor], Tensor], batches: Seq[Batch], device: torch.device) -> float:
-    """dB by which the generator beats cubic interpolation, mean over the batches."""
+    """Gain in PSNR (dB) of the generator over cubic interpolation, mean over the batches."""
     gains = []
     for batch in batches:
         sr = generator(batch.image.to(device)).float().cpu()
@@ -160,7 +147,7 @@ def psnr_gain(generator: Callable[[Tensor], Tensor], batches: Seq[Batch], device
     return float(np.mean(gains))
 
 
-def _degraded(hr: Tensor, degradation: clinical.Degradation) -> Batch:
-    lr = clinical.degrade(hr, degradation)
-    image = clinical.interpolate_back(lr, (hr.shape[-2], hr.shape[-1]))
-    return Batch(image, lr, hr, image, lambda sr: clinical.degrade(sr, degradation), clinical.MARGIN)
+def _degraded(hr: Tensor, degradation: volume_patches.Degradation) -> Batch:
+    lr = volume_patches.degrade(hr, degradation)
+    image = volume_patches.interpolate_back(lr, (hr.shape[-2], hr.shape[-1]))
+    return Batch(image, lr, hr, image, lambda sr: volume_patches.degrade(sr, degradation), volume_patches.MARGIN)

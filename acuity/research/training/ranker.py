@@ -1,4 +1,4 @@
-"""Training RankSRGAN's ranker: which of two images would NIQE find worse?"""
+"""Training RankSRGAN's ranker, which predicts which of two images NIQE finds worse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def train(
     validate_every: int = 100,
     device: str | None = None,
 ) -> Path:
-    """Train by margin ranking, resuming where it was cut; kept are the weights that order most validation pairs right.
+    """Train by margin ranking, resuming where it was cut; keep the weights that order most validation pairs right.
 
     Adam with weight decay 1e-4, the rate halved after a quarter and a half of the iterations (arXiv:1908.06382).
 
@@ -41,8 +41,7 @@ def train(
 
     def step(n: int) -> dict[str, float]:
         rng = np.random.default_rng([seed, n, run.rank])
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * 0.5 ** sum(n >= share * iterations for share in (0.25, 0.5))
+        loop.set_rate(optimizer, learning_rate * 0.5 ** sum(n >= share * iterations for share in (0.25, 0.5)))
         a, b, worse = _stacked(pairs, [int(i) for i in rng.integers(len(pairs), size=batch)], run.device)
         with run.autocast():
             scores = scorer(torch.cat([a, b])).float()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from acuity.errors import AcuityError, DataError
 
 
@@ -34,6 +32,8 @@ def read_entry(path: Path, entry: str = "recipe", **values: object) -> Any:
             rule=f"Recipes are the YAML files of {path.parent}.",
             remedy=f"Take one of {', '.join(recipe_names(path.parent)) or 'them'}.",
         )
+    from monai.bundle import ConfigParser  # takes seconds, which listing the recipes' names should not
+
     parser = ConfigParser()
     parser.read_config(path)
     parser.update(values)

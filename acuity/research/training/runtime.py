@@ -1,4 +1,4 @@
-"""Where a training runs: one process on a CPU or GPU, or several under torchrun."""
+"""The process that trains: one on a CPU or GPU, or one of several under torchrun."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ class Runtime:
     Parameters
     ----------
     device : of this process
-    rank, processes : 0 and 1 without torchrun; rank 0 alone validates, logs and saves
+    rank, processes : 0 and 1 without torchrun; only rank 0 validates, logs and saves
     """
 
     device: torch.device
     rank: int = 0
     processes: int = 1
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """For the record of a training."""
+        return {"processes": self.processes, "torch": torch.__version__}
 
     def distribute(self, network: nn.Module) -> nn.Module:
         """The network on the device; its gradients are averaged over the processes if there are several."""
@@ -35,22 +40,22 @@ class Runtime:
         return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
 
     def wait(self) -> None:
-        """Until every process is here: what one has written the others may now read."""
+        """Wait until every process is here, so that all can read what one has written."""
         if self.processes > 1:
             distributed.barrier()
 
     def autocast(self) -> AbstractContextManager:
-        """bfloat16 on a GPU, and on a CPU that has matrix units for it (AMX); on others it can be far slower."""
-        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()  # torch has no public question
+        """bfloat16 on a GPU, and on a CPU with matrix units for it (AMX); on other CPUs it can be far slower."""
+        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()  # torch has no public function for it
         return torch.autocast(self.device.type, torch.bfloat16) if fast else nullcontext()
 
 
 def start(device: str | None = None) -> Runtime:
-    """The runtime that the environment asks for: torchrun's variables, a GPU if there is one.
+    """Join torchrun's processes if its variables are set; on a GPU if there is one.
 
     Parameters
     ----------
-    device : "cpu" or "cuda", instead of what is found
+    device : "cpu" or "cuda", instead of the device that is found
     """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     processes = int(os.environ.get("WORLD_SIZE", "1"))

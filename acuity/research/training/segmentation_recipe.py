@@ -1,4 +1,4 @@
-"""What distinguishes one segmentation network from another; all else is the same trainer, data and budget."""
+"""The recipe of a segmentation network: what differs between methods that share trainer, data and budget."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ WARMUP = 50  # iterations
 
 
 @dataclass(frozen=True)
-class SegmentationRecipe:
-    """One method.
+class Recipe:
+    """A method.
 
     Parameters
     ----------
-    network : (N, 4, I, J, K) to logits (N, 3, I, J, K), or in training to those of the patch's middle alone, or to a
-        list of them whose mean loss counts
-    loss : of logits and target, see ``acuity.research.losses.segmentation``
+    network : (N, 4, I, J, K) to logits (N, 3, I, J, K). In training it may give logits of the patch's middle only, or
+        a list of logits, whose losses are averaged
+    loss : of logits and target: a function of ``acuity.research.losses.segmentation`` (Dice, Jaccard, cross-entropy)
     optimizer : "adamw", or "ranger" as Open BraTS has it
     learning_rate : after the warm-up
     constant_share : part of the iterations at that rate, before it falls along half a cosine
-    patch : voxels along i, j, k, the last 1 for networks that see axial slices, more if they see their neighbors
+    patch : voxels along i, j, k. Networks of axial slices have 1 along k, or as many slices as they see at once
     batch : patches of a step and process
     """
 
@@ -58,8 +58,8 @@ class SegmentationRecipe:
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer by its name."""
         if self.optimizer == "ranger":
-            # Rectified Adam, Lookahead and gradient centralization. Its first steps, whose variance cannot be rectified
-            # yet, are those of the momentum alone, as in the code that Open BraTS used.
+            # Rectified Adam, Lookahead and gradient centralization. The variance of its first steps cannot be rectified
+            # yet: they follow the momentum alone, as in the code of Open BraTS.
             return Ranger(
                 parameters,
                 lr=self.learning_rate,
@@ -73,7 +73,7 @@ class SegmentationRecipe:
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
 
 
-def read_segmentation_recipe(path: Path, *, compact: bool) -> SegmentationRecipe:
+def read_recipe(path: Path, *, compact: bool) -> Recipe:
     """A recipe from its YAML file.
 
     Parameters
@@ -85,5 +85,5 @@ def read_segmentation_recipe(path: Path, *, compact: bool) -> SegmentationRecipe
     DataError : the file is absent or not a recipe
     """
     recipe = read_entry(path, compact=compact, pretrained=True)
-    assert isinstance(recipe, SegmentationRecipe)
+    assert isinstance(recipe, Recipe)
     return recipe

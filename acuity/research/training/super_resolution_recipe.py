@@ -1,8 +1,7 @@
-"""What distinguishes one super-resolution GAN from another; all else is the same trainer, data and budget."""
+"""The recipe of a super-resolution GAN: what differs between methods that share trainer, data and budget."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import nn
 
 from acuity.research.degradations.random import Draw, draw_bicubic
 from acuity.research.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANILLA, AdversarialLoss
+from acuity.research.training.loop import half_cosine
 from acuity.research.training.recipe_file import read_entry
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
@@ -42,21 +42,21 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One method.
+    """A method.
 
     Parameters
     ----------
     generator : maps a batch's ``image`` to the size of its ``hr``
     discriminator : (N, 1, H, W) to logits of any shape
-    loss_weights : or a mapping of its fields
+    loss_weights : by the names of ``LossWeights``
     adversarial : "vanilla", "relativistic" or "least_squares"
-    perceptual_layers : weight of each VGG layer, see ``acuity.research.losses.perceptual``; empty where none is used
+    perceptual_layers : weight of each VGG layer, see ``acuity.research.losses.perceptual``; empty without that loss
     perceptual_distance : "l1" or "mse"
     after_activation : VGG features after the ReLU
-    discriminator_view : what it judges: the "image", its "high_pass", or what is not flat in it ("textured")
+    discriminator_view : what it judges: the "image", its "high_pass", or only regions that are not flat ("textured")
     sharpened_target : pixel and perceptual loss compare with the unsharp-masked truth
-    ranker : RankSRGAN's, trained before
-    degradation : how the low resolution is made
+    ranker : RankSRGAN's, trained before the generator
+    degradation : how the low resolution is made: a function of ``acuity.research.degradations.random``
     pixel_learning_rate, learning_rate : of the two stages
     milestones, decay : the adversarial rate is multiplied by ``decay`` at these parts of the stage
     cosine : the adversarial rate falls along half a cosine instead
@@ -64,7 +64,7 @@ class Recipe:
 
     generator: nn.Module
     discriminator: nn.Module
-    loss_weights: LossWeights | Mapping[str, float]
+    loss_weights: Mapping[str, float]
     adversarial: Literal["vanilla", "relativistic", "least_squares"] = "relativistic"
     perceptual_layers: Mapping[str, float] = field(default_factory=dict)
     perceptual_distance: Literal["l1", "mse"] = "l1"
@@ -80,8 +80,6 @@ class Recipe:
     cosine: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.loss_weights, LossWeights):
-            object.__setattr__(self, "loss_weights", LossWeights(**self.loss_weights))
         weights = self.weights
         if weights.perceptual and not self.perceptual_layers:
             raise ValueError("the perceptual loss has a weight but no layers")
@@ -91,13 +89,12 @@ class Recipe:
     @property
     def weights(self) -> LossWeights:
         """``loss_weights`` as the class."""
-        assert isinstance(self.loss_weights, LossWeights)
-        return self.loss_weights
+        return LossWeights(**self.loss_weights)
 
     def adversarial_rate(self, progress: float) -> float:
         """Learning rate at a part of the adversarial stage, 0 to 1."""
         if self.cosine:
-            return self.learning_rate * max(1e-3, 0.5 * (1 + math.cos(math.pi * progress)))
+            return self.learning_rate * max(1e-3, half_cosine(progress))
         passed = sum(progress >= milestone for milestone in self.milestones)
         return self.learning_rate * self.decay**passed
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
     BasicTextSRStorage,
     CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     HTJ2KLossless,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
     SecondaryCaptureImageStorage,
 )
 
 from acuity.dicom.reading.read import load_stack, read_study
-from acuity.dicom.reading.study import Series
 from acuity.errors import InputNotFoundError, NoDicomError, SeveralStudiesError
-from acuity.volume import Volume, sitk_affine
+from acuity.volume import sitk_affine
 from tests.dicom_builder import (
     FRAME_UID,
     STUDY_UID,
@@ -40,26 +32,9 @@ from tests.dicom_builder import (
     write_mr_series,
     write_other,
 )
+from tests.dicom_reader import only_series, only_volume, sitk_series
 
 HTJ2K_STREAMS = Path(__file__).parents[2] / "data" / "htj2k"
-
-
-def only_series(path: Path) -> Series:
-    (series,) = read_study(path).series
-    return series
-
-
-def only_volume(path: Path) -> Volume:
-    series = only_series(path)
-    assert series.verdict == "ok", series.reason
-    (stack,) = series.stacks
-    return load_stack(stack)
-
-
-def sitk_read(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    return reader.Execute()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +50,7 @@ def sitk_read(folder: Path) -> sitk.Image:
 def test_geometry_agrees_with_simpleitk(tmp_path: Path, affine: np.ndarray) -> None:
     array = phantom()
     write_mr_series(tmp_path, array, affine)
-    volume, image = only_volume(tmp_path), sitk_read(tmp_path)
+    volume, image = only_volume(tmp_path), sitk_series(tmp_path)
     np.testing.assert_array_equal(volume.array.transpose(2, 1, 0), sitk.GetArrayFromImage(image))
     corners = np.array(np.meshgrid(*[[0, n - 1] for n in volume.shape])).reshape(3, -1).T
     ours = [(volume.affine @ [*c, 1])[:3] for c in corners]
@@ -120,11 +95,18 @@ def test_slices_written_head_first_come_out_right_handed(tmp_path: Path) -> None
     np.testing.assert_allclose(volume.affine @ [0, 0, 11, 1], affine @ [0, 0, 0, 1], atol=1e-6)
 
 
-def test_what_the_series_declares_about_its_spacing_is_not_believed(tmp_path: Path) -> None:
-    write_mr_series(tmp_path, phantom(), axial_affine((1, 1, 6)), SliceThickness="5", SpacingBetweenSlices="1")
+@pytest.mark.parametrize(
+    ("declared", "warned"), [("1", True), ("6.07", True), ("6.05", False), ("-6", False), ("0", False), (None, False)]
+)
+def test_what_the_series_declares_about_its_spacing_is_not_believed(
+    tmp_path: Path, declared: str | None, warned: bool
+) -> None:
+    affine = axial_affine((1, 1, 6))
+    write_mr_series(tmp_path, phantom(), affine, SliceThickness="5", SpacingBetweenSlices=declared)
     series = only_series(tmp_path)
     assert series.stacks[0].grid.spacing[2] == pytest.approx(6)
-    assert series.warnings == ("SpacingBetweenSlices is 1 mm, but the slices lie 6 mm apart, which is used.",)
+    warning = f"SpacingBetweenSlices is {declared} mm, but the slices lie 6 mm apart, which is used."
+    assert series.warnings == ((warning,) if warned else ())
 
 
 def test_text_rounding_of_positions_is_not_a_missing_slice(tmp_path: Path) -> None:
@@ -156,24 +138,15 @@ def test_values_beyond_16_bits_do_not_wrap(tmp_path: Path) -> None:
     assert only_volume(tmp_path).array.max() == array.max() > 65535
 
 
-@pytest.mark.parametrize(
-    "syntax",
-    [
-        ImplicitVRLittleEndian,
-        ExplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        DeflatedExplicitVRLittleEndian,
-        RLELossless,
-        JPEGLossless,
-        JPEGLosslessSV1,
-        JPEGLSLossless,
-        JPEG2000Lossless,
-    ],
-    ids=lambda syntax: syntax.keyword,
-)
+# By the names of pydicom.uid.
+NATIVE = ["ImplicitVRLittleEndian", "ExplicitVRLittleEndian", "ExplicitVRBigEndian", "DeflatedExplicitVRLittleEndian"]
+COMPRESSED = ["RLELossless", "JPEGLossless", "JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless"]
+
+
+@pytest.mark.parametrize("syntax", NATIVE + COMPRESSED)
 def test_every_transfer_syntax(tmp_path: Path, syntax: str) -> None:
     array = phantom((36, 34, 3), seed=7)  # JPEG 2000 is not encoded below 32 pixels
-    write_mr_series(tmp_path, array, oblique_affine(), transfer_syntax=syntax)
+    write_mr_series(tmp_path, array, oblique_affine(), transfer_syntax=getattr(pydicom.uid, syntax))
     np.testing.assert_array_equal(only_volume(tmp_path).array, array)
 
 
@@ -184,10 +157,10 @@ def test_htj2k(tmp_path: Path) -> None:
     np.testing.assert_array_equal(only_volume(tmp_path).array, array)
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, JPEGLSLossless])
+@pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "ExplicitVRBigEndian", "RLELossless", "JPEGLSLossless"])
 def test_signed_pixels(tmp_path: Path, syntax: str) -> None:
     array = phantom().astype(np.int16) - 900
-    write_mr_series(tmp_path, array, axial_affine(), transfer_syntax=syntax)
+    write_mr_series(tmp_path, array, axial_affine(), transfer_syntax=getattr(pydicom.uid, syntax))
     np.testing.assert_array_equal(only_volume(tmp_path).array, array)
 
 
@@ -196,7 +169,7 @@ def test_a_volume_knows_where_it_came_from(tmp_path: Path) -> None:
     study = read_study(tmp_path)
     assert study.study_uid == STUDY_UID
     series = study.series[0]
-    assert (series.description, series.modality, series.code, series.exit_code) == ("T2 axial", "MR", "ok", 0)
+    assert (series.description, series.modality, series.code) == ("T2 axial", "MR", "ok")
     assert series.reason == "1 volume of 24 x 20 x 12 voxels, 1 x 1 x 3 mm."
     volume = load_stack(series.stacks[0])
     assert volume.frame_of_reference_uid == FRAME_UID

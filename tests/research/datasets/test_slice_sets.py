@@ -150,14 +150,10 @@ def test_comparison_slices_of_a_case_without_tumor_and_of_other_sources(tmp_path
     assert [s.index for s in comparison_slices(tmp_path / "knee", levels=3)] == [1, 5, 8]
 
 
-def test_spread_and_moved():
+def test_the_parts_of_choosing_slices():
     assert spread([7, 8, 9], 5) == [7, 8, 9]
     assert spread(range(10), 1) == [5]
     assert moved([2, 5, 8], 6) == [2, 6, 8]
-    assert moved([2, 5, 8], 5) == [2, 5, 8]
-
-
-def test_a_crop_keeps_the_middle():
     item = ImageSlice(np.arange(7 * 10, dtype=np.float32).reshape(7, 10), "a", "T1", 0, (1.0, 1.0))
     np.testing.assert_array_equal(cropped(item, 4).image, item.image[1:5, 1:9])
 

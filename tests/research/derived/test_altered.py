@@ -18,6 +18,7 @@ from acuity.research.derived.altered import CHANGES, Altered, white_matter
 from acuity.research.derived.sets import Case
 from acuity.research.synthetic.phantom import make_phantom
 from acuity.volume import Volume
+from tests.research.cases import write_case
 
 # White matter's signal of the phantom without a bias field: its contrasts' mean + gain * white.
 WHITE = {Sequence.T1: 608.25, Sequence.T1C: 497.5, Sequence.T2: 250.75, Sequence.FLAIR: 339.75}
@@ -173,14 +174,9 @@ def test_understripping_leaves_three_millimeters_of_what_lies_round_it(fine):
 
 
 def test_the_command_makes_a_set(coarse, tmp_path, capsys):
-    name = "first"
-    (tmp_path / "data" / name).mkdir(parents=True)
-    affine = np.diag([-8.0, -8.0, 8.0, 1.0])
-    for sequence, suffix in FILE_SUFFIX.items():
-        nib.save(
-            nib.Nifti1Image(coarse.images[sequence].array, affine), tmp_path / "data" / name / f"{name}_{suffix}.nii.gz"
-        )
-    nib.save(nib.Nifti1Image(coarse.labels.array, affine), tmp_path / "data" / name / f"{name}_seg.nii.gz")
+    name, affine = "first", np.diag([-8.0, -8.0, 8.0, 1.0])
+    images = {sequence: volume.array for sequence, volume in coarse.images.items()}
+    write_case(tmp_path / "data", name, images, coarse.labels.array, affine)
     made = tmp_path / "bias"
     common = ["dataset", "altered", "--data", str(tmp_path / "data"), "--output", str(made)]
     assert main([*common, "--change", "bias"]) == 0

@@ -22,7 +22,8 @@ from acuity.research.degradations.volumes import low_resolution
 from acuity.research.derived.low_resolution import shrunk_labels
 from acuity.research.derived.sets import chosen_cases
 from acuity.volume import sitk_affine
-from tests.research.evaluation.volumes.test_comparison import add_bundle
+from tests.research.cases import write_case
+from tests.research.evaluation.bundles import add_bundle
 
 SHAPE = (27, 30, 20)
 # Turned by 20 degrees and anisotropic, as RAS in the file.
@@ -44,11 +45,8 @@ def add_case(folder: Path, name: str, *, affine: np.ndarray = OBLIQUE, labeled: 
     distance = np.sqrt(sum((g - c) ** 2 for g, c in zip(index, LANDMARK, strict=True)))
     image = np.where(brain, 100 + index[0] + 400 * np.exp(-((distance / 3) ** 2)), 0).astype(np.float32)
     labels = np.select([distance < 1.6, distance < 2.6, distance < 4.5], [1, 4, 2], 0).astype(np.uint8)
-    (folder / name).mkdir(parents=True)
-    for n, suffix in enumerate(FILE_SUFFIX.values(), 1):
-        nib.save(nib.Nifti1Image(image * n, affine), folder / name / f"{name}_{suffix}.nii.gz")
-    if labeled:
-        nib.save(nib.Nifti1Image(labels, affine), folder / name / f"{name}_seg.nii.gz")
+    images = {sequence: image * n for n, sequence in enumerate(Sequence, 1)}
+    write_case(folder, name, images, labels if labeled else None, affine)
 
 
 @pytest.fixture
@@ -122,28 +120,6 @@ def test_thick_slices_are_means_that_lie_where_simpleitk_puts_them(thickness, co
     assert described["command"].endswith(f"--slice-thickness {thickness} --case first")
 
 
-@pytest.mark.parametrize("kind", ["interpolated", "sr"])
-def test_thick_slices_are_brought_back_to_where_the_case_lies(kind, data, tmp_path):
-    add_bundle(tmp_path / "models", "ours")
-    options = ["--bundle", "ours", "--models", str(tmp_path / "models")] if kind == "sr" else []
-    assert make(kind, data, tmp_path / "out", "--case", "first", "--slice-thickness", "4.5", *options) == 0
-    before, after = load(data, "t1ce"), load(tmp_path / "out", "t1ce")
-    assert after.shape == SHAPE
-    np.testing.assert_allclose(after.affine, before.affine, atol=1e-5)
-    truth, found = before.get_fdata(), after.get_fdata()
-    assert not found[truth == 0].any()
-    errors = {shift: np.abs(np.roll(found, shift, axis=2) - truth).mean() for shift in (-1, 0, 1)}
-    assert min(errors, key=lambda shift: errors[shift]) == 0 and errors[0] > 0
-    if kind == "sr":
-        # What was measured still holds within the brain: the means over the slices, not cubic shrinking.
-        inside = truth[:, :, 9:12].min(axis=2) > 0
-        ours, measured = (image[:, :, 9:12].mean(axis=2)[inside] for image in (found, truth))
-        np.testing.assert_allclose(ours, measured, atol=2e-3 * truth.max())
-    np.testing.assert_array_equal(load(tmp_path / "out", "seg").dataobj, load(data, "seg").dataobj)
-    made = json.loads((tmp_path / "out" / "dataset.json").read_text())["made"]
-    assert made["kind"] == kind and "4.5 mm" in made["images"] and "own grid" in made["images"]
-
-
 def test_how_sets_by_scale_are_described_does_not_change(data, tmp_path):
     """Else those that are there would no longer be current."""
     for kind in ("lr", "interpolated"):
@@ -171,28 +147,38 @@ def test_how_sets_by_scale_are_described_does_not_change(data, tmp_path):
     }
 
 
+@pytest.mark.parametrize(("option", "axis"), [(("--scale", "2"), 0), (("--slice-thickness", "4.5"), 2)])
 @pytest.mark.parametrize("kind", ["interpolated", "sr"])
-def test_what_is_brought_back_lies_where_the_case_does(kind, data, tmp_path):
+def test_what_is_brought_back_lies_where_the_case_does(kind, option, axis, data, tmp_path):
     add_bundle(tmp_path / "models", "ours")
     options = ["--bundle", "ours", "--models", str(tmp_path / "models")] if kind == "sr" else []
-    assert make(kind, data, tmp_path / "out", "--case", "first", *options) == 0
+    assert make(kind, data, tmp_path / "out", "--case", "first", *option, *options) == 0
     assert not (tmp_path / "out" / "second").exists()
     before, after = load(data, "t1ce"), load(tmp_path / "out", "t1ce")
     assert after.shape == SHAPE
     np.testing.assert_allclose(after.affine, before.affine, atol=1e-5)
-    np.testing.assert_allclose(spot(after), spot(before), atol=0.15)
     truth, found = before.get_fdata(), after.get_fdata()
     # The brain was extracted and stays so; within it something was lost, and nothing was shifted.
     assert not found[truth == 0].any()
-    errors = {shift: np.abs(np.roll(found, shift, axis=0) - truth).mean() for shift in (-1, 0, 1)}
+    errors = {shift: np.abs(np.roll(found, shift, axis=axis) - truth).mean() for shift in (-1, 0, 1)}
     assert min(errors, key=lambda shift: errors[shift]) == 0 and errors[0] > 0
     np.testing.assert_array_equal(load(tmp_path / "out", "seg").dataobj, load(data, "seg").dataobj)
     described = json.loads((tmp_path / "out" / "dataset.json").read_text())
-    assert described["made"]["kind"] == kind and described["made"]["scale"] == 2
+    made = described["made"]
+    assert made["kind"] == kind and "own grid" in made["images"] and list(described["cases"]) == ["first"]
+    if option[0] == "--scale":
+        np.testing.assert_allclose(spot(after), spot(before), atol=0.15)
+        assert made["scale"] == 2
+    else:
+        assert "4.5 mm" in made["images"]
     if kind == "sr":
-        assert described["made"]["method"]["bundle"] == "ours" and len(described["made"]["method"]["sha256"]) == 64
-        assert described["command"].endswith(f"--scale 2 --bundle ours --models {tmp_path / 'models'} --case first")
-    assert described["software"]["acuity"] and list(described["cases"]) == ["first"]
+        assert made["method"]["bundle"] == "ours" and len(made["method"]["sha256"]) == 64
+        assert described["command"].endswith(f"{' '.join(option)} {' '.join(options)} --case first")
+    if (kind, axis) == ("sr", 2):
+        # What was measured still holds within the brain: the means over the slices, not cubic shrinking.
+        inside = truth[:, :, 9:12].min(axis=2) > 0
+        ours, measured = (image[:, :, 9:12].mean(axis=2)[inside] for image in (found, truth))
+        np.testing.assert_allclose(ours, measured, atol=2e-3 * truth.max())
 
 
 def test_a_crop_is_the_middle_and_keeps_every_place(data, tmp_path):
@@ -290,32 +276,28 @@ def test_a_case_without_truth_gives_one_without(tmp_path):
 
 
 def test_refusals_say_what_is_wrong(data, tmp_path, capsys):
-    def refused(kind: str, *options: str, output: Path = tmp_path / "out") -> tuple[int, str]:
-        return make(kind, data, output, *options), capsys.readouterr().err
-
-    assert make("lr", data, tmp_path / "out", "--case", "first") == 0
-    code, said = refused("lr", "--scale", "4")
-    assert code == 60 and "made in another way: it differs in scale" in said
-    code, said = refused("interpolated")
-    assert code == 60 and "kind" in said
-    code, said = refused("lr", output=data)
-    assert code == 60 and "holds the cases that the data set is made from" in said
-    code, said = refused("lr", "--case", "third")
-    assert code == 70 and "holds no case third" in said and "first, second" in said
-    code, said = refused("crop", "--size", "21", output=tmp_path / "crop")
-    assert code == 70 and "27 x 30 x 20 voxels" in said
-    code, said = refused("sr", "--bundle", "none", "--models", str(tmp_path), output=tmp_path / "sr")
-    assert code == 50 and "none" in said
-    code, said = refused("lr", "--slice-thickness", "4", output=tmp_path / "thick")
-    assert code == 70 and "20 slices of 1.5 mm make no slice of 4 mm" in said
+    out = tmp_path / "out"
+    assert make("lr", data, out, "--case", "first") == 0
+    sr = ("--bundle", "none", "--models", str(tmp_path))
+    for code, kind, output, options, message in (
+        (60, "lr", out, ("--scale", "4"), "made in another way: it differs in scale"),
+        (60, "interpolated", out, (), "kind"),
+        (60, "lr", data, (), "holds the cases that the data set is made from"),
+        (70, "lr", out, ("--case", "third"), "holds no case third"),
+        (70, "crop", tmp_path / "crop", ("--size", "21"), "27 x 30 x 20 voxels"),
+        (50, "sr", tmp_path / "sr", sr, "none"),
+        (70, "lr", tmp_path / "thick", ("--slice-thickness", "4"), "20 slices of 1.5 mm make no slice of 4 mm"),
+    ):
+        assert make(kind, data, output, *options) == code
+        assert message in capsys.readouterr().err
     for options, message in (
-        (["--scale", "1"], "1 does not shrink"),
-        (["--scale", "half"], "invalid"),
-        (["--slice-thickness", "-3"], "is no thickness"),
-        (["--slice-thickness", "3", "--scale", "2"], "not allowed"),
+        (("--scale", "1"), "1 does not shrink"),
+        (("--scale", "half"), "invalid"),
+        (("--slice-thickness", "-3"), "is no thickness"),
+        (("--slice-thickness", "3", "--scale", "2"), "not allowed"),
     ):
         with pytest.raises(SystemExit) as stop:
-            refused("lr", *options)
+            make("lr", data, out, *options)
         assert stop.value.code == 2 and message in capsys.readouterr().err
 
 

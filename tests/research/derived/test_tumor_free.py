@@ -9,13 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from acuity.anatomy import Sequence
 from acuity.cli import main
 from acuity.errors import DataError
 from acuity.research.datasets import brats
-from acuity.research.datasets.brats import FILE_SUFFIX
 from acuity.research.derived import tumor_free as brats_tumor_free
 from acuity.research.derived.tumor_free import make_phantoms
 from acuity.research.synthetic.phantom import make_phantom
+from tests.research.cases import write_case
 
 SHAPE = (60, 20, 16)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS
@@ -28,11 +29,8 @@ def add_case(folder: Path, name: str, *, last: int, labeled: bool = True) -> Non
     image = np.where(brain, 300 + 80 * np.cos(np.abs(i - 26) / 2) * np.sin(j / 3) + i, 0).astype(np.float32)
     labels = np.zeros(SHAPE, np.uint8)
     labels[8 : last + 1, 7:12, 5:9] = 2
-    (folder / name).mkdir(parents=True)
-    for n, suffix in enumerate(FILE_SUFFIX.values(), 1):
-        nib.save(nib.Nifti1Image(image * n, AFFINE), folder / name / f"{name}_{suffix}.nii.gz")
-    if labeled:
-        nib.save(nib.Nifti1Image(labels, AFFINE), folder / name / f"{name}_seg.nii.gz")
+    images = {sequence: image * n for n, sequence in enumerate(Sequence, 1)}
+    write_case(folder, name, images, labels if labeled else None, AFFINE)
 
 
 def test_the_free_half_is_mirrored_and_other_cases_are_left_out(tmp_path, capsys):

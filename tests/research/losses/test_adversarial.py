@@ -3,14 +3,7 @@
 import pytest
 import torch
 
-from acuity.research.losses import adversarial
-from acuity.research.losses.adversarial import (
-    LEAST_SQUARES,
-    RELATIVISTIC,
-    VANILLA,
-    relativistic_discriminator_loss,
-    relativistic_generator_loss,
-)
+from acuity.research.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANILLA
 
 GOOD, BAD = torch.full((4, 1), 3.0), torch.full((4, 1), -3.0)
 GAMES = pytest.mark.parametrize("game", [VANILLA, RELATIVISTIC, LEAST_SQUARES], ids=["vanilla", "ra", "ls"])
@@ -36,12 +29,6 @@ def test_the_two_sides_pull_the_fakes_apart(game, shape):
     assert (toward_real < 0).all() and (toward_fake > 0).all()
 
 
-@GAMES
-def test_two_images_of_one_kind_leave_the_discriminator_guessing(game):
-    same = torch.full((4, 1), 0.5)
-    assert game.discriminator(same, same) > game.discriminator(same + 0.5, same - 0.5)
-
-
 def test_vanilla_is_the_negative_log_of_the_probability():
     real, fake = torch.tensor([[2.0], [0.5]]), torch.tensor([[-1.0], [3.0]])
     d_real, d_fake = torch.sigmoid(real), torch.sigmoid(fake)
@@ -64,19 +51,3 @@ def test_least_squares_is_zero_at_its_targets():
     assert LEAST_SQUARES.generator(zeros, ones) == 0
     assert LEAST_SQUARES.discriminator(ones, zeros) == 0
     assert LEAST_SQUARES.discriminator(zeros, ones) == 2
-
-
-def test_a_relativistic_loss_depends_on_the_difference_alone():
-    real, fake = torch.randn(5, 1), torch.randn(5, 1)
-    torch.testing.assert_close(relativistic_generator_loss(real, fake), relativistic_generator_loss(real + 7, fake + 7))
-
-
-def test_the_relativistic_sides_mirror_each_other():
-    right = relativistic_discriminator_loss(real_logits=GOOD, fake_logits=BAD)
-    assert right == pytest.approx(relativistic_generator_loss(real_logits=BAD, fake_logits=GOOD).item())
-
-
-def test_all_games_have_the_same_form():
-    games = [value for value in vars(adversarial).values() if isinstance(value, adversarial.AdversarialLoss)]
-    assert len(games) == 3
-    assert all(torch.isfinite(side(GOOD, BAD)) for game in games for side in game)

@@ -35,19 +35,10 @@ def test_the_buddy_is_the_best_of_all_candidates(hr):
         assert np.median(np.abs(reached - costs.min(axis=0))) < 1e-6
 
 
-def test_the_truth_is_its_own_buddy(hr):
+def test_the_truth_is_its_own_buddy_and_a_background_of_zeros_stays_zero(hr):
     assert best_buddy_loss(hr, hr) == 0
-
-
-def test_a_background_of_zeros_stays_zero(hr):
     hr[..., :12] = 0
-    sr = hr + 0.01
-    assert (best_buddies(sr, hr)[..., :4] == 0).all()
-
-
-def test_buddies_cost_less_than_the_patches_of_the_same_place(hr):
-    sr = (hr + 0.1 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
-    assert 0 < best_buddy_loss(sr, hr) < (sr - hr).abs().mean()
+    assert (best_buddies(hr + 0.01, hr)[..., :4] == 0).all()
 
 
 def test_a_patch_of_the_truth_from_elsewhere_costs_less_than_a_blurred_one(hr):
@@ -76,10 +67,3 @@ def test_the_threshold_is_a_standard_deviation_of_0025():
     stripes = (-1.0) ** torch.arange(24)[:, None].expand(1, 1, 24, 24)
     for amplitude, flat in ((0.024, 1), (0.026, 0)):
         assert (flat_mask(0.5 + amplitude * stripes, 1)[..., 6:-6, 6:-6] == flat).all()
-
-
-def test_texture_is_told_from_flat_in_one_image():
-    image = torch.full((1, 1, 24, 24), 0.5)
-    image[..., 12:] += 0.3 * torch.rand(1, 1, 24, 12, generator=torch.Generator().manual_seed(0))
-    mask = flat_mask(image, 2)
-    assert (mask[..., :12] == 1).all() and (mask[..., 30:] == 0).all()

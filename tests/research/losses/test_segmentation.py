@@ -6,7 +6,6 @@ import torch
 from sklearn.metrics import log_loss
 
 from acuity.research.losses.segmentation import (
-    agreement_loss,
     cross_entropy_loss,
     dice_cross_entropy_loss,
     dice_loss,
@@ -74,10 +73,3 @@ def test_gradients_point_to_the_truth(loss, example):
     loss(logits, target).backward()
     assert (logits.grad[target == 1] < 0).all()
     assert logits.grad[target == 0].sum() > 0
-
-
-def test_agreement_is_of_probabilities():
-    first, second = torch.tensor([0.0, 30.0]), torch.tensor([0.0, 40.0])
-    assert agreement_loss(first, second).item() == pytest.approx(0, abs=1e-9)
-    assert agreement_loss(torch.tensor([40.0]), torch.tensor([-40.0])).item() == pytest.approx(1)
-    assert agreement_loss(first, second[[1, 0]]).item() == pytest.approx(0.25)

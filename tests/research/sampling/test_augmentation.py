@@ -37,16 +37,10 @@ def image():
     return result
 
 
-def test_perturbing_leaves_the_background_and_drops_a_channel(image):
-    result = perturb(image, np.random.default_rng(0), dataclasses.replace(NOTHING, missing=1.0))
-    assert (result[:, 0] == 0).all()
-    assert sum(bool((channel == 0).all()) for channel in result) == 1
-
-
 def test_softening_keeps_the_mean_and_loses_detail(image):
     image = image[:, 4:20, 4:24, 4:16]
-    for seed in range(6):
-        result = soften(image, np.random.default_rng(seed))
+    for factors, share in (((2.0, 2.0, 2.0), 1.0), ((2.0, 2.0, 2.0), 0.4), ((1.0, 1.0, 4.0), 0.6)):
+        result = soften(image, factors, share)
         assert result.shape == image.shape
         assert result.mean().item() == pytest.approx(image.mean().item(), abs=0.02)
         assert result.std() < 0.95 * image.std()
@@ -62,13 +56,6 @@ def test_contrast_changes_between_the_ends_alone():
     torch.testing.assert_close(change_contrast(values, 1.0), values, atol=1e-5, rtol=0)
     constant = torch.full((9,), 0.7)
     assert change_contrast(constant, 2.0) is constant
-
-
-def test_perturbing_leaves_its_input_as_it_was(image):
-    before = image.clone()
-    for seed in range(5):
-        perturb(image, np.random.default_rng(seed))
-    torch.testing.assert_close(image, before)
 
 
 def test_coarser_resolution_is_pillows_bicubic_there_and_back():
@@ -211,19 +198,14 @@ def test_each_change_is_off_at_0_and_on_at_1(image, name):
     assert not is_affine(dataclasses.replace(NOTHING, **{name: 1.0}))
 
 
-def test_as_many_sequences_are_missing_as_drawn(image):
-    augmentation = dataclasses.replace(NOTHING, missing=0.5, two_missing=0.3)
-    lost = [
-        int((perturb(image, np.random.default_rng(s), augmentation) == 0).all(dim=(1, 2, 3)).sum()) for s in range(200)
-    ]
-    shares = np.bincount(lost, minlength=3) / len(lost)
-    np.testing.assert_allclose(shares, [0.2, 0.5, 0.3], atol=0.1)
-
-
-def test_flair_is_missing_twice_as_often_as_another(image):
-    augmentation = dataclasses.replace(NOTHING, missing=1.0)
-    lost = [(perturb(image, np.random.default_rng(s), augmentation) == 0).all(dim=(1, 2, 3)) for s in range(400)]
-    np.testing.assert_allclose(np.mean([one.numpy() for one in lost], axis=0), [0.2, 0.2, 0.2, 0.4], atol=0.06)
+def test_sequences_are_missing_as_often_as_told_and_flair_twice_as_often_as_another(image):
+    augmentation = dataclasses.replace(NOTHING, missing=0.4, two_missing=0.3, three_missing=0.2)
+    results = [perturb(image, np.random.default_rng(s), augmentation) for s in range(400)]
+    lost = np.array([(result == 0).all(dim=(1, 2, 3)).numpy() for result in results])
+    shares = np.bincount(lost.sum(axis=1), minlength=4) / len(lost)
+    np.testing.assert_allclose(shares, [0.1, 0.4, 0.3, 0.2], atol=0.07)
+    np.testing.assert_allclose(lost[lost.sum(axis=1) == 1].mean(axis=0), [0.2, 0.2, 0.2, 0.4], atol=0.1)
+    assert not any(result[:, image[0] == 0].any() for result in results)
 
 
 def test_a_slice_is_perturbed_too(image):

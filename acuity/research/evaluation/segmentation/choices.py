@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from acuity.anatomy import Region, labels_to_regions, regions_to_labels
@@ -18,11 +18,13 @@ from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box
 from acuity.models.bundle import CHOICES, load_bundle
 from acuity.models.calibration import LOWEST, Reliability, fitted_temperature, reliability
 from acuity.research.datasets import brats
-from acuity.research.evaluation.segmentation.comparison import grade_of
+from acuity.research.evaluation import columns as col
+from acuity.research.evaluation.cases import grade_of
 from acuity.research.evaluation.segmentation.held_out import Brain, held_out_brains
 from acuity.research.evaluation.segmentation.table import MEAN, case_values
-from acuity.research.evaluation.tables import Row, grouped, markdown_table, write_csv
+from acuity.research.evaluation.tables import document, markdown, shown
 from acuity.research.metrics.overlap import brats_overlap, dice
+from acuity.research.store import Row, write_table, write_text
 
 T = TypeVar("T")
 
@@ -36,9 +38,9 @@ THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 # second lesions, which few of the cases have.
 SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumors
-LEAST_PEAKS = (0.0, 0.7, 0.8, 0.9, 0.95, 0.98)
-LEAST_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5)
-START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], enclosed_core=False)  # of the search
+START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], smallest_part_ml=0.0)  # of the search
+
+STEP, SETTING, DICE, FALSE_ML = "step", "setting", "dice", "false_ml"  # columns of choices.csv
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class Found:
     def rows(self, step: str, setting: str, postprocessing: Postprocessing) -> list[Row]:
         """Dice of each region, or in a brain without a tumor the false volume."""
         masks = self.masks(postprocessing)
-        start = {"step": step, "setting": setting, "case": self.name}
+        start = {STEP: step, SETTING: setting, col.CASE: self.name}
         if not self.target.any():
-            return [{**start, "region": Region.WT.value, "dice": "", "false_ml": float(masks[-1].sum()) / 1000}]
+            false_ml = float(masks[-1].sum()) / 1000
+            return [{**start, col.REGION: Region.WT.value, DICE: np.nan, FALSE_ML: false_ml}]
         return [
-            {**start, "region": region.value, "dice": dice(p, t), "false_ml": ""}
+            {**start, col.REGION: region.value, DICE: dice(p, t), FALSE_ML: np.nan}
             for region, p, t in zip(Region, masks, self.target, strict=True)
         ]
 
@@ -77,15 +80,13 @@ def compare(
 ) -> Path:
     """Choose one after the other, print the best and write what was compared; resumes where it was cut.
 
-    First the fine network's weight, by mean Dice; then temperatures by likelihood; then the enclosed core, thresholds
-    and the smallest part by mean Dice, twice; the least volume and peak of a part by the mean over all brains, where
-    one without a tumor counts as 1 if no more than LARGEST_FALSE_ML is found in it, else as 0; and the least volume of
-    enhancing tumor by mean Dice again. Of settings within MARGIN the least change is taken.
+    First the fine network's weight, by mean Dice; then temperatures by likelihood; then thresholds and the smallest
+    part's share by mean Dice, twice; then its volume by the mean over all brains, where one without a tumor counts as
+    1 if no more than LARGEST_FALSE_ML is found in it, else as 0. Of settings within MARGIN the least change is taken.
 
     Parameters
     ----------
-    held_out, unseen, phantoms : as ``acuity.research.evaluation.segmentation.held_out.held_out_brains`` takes them; the weight
-        is chosen by ``unseen`` alone
+    held_out, unseen, phantoms : as ``held_out_brains`` takes them; the weight is chosen by ``unseen`` alone
 
     Returns
     -------
@@ -94,7 +95,7 @@ def compare(
 
     Raises
     ------
-    As ``acuity.research.evaluation.segmentation.held_out.held_out_brains``.
+    As ``held_out_brains``.
     """
     model = load_bundle(Path(models), bundle)
     folder = Path(output)
@@ -105,14 +106,15 @@ def compare(
     found = found_in(seen, weight, temperatures)
     postprocessing = search.postprocessing(found, temperatures)
 
-    write_csv(search.rows, folder / "choices.csv")
+    rows = pd.DataFrame(search.rows)
+    write_table(rows, folder / "choices.csv")
     best = {
         "fine_weight": weight,
         CHOICES: {"_target_": f"{Postprocessing.__module__}.Postprocessing", **asdict(postprocessing)},
     }
     text = json.dumps(best, indent=4)
     by_grade = grade_table(found, postprocessing)
-    (folder / "choices.md").write_text(_summary(search.rows, calibration, by_grade, text), encoding="utf-8")
+    write_text(_summary(rows, calibration, by_grade, text), folder / "choices.md")
     print(text)
     return folder / "choices.csv"
 
@@ -147,14 +149,16 @@ def grade_table(found: Iterable[Found], postprocessing: Postprocessing) -> str:
         if one.target.any():
             for region, p, t in zip(Region, one.masks(postprocessing), one.target, strict=True):
                 overlap = asdict(brats_overlap(p, t, spacing=(1.0, 1.0, 1.0)))
-                rows.append({"case": one.name, "grade": grade_of(one.name), "region": region.value, **overlap})
+                rows.append({col.CASE: one.name, col.GRADE: grade_of(one.name), col.REGION: region.value, **overlap})
+    scores = pd.DataFrame(rows)
+    regions = [*(region.value for region in Region), MEAN]
     lines = []
     for grade in ("all", "high", "low", "unknown"):
-        group = [row for row in rows if grade in ("all", row["grade"])]
-        for metric, digits in (("dsc", 3), ("hd95_mm", 1)) if group else ():
-            values = [list(case_values(group, metric, "brats", region).values()) for region in (*Region, MEAN)]
-            lines.append([grade, str(len(values[0])), metric, *(f"{np.mean(one):.{digits}f}" for one in values)])
-    return markdown_table(["grade", "cases", "measure", *Region, MEAN], lines)
+        group = scores if grade == "all" else scores[scores[col.GRADE] == grade]
+        for metric, digits in ((col.DSC, 3), (col.HD95, 1)) if len(group) else ():
+            means = [case_values(group, metric, "brats", region).mean() for region in regions]
+            lines.append([grade, group[col.CASE].nunique(), metric, *(shown(mean, digits) for mean in means)])
+    return markdown(pd.DataFrame(lines, columns=["grade", "cases", "measure", *regions]))
 
 
 class Search:
@@ -175,21 +179,14 @@ class Search:
         ill = [one for one in found if one.target.any()]
         best = replace(START, temperatures=temperatures)
         for turn in ("", ", again"):  # what is best of one depends on the others
-            core = {str(value): replace(best, enclosed_core=value) for value in (False, True)}
-            best = self._best(f"enclosed_core{turn}", core, ill)
             for index, region in enumerate(Region):
                 before, after = best.thresholds[:index], best.thresholds[index + 1 :]
                 limits = {str(value): replace(best, thresholds=(*before, value, *after)) for value in THRESHOLDS}
                 best = self._best(f"threshold of {region.value}{turn}", limits, ill)
             parts = {str(value): replace(best, smallest_part=value) for value in SMALLEST_PARTS}
             best = self._best(f"smallest_part{turn}", parts, ill)
-
-        # Together: either may keep false parts out. Peaks first: a volume leaves out all tiny tumors, however sure.
-        pairs = product(SMALLEST_PARTS_ML, LEAST_PEAKS)
-        doubtful = {f"{ml}, {peak}": replace(best, smallest_part_ml=ml, least_peak=peak) for ml, peak in pairs}
-        best = self._best("smallest_part_ml, least_peak", doubtful, found)
-        enhancing = {str(value): replace(best, least_enhancing_ml=value) for value in LEAST_ENHANCING_ML}
-        return self._best("least_enhancing_ml", enhancing, ill)
+        volumes = {str(value): replace(best, smallest_part_ml=value) for value in SMALLEST_PARTS_ML}
+        return self._best("smallest_part_ml", volumes, found)
 
     def _best(self, step: str, settings: dict[str, Postprocessing], found: Seq[Found]) -> Postprocessing:
         return _least_change({setting: self._score(step, name, found, setting) for name, setting in settings.items()})
@@ -200,8 +197,10 @@ class Search:
         for one in found:
             rows = one.rows(step, setting, postprocessing)
             self.rows += rows
-            clean = max(_values(rows, "false_ml"), default=0.0) <= LARGEST_FALSE_ML
-            scores.append(_mean(rows, "dice") if one.target.any() else float(clean))
+            if one.target.any():
+                scores.append(np.mean([row[DICE] for row in rows]))
+            else:
+                scores.append(float(rows[0][FALSE_ML] <= LARGEST_FALSE_ML))
         return float(np.mean(scores))
 
 
@@ -225,38 +224,27 @@ def _least_change(scores: dict[T, float]) -> T:
     return next(setting for setting, score in scores.items() if score >= best - MARGIN)
 
 
-def _values(rows: Iterable[Row], column: str) -> list[float]:
-    return [float(row[column]) for row in rows if row[column] != ""]
-
-
-def _mean(rows: Iterable[Row], column: str) -> float:
-    return float(np.mean(_values(rows, column)))
-
-
 def _summary(
-    rows: Iterable[Row], calibration: dict[Region, tuple[Reliability, Reliability]], by_grade: str, best: str
+    rows: pd.DataFrame, calibration: dict[Region, tuple[Reliability, Reliability]], by_grade: str, best: str
 ) -> str:
     lines = []
-    for (step, setting), group in grouped(rows, "step", "setting").items():
-        by_region = [_mean([row for row in group if row["region"] == region.value], "dice") for region in Region]
-        false_ml = _values(group, "false_ml")
-        found_in = f"{sum(ml > LARGEST_FALSE_ML for ml in false_ml)} of {len(false_ml)}" if false_ml else ""
-        most = f"{max(false_ml):.2f}" if false_ml else ""
-        scores = [f"{score:.3f}" for score in (*by_region, _mean(group, "dice"))]
-        lines.append([step, setting, *scores, found_in, most])
+    for key, group in rows.groupby([STEP, SETTING], sort=False):
+        by_region = group.groupby(col.REGION)[DICE].mean()
+        false_ml = group[FALSE_ML].dropna()
+        scores = [shown(score, 3) for score in (*by_region[list(Region)], group[DICE].mean())]
+        healthy = [f"{(false_ml > LARGEST_FALSE_ML).sum()} of {len(false_ml)}", shown(false_ml.max(), 2)]
+        lines.append([*key, *scores, *(healthy if len(false_ml) else ("", ""))])
+    header = [STEP, SETTING, *Region, "mean Dice", f"more than {LARGEST_FALSE_ML} ml false", "largest (ml)"]
     errors = [
         [region.value, *(f"{found.expected_calibration_error:.4f}" for found in both)]
         for region, both in calibration.items()
     ]
-    header = ["step", "setting", *Region, "mean Dice", f"over {LARGEST_FALSE_ML} ml false", "most ml"]
-    return "\n".join(
-        [
-            markdown_table(header, lines),
-            "Expected calibration error, before and after dividing the logits by the temperatures:\n",
-            markdown_table(["region", "before", "after"], errors),
-            "What the best settings give, low as the fixed split names it:\n",
-            by_grade,
-            "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its"
-            f" `network_def`.\n\n```json\n{best}\n```\n",
-        ]
+    return document(
+        markdown(pd.DataFrame(lines, columns=header)),
+        "Expected calibration error, before and after dividing the logits by the temperatures:",
+        markdown(pd.DataFrame(errors, columns=["region", "before", "after"])),
+        "Scores of the best settings; a case is of low grade as the fixed split names it:",
+        by_grade,
+        "Best: `choices` is a section of configs/inference.json, `fine_weight` one of its `network_def`.",
+        f"```json\n{best}\n```",
     )

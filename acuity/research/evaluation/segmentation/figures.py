@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from acuity.anatomy import REGION_COLORS, Region, Sequence, labels_to_regions
 from acuity.models.calibration import Reliability
-from acuity.research.evaluation.bootstrap import paired_difference
+from acuity.research.evaluation import columns as col
+from acuity.research.evaluation.figures import brain_part, dark_figure, save, show, white_level
 from acuity.research.evaluation.segmentation.table import MEAN, case_values
-from acuity.research.evaluation.slices.figures import show
-from acuity.research.evaluation.tables import Row, grouped
-from acuity.research.evaluation.volumes.figures import brain_part
+from acuity.research.evaluation.statistics import paired_difference
 
 # Which sequences are shown, and the regions that each shows best.
 PICTURED = {Sequence.T1C: (Region.TC, Region.ET), Sequence.FLAIR: (Region.WT,)}
@@ -57,13 +56,11 @@ def draw_outlines(title: str, views: Mapping[str, Mapping[str, Outlined]], aspec
     models = list(next(iter(views.values())))
     first = next(iter(next(iter(views.values())).values())).slices
     box = brain_part(np.max([first[sequence.value] for sequence in PICTURED], axis=0))
-    bright = {sequence: _bright_end(first[sequence.value][box]) for sequence in PICTURED}
+    bright = {sequence: white_level(first[sequence.value][box]) for sequence in PICTURED}
     rows, columns = first["truth"][box].shape
     height = _TILE * max(0.3, rows / columns * aspect)
     count = len(PICTURED) * len(views)
-    figure = Figure(figsize=(0.4 + _TILE * len(models), 0.7 + (height + 0.2) * count), facecolor="black")
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    figure.suptitle(title, color="white", fontsize=9)
+    figure = dark_figure(0.4 + _TILE * len(models), 0.7 + (height + 0.2) * count, title)
     grid = iter(figure.subplots(count, len(models), squeeze=False))
     for kind, by_model in views.items():
         for sequence, regions in PICTURED.items():
@@ -74,36 +71,35 @@ def draw_outlines(title: str, views: Mapping[str, Mapping[str, Outlined]], aspec
                 axes.title.set_fontsize(6)
                 _outline(axes, view.slices["truth"][box], regions, dashed=True)
                 _outline(axes, view.slices["preds"][box], regions, dashed=False)
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
-def draw_means(rows: Seq[Row], path: Path) -> None:
+def draw_means(scores: pd.DataFrame, path: Path) -> None:
     """Write a PNG: mean Dice (BraTS's rule) of each model on each input with its 95 % interval, by region.
 
     Parameters
     ----------
-    rows : as ``segmentation.csv`` has them
+    scores : as ``segmentation.csv`` has them
     """
-    by_model = grouped(rows, "model", "input")
-    models, kinds = (list(dict.fromkeys(key[n] for key in by_model)) for n in range(2))
+    groups = dict(list(scores.groupby([col.MODEL, col.INPUT], sort=False)))
+    models, kinds = (list(scores[column].unique()) for column in (col.MODEL, col.INPUT))
     figure = Figure(figsize=(2.5 + 4 * max(2.0, 0.45 * len(kinds) + 0.8), 4.2), layout="constrained")
     panels = figure.subplots(1, 4, sharey=True)
     for axes, region in zip(panels, (MEAN, *Region), strict=True):
         for number, model in enumerate(models):
-            points = [
-                (x, case_values(by_model[model, kind], "dsc", "brats", region))
-                for x, kind in enumerate(kinds)
-                if (model, kind) in by_model
-            ]
             offset = 0.6 * ((number + 0.5) / len(models) - 0.5)
-            found = [paired_difference(list(values.values())) for _, values in points]
+            places = [place for place, kind in enumerate(kinds) if (model, kind) in groups]
+            found = [
+                paired_difference(case_values(groups[model, kinds[place]], col.DSC, "brats", region))
+                for place in places
+            ]
             # One case has no interval.
             reach = [
-                [0.0 if math.isnan(mean.low) else abs(end - mean.mean) for mean, end in ((f, f.low), (f, f.high))]
-                for f in found
+                [0.0 if math.isnan(mean.low) else abs(end - mean.mean) for end in (mean.low, mean.high)]
+                for mean in found
             ]
             axes.errorbar(
-                [x + offset for x, _ in points],
+                [place + offset for place in places],
                 [mean.mean for mean in found],
                 np.transpose(reach),
                 fmt="o",
@@ -120,7 +116,7 @@ def draw_means(rows: Seq[Row], path: Path) -> None:
     panels[0].set_ylim(0, 1.02)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=7)
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def draw_reliability(found: Mapping[tuple[str, str], Mapping[Region, Reliability]], path: Path) -> None:
@@ -128,7 +124,7 @@ def draw_reliability(found: Mapping[tuple[str, str], Mapping[Region, Reliability
 
     Parameters
     ----------
-    found : by model and input, as ``segmentation_table.pooled`` gives it
+    found : by model and input, as ``table.pooled`` gives it
     """
     models, kinds = (list(dict.fromkeys(key[n] for key in found)) for n in range(2))
     figure = Figure(figsize=(9.5, 0.6 + 2.6 * len(kinds)), layout="constrained")
@@ -156,12 +152,7 @@ def draw_reliability(found: Mapping[tuple[str, str], Mapping[Region, Reliability
         bottom.set_xlabel("probability", fontsize=8)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
     figure.legend([lines[model] for model in models], models, loc="outside right center", frameon=False, fontsize=7)
-    FigureCanvasAgg(figure).print_png(path)
-
-
-def _bright_end(image: NDArray[np.float32]) -> float:
-    """What is shown white."""
-    return float(np.percentile(image[image > 0], 99.5)) if (image > 0).any() else 1.0
+    save(figure, path)
 
 
 def _outline(axes: Any, labels: NDArray[np.float32], regions: Seq[Region], *, dashed: bool) -> None:

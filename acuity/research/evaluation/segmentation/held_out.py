@@ -20,6 +20,7 @@ from acuity.models.segmentation import ALL_VIEWS, ONE_VIEW, mean_of_views, suspi
 from acuity.networks.cascade import CoarseToFine, Ensemble
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
+from acuity.research.store import file_mark, read_arrays, save_arrays
 from acuity.research.synthetic.tumor_free import mirrored_half, tumor_free_phantom
 
 FIRST_PHANTOM = 500  # seed: those for training have higher ones, those for testing lower ones
@@ -81,8 +82,6 @@ def held_out_brains(
             remedy="Name cases of `held_out` that the coarse network was not trained on.",
         )
     members = _members(model, len(held_out))
-    store = folder / "logits" / model.weights_sha256[:16]
-    store.mkdir(parents=True, exist_ok=True)
     seen = []
     for number, (member, names) in enumerate(zip(members, held_out, strict=True)):
         brains: list[tuple[PreparedCase, bool]] = []
@@ -92,8 +91,9 @@ def held_out_brains(
         seeds = range(FIRST_PHANTOM, FIRST_PHANTOM + phantoms)[number :: len(members)]
         brains += [(tumor_free_phantom(seed), True) for seed in seeds]
         for case, clean in tqdm(brains, desc=f"brains held out from member {number}"):
-            path = store / f"{number}, {case.name}, {'both networks' if clean else 'fine network'}.npz"
-            seen.append(stored(path, case, partial(see, case, member, model.device, unseen=clean)))
+            path = folder / "logits" / f"{number}, {case.name}, {'both networks' if clean else 'fine network'}.npz"
+            look = partial(see, case, member, model.device, unseen=clean)
+            seen.append(stored(path, model.weights_sha256, case, look))
     return seen
 
 
@@ -125,22 +125,19 @@ def see(case: PreparedCase, network: CoarseToFine, device: torch.device, *, unse
     return _brain(case, fine, coarse, box)
 
 
-def stored(path: Path, case: PreparedCase, look: Callable[[], Brain]) -> Brain:
+def stored(path: Path, mark: str, case: PreparedCase, look: Callable[[], Brain]) -> Brain:
     """What an earlier run that was cut has seen, or what is seen now."""
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as found:
-            coarse = found.get("coarse")
-            box = (slice(None), *(slice(*ends) for ends in found["box"].tolist())) if "box" in found else None
-            return _brain(case, found["fine"], coarse, box)
+    if file_mark(path) == mark:
+        arrays = read_arrays(path)
+        box = (slice(None), *(slice(*ends) for ends in arrays["box"].tolist())) if "box" in arrays else None
+        return _brain(case, arrays["fine"], arrays.get("coarse"), box)
     brain = look()
-    arrays: dict[str, NDArray] = {"fine": brain.fine}
+    arrays = {"fine": brain.fine}
     if brain.coarse is not None:
         arrays["coarse"] = brain.coarse
     if brain.box is not None:
         arrays["box"] = np.array([s.indices(n)[:2] for s, n in zip(brain.box[1:], brain.brain.shape, strict=True)])
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, allow_pickle=False, **arrays)
-    unfinished.replace(path)
+    save_arrays(arrays, path, mark)
     return brain
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from acuity.errors import BundleError, BundleNotFoundError, DataError
-from acuity.models.bundle import Bundle, load_bundle
-from acuity.research.evaluation.store import files_sha256
+from acuity.errors import DataError
+from acuity.research.bundles import bundle_origin, find_bundles
 from acuity.research.evaluation.tables import require_unique
 from acuity.research.forest.segmenter import load_forest
 from acuity.research.segmenters import Segmenter, bundle_segmenter, load_segmenter
+from acuity.research.store import files_sha256
 from acuity.resources import config_file
 
 
@@ -32,14 +32,9 @@ class SegmentationModel:
 
 
 def bundle_model(models: str | Path, name: str) -> SegmentationModel:
-    """A released bundle.
-
-    Raises
-    ------
-    BundleNotFoundError : it is not there
-    BundleError : it cannot be loaded, or does not segment
-    """
-    return _of_bundle(load_bundle(Path(models), name))
+    """A released bundle; raises as ``bundle_models``."""
+    (model,) = bundle_models(Path(models), [name])
+    return model
 
 
 def bundle_models(models: Path, names: Seq[str] | None) -> list[SegmentationModel]:
@@ -51,19 +46,19 @@ def bundle_models(models: Path, names: Seq[str] | None) -> list[SegmentationMode
 
     Raises
     ------
-    As ``bundle_model``; BundleNotFoundError where no bundle segments, too.
+    BundleNotFoundError : one is not there, or none segments
+    BundleError : one cannot be loaded, or is named and does not segment
     """
-    if names is not None:
-        return [bundle_model(models, name) for name in names]
-    folders = [path.parent.parent.name for path in sorted(models.glob("*/configs/metadata.json"))]
-    found = [_of_bundle(bundle) for name in folders if _segments(bundle := load_bundle(models, name))]
-    if not found:
-        raise BundleNotFoundError(
-            f"{models} holds no bundle that segments.",
-            rule="A tumor is sought by a model.",
-            remedy="Name the folder of the released bundles.",
+    bundles = find_bundles(models, lambda bundle: hasattr(bundle.network, "coarse_logits"), "segments", names)
+    return [
+        SegmentationModel(
+            bundle.name,
+            bundle_segmenter(bundle),
+            bundle_origin(bundle)
+            | {"fine_weight": bundle.network.fine_weight, "choices": asdict(bundle.postprocessing)},
         )
-    return found
+        for bundle in bundles
+    ]
 
 
 def trained_model(name: str, recipe: str, weights: Path) -> SegmentationModel:
@@ -99,24 +94,3 @@ def require_models(models: Seq[SegmentationModel]) -> None:
             "No model is given.", rule="A tumor is sought by a model.", remedy="Name a bundle, weights or a forest."
         )
     require_unique([model.name for model in models], "model")
-
-
-def _of_bundle(bundle: Bundle) -> SegmentationModel:
-    if not _segments(bundle):
-        raise BundleError(
-            f"The bundle {bundle.name} does not segment.",
-            rule="A network that does has a coarse and a fine stage.",
-            remedy="Name a bundle for segmentation.",
-        )
-    origin = {
-        "bundle": bundle.name,
-        "version": bundle.version,
-        "sha256": bundle.weights_sha256,
-        "fine_weight": bundle.network.fine_weight,
-        "choices": asdict(bundle.postprocessing),
-    }
-    return SegmentationModel(bundle.name, bundle_segmenter(bundle), origin)
-
-
-def _segments(bundle: Bundle) -> bool:
-    return hasattr(bundle.network, "coarse_logits")

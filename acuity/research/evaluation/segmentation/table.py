@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
+import pandas as pd
 
 from acuity.anatomy import Region
 from acuity.models.calibration import BINS, LOWEST, Reliability
-from acuity.research.evaluation.bootstrap import FEWEST_CASES, paired_difference
-from acuity.research.evaluation.slices.table import interval, is_real
-from acuity.research.evaluation.tables import Row, grouped, markdown_table
+from acuity.research.evaluation import columns as col
+from acuity.research.evaluation.statistics import FEWEST_CASES, paired_difference
+from acuity.research.evaluation.tables import bullets, document, markdown, shown
 from acuity.research.metrics.overlap import ABSENT_MM
 
 HR = "HR"  # the input of the original images
@@ -22,159 +20,145 @@ Rule = Literal["brats", "paper"]
 MEAN = "mean"  # over the regions, in the place of one
 TOLERATED_ML = 0.1  # of tumor found where there is none
 
-_DIGITS = {"dsc": 3, "iou": 3, "hd95_mm": 2}
-_NAMES = {"dsc": "DSC", "iou": "IoU", "hd95_mm": "HD95 (mm)"}
+_DIGITS = {col.DSC: 3, col.IOU: 3, col.HD95: 2}
+_NAMES = {col.DSC: "DSC", col.IOU: "IoU", col.HD95: "HD95 (mm)"}
+_REGIONS = (*(region.value for region in Region), MEAN)
+# What the tables of means and of differences show.
+_MEANS = (*((col.DSC, region) for region in _REGIONS), (col.IOU, MEAN), *((col.HD95, region) for region in _REGIONS))
+_DIFFERENCES = (*((col.DSC, region) for region in _REGIONS), (col.IOU, MEAN), (col.HD95, MEAN))
 _TITLES: dict[Rule, str] = {"brats": "BraTS's rule for absent regions", "paper": "the thesis's apparent rule"}
 
 NOTES = (
-    "Regions overlap: ET enhancing tumor, TC tumor core, WT whole tumor; mean: of a case's regions, then of cases.",
-    f"BraTS's rule: a region that is neither there nor found counts as DSC 1, IoU 1, HD95 0; one of the two alone as "
-    f"0, 0, {ABSENT_MM:.2f} mm.",
-    "The thesis's apparent rule, which is our reading of it: DSC and IoU are averaged over the regions that are there "
-    "in the truth; HD95 leaves out what is not found, too. Columns of the CSV that end in _paper; left out is empty.",
-    "HD95: the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
+    "Regions overlap: ET is the enhancing tumor, TC the tumor core, WT the whole tumor. The mean is taken over a "
+    "case's regions, then over cases.",
+    "BraTS's rule: a region that is neither present nor found counts as DSC 1, IoU 1, HD95 0; a region that is only "
+    f"present or only found counts as DSC 0, IoU 0, HD95 {ABSENT_MM:.2f} mm.",
+    "The thesis's apparent rule is our reading of it: DSC and IoU are averaged over the regions that are present in "
+    "the truth, HD95 over those that are present and found. In the CSV its columns end in _paper; values that do not "
+    "count are empty.",
+    "HD95 is the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
     "Every model is given the brain of the input's images: wherever any of the four sequences has signal.",
-    "low: cases with hardly any enhancing part, as the fixed split names them; unknown: cases that it does not hold.",
-    f"Calibration: expected calibration error over {BINS} bins, of all cases' voxels in the brain that were given a "
-    f"probability of {LOWEST:g} or more, before results are tidied. A model that suspects nothing has none.",
-    "Seconds: of one case, mean.",
+    "Grade: low are cases with hardly any enhancing part, as the fixed split names them; unknown are cases that the "
+    "split does not hold.",
+    f"Calibration is the expected calibration error over {BINS} bins. It counts all cases' voxels in the brain with a "
+    f"probability of {LOWEST:g} or more, before postprocessing. A model without such voxels has no value.",
+    "Seconds are the mean time of one case.",
 )
 
 
-def summary(rows: Seq[Row], bins: Seq[Row], *, published: Seq[Row], notes: Seq[str]) -> str:
+def summary(scores: pd.DataFrame, bins: pd.DataFrame, *, published: pd.DataFrame, notes: Seq[str]) -> str:
     """The whole document.
 
     Parameters
     ----------
-    rows : as ``segmentation.csv`` has them; numbers or their text, what is not defined is ""
+    scores : as ``segmentation.csv`` has them; NaN is what is not defined
     bins : as ``calibration.csv`` has them
-    published : as ``read_published`` gives them
+    published : as ``read_published`` gives it
     notes : sentences on the data
     """
-    cases = len({str(row["case"]) for row in rows})
-    few = f" With {cases}, fewer than {FEWEST_CASES}, none is called real." if cases < FEWEST_CASES else ""
-    parts = ["# Segmentation", "\n".join(f"- {note}" for note in (*notes, *NOTES))]
+    parts = ["# Segmentation", bullets([*notes, *NOTES])]
     for rule, title in _TITLES.items():
-        parts += [f"## Means over cases, {title}", means(rows, rule, published=published)]
-    free = false_volumes(rows)
-    sources = dict.fromkeys(f"- {row['method']}: {row['source']}." for row in published)
-    parts += ["Published values are of other data:\n\n" + "\n".join(sources)] if published else []
+        parts += [f"## Means over cases, {title}", means(scores, rule, published=published)]
+    if not published.empty:
+        sources = [f"{row[col.METHOD]}: {row[col.SOURCE]}." for row in published.to_dict("records")]
+        parts += ["Published values are of other data:", bullets(list(dict.fromkeys(sources)))]
     parts += [
         f"## Differences to {HR}",
-        f"Mean over the cases and its 95 % interval, by paired bootstrap of the cases; BraTS's rule.{few} Higher is "
-        "better of DSC and IoU, lower of HD95.",
-        differences(rows),
-        *(["## Cases without a tumor", "What was found in them, all regions together.", free] if free else []),
+        "Mean over the cases and its 95 % interval, by paired bootstrap of the cases; BraTS's rule. Of the mean DSC, "
+        f"whether the interval excludes 0; fewer than {FEWEST_CASES} cases are too few to say. Higher is better of DSC "
+        "and IoU, lower of HD95.",
+        differences(scores),
+    ]
+    if free := false_volumes(scores):
+        parts += ["## Cases without a tumor", "The volume that was found in them, all regions together.", free]
+    return document(
+        *parts,
         "## By grade",
-        means(rows, "brats", by=("grade", "model", "input")),
+        means(scores, "brats", by=(col.GRADE, col.MODEL, col.INPUT)),
         "## By case",
-        means(rows, "brats", by=("case", "model", "input")),
+        means(scores, "brats", by=(col.CASE, col.MODEL, col.INPUT)),
         "## Calibration",
         calibration(pooled(bins)),
-    ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    )
 
 
-def means(rows: Seq[Row], rule: Rule, *, by: Seq[str] = ("model", "input"), published: Seq[Row] = ()) -> str:
+def means(
+    scores: pd.DataFrame, rule: Rule, *, by: Seq[str] = (col.MODEL, col.INPUT), published: pd.DataFrame | None = None
+) -> str:
     """Markdown: of each group DSC and HD95 by region and their mean, and the mean IoU; "" where nothing is defined."""
+    columns = {key: f"{_NAMES[key[0]]} {key[1]}" for key in _MEANS}
     lines = []
-    for key, group in grouped(rows, *by).items():
-        cells = [_shown(group, "dsc", rule, region) for region in _COLUMNS]
-        cells.append(_shown(group, "iou", rule, MEAN))
-        cells += [_shown(group, "hd95_mm", rule, region) for region in _COLUMNS]
-        seconds = np.mean([float(row["seconds"]) for row in group])
-        lines.append([*key, str(len(grouped(group, "case"))), *cells, f"{seconds:.1f}"])
-    for row in published:
-        if row["rule"] == rule:
-            dsc = [str(row[name]) for name in ("et", "tc", "wt", "dsc")]
-            hd95 = ["", "", "", str(row["hd95_mm"])]
-            lines.append([str(row["method"]), str(row["input"]), "published", *dsc, str(row["iou"]), *hd95, ""])
-    columns = [f"{_NAMES['dsc']} {region}" for region in _COLUMNS] + [f"{_NAMES['iou']} {MEAN}"]
-    columns += [f"{_NAMES['hd95_mm']} {region}" for region in _COLUMNS]
-    return markdown_table([*by, "cases", *columns, "seconds"], lines)
+    for key, group in scores.groupby(list(by), sort=False):
+        cells = [shown(case_values(group, metric, rule, region).mean(), _DIGITS[metric]) for metric, region in columns]
+        lines.append([*key, group[col.CASE].nunique(), *cells, shown(group[col.SECONDS].mean(), 1)])
+    table = pd.DataFrame(lines, columns=[*by, "cases", *columns.values(), col.SECONDS])
+    if published is not None:
+        names = {col.METHOD: col.MODEL, **{region.lower(): columns[col.DSC, region] for region in _REGIONS}}
+        names |= {metric: columns[metric, MEAN] for metric in _DIGITS}
+        others = published[published["rule"] == rule].drop(columns=["rule", col.SOURCE]).rename(columns=names)
+        table = pd.concat([table, others.assign(cases="published")]).fillna("")
+    return markdown(table)
 
 
-def differences(rows: Seq[Row]) -> str:
+def differences(scores: pd.DataFrame) -> str:
     """Markdown: of each model and input what it differs from the same model on HR, of the cases that have both."""
-    by_model = grouped(rows, "model", "input")
+    groups = dict(list(scores.groupby([col.MODEL, col.INPUT], sort=False)))
     lines = []
-    for (model, kind), group in by_model.items():
-        if kind != HR and (model, HR) in by_model:
+    for (model, kind), group in groups.items():
+        if kind != HR and (model, HR) in groups:
             cells = []
-            for metric, region in (*(("dsc", region) for region in _COLUMNS), ("iou", MEAN), ("hd95_mm", MEAN)):
-                theirs = case_values(by_model[model, HR], metric, "brats", region)
-                ours = case_values(group, metric, "brats", region)
-                found = paired_difference([ours[case] - theirs[case] for case in ours if case in theirs])
-                cells.append(interval(found, _DIGITS[metric]))
-                if (metric, region) == ("dsc", MEAN):
-                    cells.append("yes" if is_real(found, _DIGITS[metric]) else "not shown")
+            for metric, region in _DIFFERENCES:
+                ours, theirs = (case_values(one, metric, "brats", region) for one in (group, groups[model, HR]))
+                found = paired_difference((ours - theirs.reindex(ours.index)).dropna())
+                cells.append(found.interval(_DIGITS[metric]))
+                if (metric, region) == (col.DSC, MEAN):
+                    cells.append(found.verdict(_DIGITS[metric]))
             lines.append([model, kind, *cells])
-    columns = [*(f"DSC {region}" for region in _COLUMNS), "real", f"IoU {MEAN}", f"HD95 (mm) {MEAN}"]
-    return markdown_table(["model", "input", *columns], lines)
+    columns = [f"{_NAMES[metric]} {region}" for metric, region in _DIFFERENCES]
+    columns.insert(len(_REGIONS), "its 95 % interval")
+    return markdown(pd.DataFrame(lines, columns=[col.MODEL, col.INPUT, *columns]))
 
 
-def false_volumes(rows: Seq[Row]) -> str:
+def false_volumes(scores: pd.DataFrame) -> str:
     """Markdown: of each model and input the volume found in cases whose truth has no tumor; "" without such cases."""
-    free = [row for row in rows if row["region"] == Region.WT and float(row["true_volume_ml"]) == 0]
-    lines = []
-    for key, group in grouped(free, "model", "input").items():
-        found = [float(row["volume_ml"]) for row in group]
-        above = sum(volume > TOLERATED_ML for volume in found)
-        lines.append([*key, str(len(found)), f"{np.mean(found):.3f}", f"{max(found):.3f}", str(above)])
-    columns = ["model", "input", "cases", "mean (ml)", "largest (ml)", f"cases above {TOLERATED_ML:g} ml"]
-    return markdown_table(columns, lines) if lines else ""
+    free = scores[(scores[col.REGION] == Region.WT.value) & (scores[col.TRUE_VOLUME] == 0)]
+    if free.empty:
+        return ""
+    volumes = free.groupby([col.MODEL, col.INPUT], sort=False)[col.VOLUME]
+    table = pd.DataFrame({"cases": volumes.size()})
+    table["mean (ml)"] = [shown(value, 3) for value in volumes.mean()]
+    table["largest (ml)"] = [shown(value, 3) for value in volumes.max()]
+    table[f"cases above {TOLERATED_ML:g} ml"] = volumes.agg(lambda found: (found > TOLERATED_ML).sum()).astype(int)
+    return markdown(table.reset_index())
 
 
-def case_values(rows: Seq[Row], metric: str, rule: Rule, region: str) -> dict[str, float]:
-    """Of each case a region's value, or the mean of its regions; cases in which none is defined are left out.
+def case_values(scores: pd.DataFrame, metric: str, rule: Rule, region: str) -> pd.Series:
+    """Of each case (the index) a region's value, or the mean of its regions; without cases in which none is defined.
 
     Parameters
     ----------
-    rows : of one model and input
-    metric : "dsc", "iou" or "hd95_mm"
+    scores : of one model and input
+    metric : DSC, IOU or HD95
     region : one, or MEAN
     """
-    column = metric if rule == "brats" else f"{metric}_paper"
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if region in (MEAN, row["region"]) and row[column] != "":
-            found.setdefault(str(row["case"]), []).append(float(row[column]))
-    return {case: float(np.mean(values)) for case, values in found.items()}
+    of_region = scores if region == MEAN else scores[scores[col.REGION] == region]
+    return of_region.groupby(col.CASE, sort=False)[metric if rule == "brats" else metric + col.PAPER].mean().dropna()
 
 
-def pooled(bins: Seq[Row]) -> dict[tuple[str, str], dict[Region, Reliability]]:
+def pooled(bins: pd.DataFrame) -> dict[tuple[str, str], dict[Region, Reliability]]:
     """By model and input the voxels of all cases by their probability, of each region."""
+    counts = [col.VOXELS, col.POSITIVES, col.PROBABILITIES]
     found: dict[tuple[str, str], dict[Region, Reliability]] = {}
-    for (model, kind, region, _), rows in grouped(bins, "model", "input", "region", "case").items():
-        ordered = sorted(rows, key=lambda row: int(row["bin"]))
-        one = Reliability(
-            np.array([int(row["voxels"]) for row in ordered]),
-            np.array([int(row["positives"]) for row in ordered]),
-            np.array([float(row["probabilities"]) for row in ordered]),
-        )
-        of_model = found.setdefault((model, kind), {})
-        of_model[Region(region)] = of_model[Region(region)] + one if Region(region) in of_model else one
+    for (model, kind, region), group in bins.groupby([col.MODEL, col.INPUT, col.REGION], sort=False):
+        sums = group.groupby(col.BIN)[counts].sum()
+        found.setdefault((model, kind), {})[Region(region)] = Reliability(*(sums[name].to_numpy() for name in counts))
     return found
 
 
 def calibration(found: Mapping[tuple[str, str], Mapping[Region, Reliability]]) -> str:
     """Markdown: of each model and input the expected calibration error of each region."""
-    lines = []
-    for (model, kind), regions in found.items():
-        errors = [regions[region].expected_calibration_error for region in Region]
-        lines.append([model, kind, *("" if np.isnan(error) else f"{error:.3f}" for error in errors)])
-    return markdown_table(["model", "input", *(f"error of {region}" for region in Region)], lines)
-
-
-def read_published(path: Path) -> list[Row]:
-    """Rows of a CSV with method, input, rule, et, tc, wt, dsc, iou, hd95_mm and source; what is not known is ""."""
-    with path.open(newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
-
-
-_COLUMNS = (*(region.value for region in Region), MEAN)
-
-
-def _shown(rows: Seq[Row], metric: str, rule: Rule, region: str) -> str:
-    values = list(case_values(rows, metric, rule, region).values())
-    return f"{np.mean(values):.{_DIGITS[metric]}f}" if values else ""
+    lines = [
+        [*key, *(shown(regions[region].expected_calibration_error, 3) for region in Region)]
+        for key, regions in found.items()
+    ]
+    return markdown(pd.DataFrame(lines, columns=[col.MODEL, col.INPUT, *(f"error of {region}" for region in Region)]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,36 +19,36 @@ from tqdm import tqdm
 from acuity.errors import DataError
 from acuity.models.super_resolution import Denoising
 from acuity.research.datasets.brats import fine_cases, read_split
-from acuity.research.datasets.folders import ImageFormat, case_folders, image_format
+from acuity.research.datasets.folders import ImageFormat, image_format
 from acuity.research.datasets.slice_sets import LEVELS, ImageSlice, comparison_slices
 from acuity.research.degradations.random import Draw, draw_bicubic, draw_kspace
 from acuity.research.degradations.steps import apply
+from acuity.research.evaluation import columns as col
+from acuity.research.evaluation.cases import unseen_cases
 from acuity.research.evaluation.slices import scores as scoring
 from acuity.research.evaluation.slices.figures import draw_panels, draw_perception_distortion
 from acuity.research.evaluation.slices.methods import (
     Method,
     bundle_methods,
     interpolations,
-    require_unique,
     weights_method,
     with_denoising,
 )
 from acuity.research.evaluation.slices.settings import describe, notes
-from acuity.research.evaluation.slices.table import TRUTH, by_method, read_published, summary
+from acuity.research.evaluation.slices.table import TRUTH, summary
 from acuity.research.evaluation.slices.timing import milliseconds, timing_slices
 from acuity.research.evaluation.slices.views import chosen_views
-from acuity.research.evaluation.store import make_folder
-from acuity.research.evaluation.tables import Row, write_csv
-from acuity.resources import config_file
+from acuity.research.evaluation.tables import read_published, require_unique
+from acuity.research.options import SliceDegradation
+from acuity.research.store import make_folder, write_table, write_text
 
-DegradationName = Literal["bicubic", "kspace"]
-DEGRADATIONS: dict[DegradationName, Draw] = {"bicubic": draw_bicubic, "kspace": draw_kspace}
+DEGRADATIONS: dict[SliceDegradation, Draw] = {"bicubic": draw_bicubic, "kspace": draw_kspace}
 
 PUBLISHED_SCALE = 4
 SMALLEST_SIDE = 32  # pixels: VGG16 pools four times, SSIM's window has 11
 NIQE_CASES = 10  # of the training cases: two hundred slices, read in a minute
 NIQE_LEVELS = 24  # of each volume, where there are no training cases
-_SEED = 0
+SEED = 0
 
 
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
     models: Path | None = None,
     weights: Seq[tuple[str, Path]] = (),
     scale: int = 4,
-    degradation: DegradationName = "bicubic",
+    degradation: SliceDegradation = "bicubic",
     denoising: Denoising | None = None,
     device: torch.device | None = None,
 ) -> Path:
@@ -70,7 +70,8 @@ def evaluate(
 
     Parameters
     ----------
-    data : any folder of ``acuity.research.datasets.slice_sets``; of BraTS cases those on which nothing was trained or chosen
+    data : any folder of ``acuity.research.datasets.slice_sets``; of BraTS cases those on which nothing was trained or
+        chosen
     models : folder of bundles; those of this ``scale`` take part
     weights : name and file of further networks
     denoising : adds to each method one with denoising before or after it
@@ -92,10 +93,10 @@ def evaluate(
     methods += bundle_methods(models, scale, device) if models else []
     methods += [weights_method(name, path, scale, device) for name, path in weights]
     methods = with_denoising(methods, denoising) if denoising else methods
-    require_unique(methods)
+    require_unique([method.name for method in methods], "method")
     slices = evaluation_slices(data, scale)
     good, good_source = niqe_reference(data, slices, scale)
-    steps = DEGRADATIONS[degradation](np.random.default_rng(_SEED), scale)
+    steps = DEGRADATIONS[degradation](np.random.default_rng(SEED), scale)
 
     def degrade(image: Tensor) -> Tensor:
         return apply(image, steps)
@@ -106,27 +107,25 @@ def evaluate(
         methods,
         judge,
         data_format=image_format(data),
-        degradation=degradation,
-        steps=steps,
-        seed=_SEED,
+        degradation={"name": degradation, "steps": [repr(step) for step in steps], "seed": SEED},
         niqe_source=good_source,
         device=device,
     )
-    (output / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(settings, indent=2) + "\n", output / "settings.json")
 
-    rows = score(methods, slices, judge, output / "scores.csv")
+    scores = score(methods, slices, judge, output / "scores.csv")
     ms, denoising_ms = milliseconds(methods, [degrade(image) for image in timing_slices(slices)])
-    table = summary(
-        rows,
+    text = summary(
+        scores,
         methods,
         title=f"Super-resolution x{scale}",
         milliseconds=ms,
         denoising=denoising_ms,
-        published=read_published(config_file("sr/published.csv")) if scale == PUBLISHED_SCALE else [],
+        published=read_published("sr") if scale == PUBLISHED_SCALE else None,
         notes=notes(settings),
     )
-    (output / "table.md").write_text(table, encoding="utf-8")
-    _draw(data, output, methods, slices, rows, degrade, scale)
+    write_text(text, output / "table.md")
+    _draw(data, output, methods, slices, scores, degrade, scale)
     return output / "table.md"
 
 
@@ -135,18 +134,9 @@ def evaluation_slices(folder: Path, scale: int) -> list[ImageSlice]:
 
     Raises
     ------
-    DataError : none is left, or slices are smaller than SMALLEST_SIDE
+    DataError : there is none, or slices are smaller than SMALLEST_SIDE
     """
-    cases = None
-    if image_format(folder) is ImageFormat.BRATS:
-        split = read_split()
-        cases = [c.name for c in case_folders(folder) if c.name not in split["train"] + split["validation"]]
-        if not cases:
-            raise DataError(
-                f"All BraTS cases in {folder} are for training or validation.",
-                rule="Methods are compared on cases on which nothing was trained or chosen.",
-                remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.",
-            )
+    cases = unseen_cases(folder) if image_format(folder) is ImageFormat.BRATS else None
     slices = comparison_slices(folder, cases=cases, scale=scale)
     smallest = min(slices, key=lambda item: min(item.image.shape))
     if min(smallest.image.shape) < SMALLEST_SIDE:
@@ -173,28 +163,29 @@ def niqe_reference(folder: Path, slices: Seq[ImageSlice], scale: int) -> tuple[l
 
 
 @torch.inference_mode()
-def score(methods: Seq[Method], slices: Seq[ImageSlice], judge: scoring.Judge, path: Path) -> list[Row]:
-    """A row for each slice and method, written to ``path`` after each volume; what cannot be had is NaN, there empty.
+def score(methods: Seq[Method], slices: Seq[ImageSlice], judge: scoring.Judge, path: Path) -> pd.DataFrame:
+    """A row for each slice and method, written to ``path`` after each volume; what cannot be had is NaN.
 
     Method TRUTH scores the original itself, where that needs no truth to compare with.
     """
-    rows: list[Row] = []
+    rows: list[dict[str, object]] = []
     with tqdm(total=len(slices) * len(methods), desc="comparing", mininterval=5) as bar:
         for _, volume in groupby(slices, key=lambda item: (item.case, item.sequence)):
             for item in volume:
+                place = {col.CASE: item.case, col.SEQUENCE: item.sequence, col.SLICE: item.index}
                 truth = judge.truth(torch.from_numpy(item.image)[None, None])
-                own = {"niqe": judge.niqe(truth.image, truth.image), "nyquist": scoring.nyquist_amplitude(truth.image)}
-                rows.append(_row(TRUTH, "", item, dict.fromkeys(scoring.METRICS, math.nan) | own))
+                own = {
+                    col.NIQE: judge.niqe(truth.image, truth.image),
+                    col.NYQUIST: scoring.nyquist_amplitude(truth.image),
+                }
+                values = dict.fromkeys(scoring.METRICS, math.nan) | own
+                rows.append({col.METHOD: TRUTH, col.SOURCE: "", **place, **values})
                 for method in methods:
-                    rows.append(_row(method.name, method.source, item, judge.scores(method(truth.lr), truth)))
+                    values = judge.scores(method(truth.lr), truth)
+                    rows.append({col.METHOD: method.name, col.SOURCE: method.source, **place, **values})
                     bar.update()
-            write_csv([{k: "" if v != v else v for k, v in row.items()} for row in rows], path)
-    return rows
-
-
-def _row(method: str, source: str, item: ImageSlice, values: dict[str, float]) -> Row:
-    place = {"case": item.case, "sequence": item.sequence, "slice": str(item.index)}
-    return {"method": method, "source": source, **place, **values}
+            write_table(pd.DataFrame(rows), path)
+    return pd.DataFrame(rows)
 
 
 @torch.inference_mode()
@@ -203,36 +194,26 @@ def _draw(
     output: Path,
     methods: Seq[Method],
     slices: Seq[ImageSlice],
-    rows: Seq[Row],
+    scores: pd.DataFrame,
     degrade: Callable[[Tensor], Tensor],
     scale: int,
 ) -> None:
     """Figures of the methods without denoising, whose effect has a table of its own."""
-    found = by_method(rows)
-    shown = [method for method in methods if method.denoising is None]
-    points = {
-        method.name: {
-            "rmse": math.sqrt(_mean(found[method.name].values(), "mse")),
-            **{key: _mean(found[method.name].values(), key) for key in ("perceptual", "niqe")},
-        }
-        for method in shown
-    }
+    plain = [method for method in methods if method.denoising is None]
+    means = scores.groupby(col.METHOD)[[col.MSE, col.PERCEPTUAL, col.NIQE]].mean()
     draw_perception_distortion(
-        points,
-        {method.name: method.source for method in shown},
-        _mean(found[TRUTH].values(), "niqe"),
+        means.loc[[method.name for method in plain]],
+        {method.name: method.source for method in plain},
+        means.loc[TRUTH, col.NIQE],
         output / "perception_distortion.png",
     )
+    psnr = scores.set_index([col.METHOD, col.CASE, col.SEQUENCE, col.SLICE])[col.PSNR].to_dict()
     for n, view in enumerate(tqdm(chosen_views(data, slices, scale), desc="drawing", mininterval=5), 1):
-        lr = degrade(torch.from_numpy(view.item.image)[None, None])
-        results = {method.name: method(lr).clamp(0, 1)[0, 0].numpy() for method in shown}
-        key = (view.item.case, view.item.sequence, str(view.item.index))
+        item = view.item
+        lr = degrade(torch.from_numpy(item.image)[None, None])
         draw_panels(
-            view, results, {name: float(found[name][key]["psnr"]) for name in results}, output / f"panels_{n}.png"
+            view,
+            {method.name: method(lr).clamp(0, 1)[0, 0].numpy() for method in plain},
+            {method.name: psnr[method.name, item.case, item.sequence, item.index] for method in plain},
+            output / f"panels_{n}.png",
         )
-
-
-def _mean(rows: Iterable[Row], metric: str) -> float:
-    """Of what is there; NaN where nothing is."""
-    values = [value for row in rows if not math.isnan(value := float(row[metric]))]
-    return float(np.mean(values)) if values else math.nan

@@ -13,12 +13,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acuity.errors import BundleError, BundleNotFoundError, DataError
+from acuity.errors import BundleError, DataError
 from acuity.imaging.denoising import denoise
 from acuity.imaging.forward_model import resize_cubic
-from acuity.models.bundle import load_bundle
 from acuity.models.super_resolution import Denoising
-from acuity.research.evaluation import tables
+from acuity.research.bundles import bundle_origin, find_bundles
 from acuity.research.weights.checkpoints import load_published
 
 Upscale = Callable[[Tensor], Tensor]
@@ -83,29 +82,19 @@ def bundle_methods(models: Path, scale: int, device: torch.device) -> list[Metho
 
     Raises
     ------
-    BundleNotFoundError : where none has
-    BundleError : where one cannot be loaded, or does not enlarge by its scale
+    BundleNotFoundError : none has
+    BundleError : one cannot be loaded, or does not enlarge by its scale
     """
     methods = []
-    for folder in sorted(path.parent.parent for path in models.glob("*/configs/metadata.json")):
-        bundle = load_bundle(models, folder.name)
-        if getattr(bundle.network, "scale", None) != scale:
-            continue
+    for bundle in find_bundles(models, lambda b: getattr(b.network, "scale", None) == scale, f"enlarges by {scale}"):
         if not _enlarges(bundle.network.cpu(), scale):
             raise BundleError(
-                f"The bundle {folder.name} does not enlarge by its scale, {scale}.",
+                f"The bundle {bundle.name} does not enlarge by its scale, {scale}.",
                 rule="A network with a scale takes (N, 1, h, w) to (N, 1, scale * h, scale * w).",
                 remedy="Correct its network, or take it out of the models folder.",
             )
-        origin = {"bundle": bundle.name, "version": bundle.version, "sha256": bundle.weights_sha256}
         name = bundle.name.removeprefix(f"brain_mri_sr_x{scale}_")
-        methods.append(Method(name, "bundle", _on(device, bundle.network), origin))
-    if not methods:
-        raise BundleNotFoundError(
-            f"{models} holds no bundle of scale {scale}.",
-            rule=f"--models names a folder of bundles whose networks enlarge by {scale}.",
-            remedy="Name the folder of the released bundles, or leave --models out.",
-        )
+        methods.append(Method(name, "bundle", _on(device, bundle.network), bundle_origin(bundle)))
     return methods
 
 
@@ -116,7 +105,7 @@ def weights_method(name: str, path: Path, scale: int, device: torch.device) -> M
 
     Raises
     ------
-    DataError : where it cannot be read, or has another scale
+    DataError : it cannot be read, or has another scale
     """
     network, description = load_published(path)
     if description.scale is None:
@@ -138,11 +127,6 @@ def with_denoising(methods: Seq[Method], when: Denoising) -> list[Method]:
         for method in methods
         for m in (method, replace(method, name=f"{method.name}, denoised {when}", denoising=when))
     ]
-
-
-def require_unique(methods: Seq[Method]) -> None:
-    """Raise DataError where two methods share a name."""
-    tables.require_unique([method.name for method in methods], "method")
 
 
 def denoised(image: Tensor) -> Tensor:

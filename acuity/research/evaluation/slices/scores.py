@@ -17,6 +17,7 @@ from acuity.errors import DataError
 from acuity.imaging.denoising import nyquist_energy
 from acuity.imaging.forward_model import resize_cubic
 from acuity.imaging.projection import back_project
+from acuity.research.evaluation import columns as col
 from acuity.research.losses.perceptual import PerceptualLoss
 from acuity.research.metrics.image import (
     NiqeModel,
@@ -35,17 +36,17 @@ NIQE_PATCH = 48  # a brain slice holds few patches of the published 96
 PERCEPTUAL_LAYERS = dict.fromkeys(("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"), 0.2)
 
 METRICS = (
-    "mse",
-    "psnr",
-    "ssim",
-    "perceptual",
-    "niqe",
-    "nyquist",
-    "residual_max",
-    "residual_rms",
-    "projected_max",
-    "projected_rms",
-    "projection_steps",
+    col.MSE,
+    col.PSNR,
+    col.SSIM,
+    col.PERCEPTUAL,
+    col.NIQE,
+    col.NYQUIST,
+    col.RESIDUAL_MAX,
+    col.RESIDUAL_RMS,
+    col.PROJECTED_MAX,
+    col.PROJECTED_RMS,
+    col.PROJECTION_STEPS,
 )
 
 
@@ -98,17 +99,17 @@ class Judge:
         projected, steps = back_project(sr, truth.lr, self.degrade, self._interpolate)
         raw, after = (self._consistency(x, truth.lr) for x in (sr, projected))
         return {
-            "mse": mean_squared_error(image, target, data_range=DATA_RANGE),
-            "psnr": peak_signal_noise_ratio(image, target, data_range=DATA_RANGE),
-            "ssim": structural_similarity(image, target, data_range=DATA_RANGE),
-            "perceptual": self._distance(preds, truth.features),
-            "niqe": self.niqe(image, target),
-            "nyquist": nyquist_amplitude(image),
-            "residual_max": raw[0],
-            "residual_rms": raw[1],
-            "projected_max": after[0],
-            "projected_rms": after[1],
-            "projection_steps": float(steps),
+            col.MSE: mean_squared_error(image, target, data_range=DATA_RANGE),
+            col.PSNR: peak_signal_noise_ratio(image, target, data_range=DATA_RANGE),
+            col.SSIM: structural_similarity(image, target, data_range=DATA_RANGE),
+            col.PERCEPTUAL: self._distance(preds, truth.features),
+            col.NIQE: self.niqe(image, target),
+            col.NYQUIST: nyquist_amplitude(image),
+            col.RESIDUAL_MAX: raw[0],
+            col.RESIDUAL_RMS: raw[1],
+            col.PROJECTED_MAX: after[0],
+            col.PROJECTED_RMS: after[1],
+            col.PROJECTION_STEPS: float(steps),
         }
 
     def niqe(self, image: NDArray[np.float32], truth: NDArray[np.float32]) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,8 +15,7 @@ from acuity.imaging import projection
 from acuity.pipeline.result import software
 from acuity.research.datasets.folders import ImageFormat
 from acuity.research.datasets.slice_sets import ImageSlice
-from acuity.research.degradations.steps import Steps
-from acuity.research.evaluation import bootstrap
+from acuity.research.evaluation import statistics
 from acuity.research.evaluation.slices import scores as scoring
 from acuity.research.evaluation.slices.methods import Method
 from acuity.research.evaluation.slices.timing import ROUNDS, SIZE
@@ -29,23 +30,28 @@ def describe(
     judge: scoring.Judge,
     *,
     data_format: ImageFormat,
-    degradation: str,
-    steps: Steps,
-    seed: int,
+    degradation: Mapping[str, object],
     niqe_source: str,
     device: torch.device,
 ) -> dict[str, Any]:
-    """The content of ``settings.json``."""
+    """The content of ``settings.json``.
+
+    Parameters
+    ----------
+    degradation : its name, steps and seed
+    niqe_source : what NIQE's model is fitted on
+    """
     perceptual, model = judge.perceptual, judge.niqe_model
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     return {
         "data": {
             "format": data_format.value,
             "cases": list(dict.fromkeys(s.case for s in slices)),
             "slices": len(slices),
-            "pixels_sha256": _sha256(slices),
+            "pixels_sha256": hashlib.sha256(b"".join(s.image.tobytes() for s in slices)).hexdigest(),
         },
         "scale": judge.scale,
-        "degradation": {"name": degradation, "steps": [repr(step) for step in steps], "seed": seed},
+        "degradation": dict(degradation),
         "data_range": scoring.DATA_RANGE,
         "intensities": "volume / 99.9th percentile of its values above 0; truth and result clipped to 0..1",
         "perceptual": perceptual.description if perceptual else None,
@@ -55,8 +61,8 @@ def describe(
             "most_steps": projection.MOST_STEPS,
             "patience": projection.PATIENCE,
         },
-        "bootstrap": bootstrap.DESCRIPTION,
-        "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": _named(device)},
+        "bootstrap": statistics.DESCRIPTION,
+        "timing": {"rounds": ROUNDS, "size": SIZE, "threads": torch.get_num_threads(), "device": name},
         "methods": [{"name": m.name, "source": m.source, "denoising": m.denoising, **m.origin} for m in methods],
         "software": software() | _libraries(),
     }
@@ -84,22 +90,9 @@ def notes(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def _named(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
 def _libraries() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
-
-
-def _sha256(slices: Seq[ImageSlice]) -> str:
-    digest = hashlib.sha256()
-    for item in slices:
-        digest.update(item.image.tobytes())
-    return digest.hexdigest()

@@ -1,141 +1,113 @@
-"""The evaluation of volumes in Markdown: means over cases, and gains over interpolation with their confidence."""
+"""The evaluation of volumes in Markdown: means over cases, and gains over interpolation with their intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
+from functools import partial
 
 import numpy as np
+import pandas as pd
 
-from acuity.research.evaluation.bootstrap import FEWEST_CASES, paired_difference
-from acuity.research.evaluation.slices.table import interval, is_real
-from acuity.research.evaluation.tables import Row, grouped, markdown_table, mean_table, signed
-from acuity.research.evaluation.volumes.methods import BASELINE
+from acuity.research.evaluation import columns as col
+from acuity.research.evaluation.statistics import FEWEST_CASES, paired_difference, signed
+from acuity.research.evaluation.tables import bullets, differences, document, markdown, shown
+from acuity.research.restoration import BASELINE
 
-_DIGITS = {"psnr": 2, "ssim": 4}
-_RESIDUALS = ("residual", "residual_after", "residual_known")
+_DIGITS = {col.PSNR: 2, col.SSIM: 4}
+_NAMES = {col.PSNR: "PSNR (dB)", col.SSIM: "SSIM"}
+_GAINS = {col.PSNR: "PSNR gain (dB)", col.SSIM: "SSIM gain"}
+_RESIDUALS = {col.RESIDUAL: "residual before projection", col.RESIDUAL_AFTER: "after", col.RESIDUAL_KNOWN: "known"}
+_GROUP = [col.DEGRADATION, col.METHOD]
 
 NOTES = (
     "PSNR and SSIM are over the whole volume, the data range being the truth's maximum (scikit-image; SSIM with a "
     "window of 7x7x7).",
-    "Thick slices: the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
-    "Residuals: the largest |degrade(result) - low resolution| of a volume, in parts of the low resolution's 99.9th "
-    "percentile of its values above 0. Before and after projection as super-resolution measures them, which takes "
-    "slices of profile box for means over their thickness, and all else for antialiased cubic shrinking; known: of "
-    "what came out, by the degradation that was used. "
-    "The largest of all volumes.",
-    "Seconds: of one volume, mean.",
+    "With thick slices the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
+    "A residual is the largest |degrade(result) - low resolution| of a volume, in parts of the 99.9th percentile of "
+    "the low resolution's values above 0; the tables show the largest of all volumes. Super-resolution measures it "
+    "before and after projection: it takes slices of profile box for means over their thickness, and all others for "
+    "antialiased cubic shrinking. The known residual is that of the final result, by the degradation that was used.",
+    "Seconds are the mean time of one volume.",
 )
 
 
-def summary(rows: Seq[Row], *, degradations: dict[str, str], notes: Seq[str]) -> str:
+def summary(scores: pd.DataFrame, *, degradations: Mapping[str, str], notes: Seq[str]) -> str:
     """The whole document.
 
     Parameters
     ----------
-    rows : with case, sequence, degradation, method, psnr, ssim, the three residuals and seconds; numbers or their
-        text, what cannot be had is ""
+    scores : as ``super_resolution.csv`` has them
     degradations : of each name a description
     notes : sentences on the data
     """
-    cases = list(dict.fromkeys(row["case"] for row in rows))
-    few = f" With {len(cases)}, fewer than {FEWEST_CASES}, none is called real." if len(cases) < FEWEST_CASES else ""
-    parts = [
+    return document(
         "# Super-resolution of volumes",
-        "\n".join(f"- {note}" for note in (*notes, *NOTES)),
-        "\n".join(f"- {name}: {text}." for name, text in degradations.items()),
+        bullets([*notes, *NOTES]),
+        bullets([f"{name}: {text}." for name, text in degradations.items()]),
         "## Means over cases",
-        means(rows),
+        means(scores),
         f"## Gains over {BASELINE}",
         "Mean over the cases (of each the mean over its sequences) and its 95 % interval, by paired bootstrap of the "
-        f"cases.{few} Smallest: of a single volume.",
-        gains(rows),
+        f"cases; whether that excludes 0 (fewer than {FEWEST_CASES} cases are too few to say); the smallest gain of "
+        "a single volume.",
+        gains(scores),
         "## By case",
-        gains_by_case(rows),
+        gains_by_case(scores),
         "## By sequence",
-        mean_table(rows, by=["degradation", "sequence", "method"], values=list(_DIGITS), digits=4),
-    ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+        means_by_sequence(scores),
+    )
 
 
-def means(rows: Seq[Row]) -> str:
+def means(scores: pd.DataFrame) -> str:
     """Markdown: of each degradation and method the means over cases; of the residuals the largest."""
-    lines = []
-    for (degradation, method), group in grouped(rows, "degradation", "method").items():
-        by_case = grouped(group, "case").values()
-        averages = [
-            f"{np.mean([_mean(case, metric) for case in by_case]):.{digits}f}"
-            for metric, digits in (*_DIGITS.items(), ("seconds", 1))
-        ]
-        largest = [f"{max(found):.5f}" if (found := _numbers(group, metric)) else "" for metric in _RESIDUALS]
-        lines.append([degradation, method, str(len(by_case)), *averages[:2], *largest, averages[2]])
-    header = [
-        "degradation",
-        "method",
-        "cases",
-        "PSNR (dB)",
-        "SSIM",
-        "residual before projection",
-        "after",
-        "known",
-        "seconds",
-    ]
-    return markdown_table(header, lines)
+    by_case = (
+        scores.groupby([*_GROUP, col.CASE], sort=False)[[col.PSNR, col.SSIM, col.SECONDS]]
+        .mean()
+        .groupby(_GROUP, sort=False)
+    )
+    largest = scores.groupby(_GROUP, sort=False)[list(_RESIDUALS)].max()
+    table = pd.DataFrame({"cases": by_case.size()})
+    for metric, digits in _DIGITS.items():
+        table[_NAMES[metric]] = by_case[metric].mean().map(partial(shown, digits=digits))
+    for residual, name in _RESIDUALS.items():
+        table[name] = largest[residual].map(partial(shown, digits=5))
+    table[col.SECONDS] = by_case[col.SECONDS].mean().map(partial(shown, digits=1))
+    return markdown(table.reset_index())
 
 
-def gains(rows: Seq[Row]) -> str:
+def gains(scores: pd.DataFrame) -> str:
     """Markdown: of each degradation and method the gain over interpolation, its interval and the smallest one."""
     lines = []
-    for (degradation, method), pairs in _pairs(rows).items():
-        cells = []
+    for key, volumes in _gains(scores).groupby(_GROUP, sort=False):
+        cells: list[str] = []
         for metric, digits in _DIGITS.items():
-            difference = paired_difference(list(_case_gains(pairs, metric).values()))
-            smallest = min(_gain(pair, metric) for pair in pairs)
-            cells += [
-                interval(difference, digits),
-                "yes" if is_real(difference, digits) else "not shown",
-                signed(smallest, digits),
-            ]
-        lines.append([degradation, method, *cells])
-    header = ["degradation", "method", "PSNR gain (dB)", "real", "smallest", "SSIM gain", "real", "smallest"]
-    return markdown_table(header, lines)
+            difference = paired_difference(volumes.groupby(col.CASE, sort=False)[metric].mean())
+            smallest = signed(volumes[metric].min(), digits)
+            cells += [difference.interval(digits), difference.verdict(digits), smallest]
+        lines.append([*key, *cells])
+    columns = [column for name in _GAINS.values() for column in (name, "its 95 % interval", "smallest")]
+    return markdown(pd.DataFrame(lines, columns=[*_GROUP, *columns]))
 
 
-def gains_by_case(rows: Seq[Row]) -> str:
+def gains_by_case(scores: pd.DataFrame) -> str:
     """Markdown: by case, the mean gain over the sequences."""
-    lines = []
-    for (degradation, method), pairs in _pairs(rows).items():
-        by_metric = {metric: _case_gains(pairs, metric) for metric in _DIGITS}
-        for case in by_metric["psnr"]:
-            cells = [signed(by_metric[metric][case], digits) for metric, digits in _DIGITS.items()]
-            lines.append([degradation, method, case, *cells])
-    return markdown_table(["degradation", "method", "case", "PSNR gain (dB)", "SSIM gain"], lines)
+    table = _gains(scores).groupby([*_GROUP, col.CASE], sort=False)[list(_DIGITS)].mean()
+    for metric, digits in _DIGITS.items():
+        table[metric] = table[metric].map(partial(signed, digits=digits))
+    return markdown(table.rename(columns=_GAINS).reset_index())
 
 
-def _pairs(rows: Seq[Row]) -> dict[tuple[str, ...], list[tuple[Row, Row]]]:
-    """By degradation and method, its rows with those of interpolation of the same volumes."""
-    volumes = {(row["case"], row["sequence"], row["degradation"]): row for row in rows if row["method"] == BASELINE}
-    found: dict[tuple[str, ...], list[tuple[Row, Row]]] = {}
-    for row in rows:
-        baseline = volumes.get((row["case"], row["sequence"], row["degradation"]))
-        if row["method"] != BASELINE and baseline is not None:
-            found.setdefault((str(row["degradation"]), str(row["method"])), []).append((row, baseline))
-    return found
+def means_by_sequence(scores: pd.DataFrame) -> str:
+    """Markdown: of each degradation, sequence and method the means over volumes."""
+    groups = scores.groupby([col.DEGRADATION, col.SEQUENCE, col.METHOD], sort=False)
+    table = groups[list(_DIGITS)].mean().map(partial(shown, digits=4))
+    table.insert(0, "n", groups.size())
+    return markdown(table.reset_index())
 
 
-def _gain(pair: tuple[Row, Row], metric: str) -> float:
-    return float(pair[0][metric]) - float(pair[1][metric])
-
-
-def _case_gains(pairs: Seq[tuple[Row, Row]], metric: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for pair in pairs:
-        found.setdefault(str(pair[0]["case"]), []).append(_gain(pair, metric))
-    return {case: float(np.mean(values)) for case, values in found.items()}
-
-
-def _numbers(rows: Seq[Row], metric: str) -> list[float]:
-    return [float(row[metric]) for row in rows if row[metric] != ""]
-
-
-def _mean(rows: Seq[Row], metric: str) -> float:
-    return float(np.mean(_numbers(rows, metric)))
+def _gains(scores: pd.DataFrame) -> pd.DataFrame:
+    """PSNR and SSIM minus interpolation's of the same volume, one degradation and method after the other."""
+    plain = scores[col.METHOD] == BASELINE
+    found = differences(scores[~plain], scores[plain], list(_DIGITS), on=[col.CASE, col.SEQUENCE, col.DEGRADATION])
+    return found.iloc[np.argsort(found.groupby(_GROUP, sort=False).ngroup(), kind="stable")]

@@ -9,7 +9,7 @@ from acuity.anatomy import REGION_COLORS, Region, Sequence
 from acuity.models.calibration import reliability
 from acuity.research.evaluation.segmentation.figures import Outlined, draw_means, draw_outlines, draw_reliability
 from acuity.research.evaluation.segmentation.table import HR
-from tests.research.evaluation.segmentation.test_table import rows
+from tests.research.evaluation.segmentation.test_table import NOTHING, scores
 
 SCORES = dict.fromkeys(Region, 0.5)
 
@@ -49,12 +49,12 @@ def test_outlines_have_the_colors_of_their_regions(tmp_path):
 
 
 def test_means_and_reliability_are_drawn(tmp_path):
-    draw_means(rows(), tmp_path / "means.png")
-    draw_means(rows(1), tmp_path / "one_case.png")
+    draw_means(scores(), tmp_path / "means.png")
+    draw_means(scores(1), tmp_path / "one_case.png")
     rng = np.random.default_rng(0)
     probabilities = rng.uniform(0, 1, 1000)
     of_model = {region: reliability(probabilities, rng.uniform(0, 1, 1000) < probabilities) for region in Region}
-    nothing = {region: reliability(np.zeros(3), np.zeros(3, bool)) for region in Region}
+    nothing = dict.fromkeys(Region, NOTHING)
     draw_reliability({("net", HR): of_model, ("none", HR): nothing, ("net", "SR"): of_model}, tmp_path / "r.png")
     for name in ("means", "one_case", "r"):
         assert picture(tmp_path / f"{name}.png").std() > 5

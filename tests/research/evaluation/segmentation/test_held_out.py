@@ -32,7 +32,10 @@ def test_what_is_chosen_by_is_what_is_released(tmp_path: Path) -> None:
     network, case = random_network(), random_case()
     seen = see(case, network, torch.device("cpu"), unseen=True)
     path = tmp_path / "0.npz"
-    again = [stored(path, case, lambda: seen), stored(path, case, lambda: pytest.fail("it was seen already"))]
+    again = [
+        stored(path, "mark", case, lambda: seen),
+        stored(path, "mark", case, lambda: pytest.fail("it was seen already")),
+    ]
     for weight in (0.0, 0.3, 1.0):
         network.fine_weight = weight
         expected = coarse_to_fine(case.image.float(), network).numpy()
@@ -46,7 +49,11 @@ def test_where_the_coarse_network_saw_the_case_it_neither_finds_nor_counts(tmp_p
     torch.nn.init.constant_(network.coarse.bias, -50)  # type: ignore[arg-type]
     expected = mean_of_views(network.fine_logits, case.image.float(), ONE_VIEW).numpy()
     seen = see(case, network, torch.device("cpu"), unseen=False)
-    for brain in (seen, stored(tmp_path / "0.npz", case, lambda: seen), stored(tmp_path / "0.npz", case, pytest.fail)):
+    for brain in (
+        seen,
+        stored(tmp_path / "0.npz", "mark", case, lambda: seen),
+        stored(tmp_path / "0.npz", "mark", case, pytest.fail),
+    ):
         np.testing.assert_allclose(brain.logits(0.3), expected, atol=5e-3)
     nothing = see(case, network, torch.device("cpu"), unseen=True)
     assert nothing.box is None and (nothing.logits(1.0) < -20).all()

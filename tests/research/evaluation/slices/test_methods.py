@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from acuity.errors import BundleError, BundleNotFoundError, DataError
 from acuity.networks.srrescycgan import SRResCycGAN
@@ -18,28 +14,12 @@ from acuity.research.evaluation.slices.methods import (
     bundle_methods,
     denoised,
     interpolations,
-    require_unique,
     weights_method,
     with_denoising,
 )
+from tests.research.evaluation.bundles import add_bundle, add_convolution
 
 CPU = torch.device("cpu")
-
-
-def add_bundle(models: Path, name: str, target: str, network: nn.Module, **arguments: int) -> None:
-    folder = models / name
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "0.3.0"}))
-    (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": {"_target_": target, **arguments}}))
-    torch.save(network.state_dict(), folder / "models" / "model.pt")
-
-
-def add_srresnet(models: Path, name: str, scale: int = 4) -> SRResNet:
-    torch.manual_seed(0)
-    network = SRResNet(features=4, blocks=1, scale=scale)
-    add_bundle(models, name, "acuity.networks.srresnet.SRResNet", network, features=4, blocks=1, scale=scale)
-    return network
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -71,32 +51,26 @@ def test_interpolations_are_pillows():
 
 @torch.inference_mode()
 def test_bundles_of_the_scale_take_part(tmp_path):
-    network = add_srresnet(tmp_path, "brain_mri_sr_x4_small")
-    add_srresnet(tmp_path, "brain_mri_sr_x2_other", scale=2)
-    add_bundle(
-        tmp_path, "no_scale", "torch.nn.Conv2d", nn.Conv2d(1, 1, 3), in_channels=1, out_channels=1, kernel_size=3
-    )
+    network = add_bundle(tmp_path, "brain_mri_sr_x4_small", scale=4).eval()
+    add_bundle(tmp_path, "brain_mri_sr_x2_other", scale=2)
+    add_convolution(tmp_path, "no_scale")
     (method,) = bundle_methods(tmp_path, 4, CPU)
-    assert (method.name, method.source, method.origin["version"]) == ("small", "bundle", "0.3.0")
+    assert (method.name, method.source, method.origin["version"]) == ("small", "bundle", "0.0.1")
     lr = torch.rand(1, 1, 8, 12)
     torch.testing.assert_close(method(lr), network(lr))
     (other,) = bundle_methods(tmp_path, 2, CPU)
     assert other(lr).shape == (1, 1, 16, 24)
 
 
-def test_no_bundle_of_the_scale_is_refused(tmp_path):
-    with pytest.raises(BundleNotFoundError, match="holds no bundle of scale 4"):
+def test_bundles_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(BundleNotFoundError, match="holds no bundle that enlarges by 4"):
         bundle_methods(tmp_path, 4, CPU)
-    add_srresnet(tmp_path, "small", scale=2)
-    with pytest.raises(BundleNotFoundError, match="holds no bundle of scale 4"):
+    add_bundle(tmp_path, "small", scale=2)
+    with pytest.raises(BundleNotFoundError, match="holds no bundle that enlarges by 4"):
         bundle_methods(tmp_path, 4, CPU)
-
-
-def test_a_bundle_that_does_not_load_is_refused(tmp_path):
-    add_srresnet(tmp_path, "small")
     torch.save(SRResNet(features=8, blocks=1).state_dict(), tmp_path / "small" / "models" / "model.pt")
     with pytest.raises(BundleError, match="The bundle small cannot be used"):
-        bundle_methods(tmp_path, 4, CPU)
+        bundle_methods(tmp_path, 2, CPU)
 
 
 @torch.inference_mode()
@@ -141,10 +115,3 @@ def test_denoising_is_before_or_after():
     torch.testing.assert_close(before(lr), bicubic.upscale(denoised(lr)))
     torch.testing.assert_close(after(lr), denoised(bicubic.upscale(lr)))
     assert before(lr).std() < 0.8 * plain(lr).std()
-
-
-def test_a_name_may_stand_once():
-    methods = interpolations(4)
-    require_unique(methods)
-    with pytest.raises(DataError, match="Two methods are named nearest"):
-        require_unique([*methods, methods[0]])

@@ -1,0 +1,170 @@
+"""Safe reading of DICOM headers: no corrupt value ends in an accidental exception.
+
+Geometry is read strictly: a corrupt value raises. Values that only help to choose or to describe a series are read
+quietly: a corrupt value counts as absent. Frames are numbered from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.valuerep import DA, TM
+
+from acuity.errors import InconsistentHeadersError
+
+
+def read_value(ds: Dataset, keyword: str) -> Any:
+    """The value of ``keyword``, None if absent or empty.
+
+    Raises
+    ------
+    InconsistentHeadersError : the element's bytes are no value of its type
+    """
+    try:
+        value = ds.get(keyword)
+    except Exception as error:  # pydicom converts on access, and raises in many ways
+        raise InconsistentHeadersError(
+            f"{keyword} holds no valid value.", rule="Every header of a series must be readable."
+        ) from error
+    return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
+
+
+def quiet_value(ds: Dataset, keyword: str) -> Any:
+    """The value of ``keyword``, None if absent, empty or corrupt."""
+    try:
+        return read_value(ds, keyword)
+    except InconsistentHeadersError:
+        return None
+
+
+def quiet_text(ds: Dataset, keyword: str) -> str:
+    """The value of ``keyword`` as text, "" if absent, empty, zero or corrupt."""
+    return str(quiet_value(ds, keyword) or "")
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    """The first value of ``keyword`` as a finite float, None if absent or empty. Raises as ``read_value``."""
+    numbers = to_numbers(read_value(ds, keyword), keyword)
+    return None if numbers is None else float(numbers[0])
+
+
+def to_numbers(value: Any, keyword: str, count: int | None = None) -> NDArray[np.float64] | None:
+    """A value as finite floats, ``count`` of them if given; None stays None. Raises as ``read_value``."""
+    if value is None:
+        return None
+    try:
+        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all() or (count is not None and len(numbers) != count):
+        needed = "a finite number" if count is None else f"{count} finite numbers"
+        raise InconsistentHeadersError(f"{keyword} is not {needed}.", rule="Every header of a series must be readable.")
+    return numbers
+
+
+def quiet_number(value: Any) -> float | None:
+    """The first of a value's numbers, None where it is no finite number; bytes are text of unknown type."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace").strip("\0 ").split("\\")
+    try:
+        first = float(values_of(value)[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+    return first if np.isfinite(first) else None
+
+
+def values_of(value: object) -> list[Any]:
+    """Zero, one or many values of an element as a list."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
+def seconds(date: str, time: str) -> float | None:
+    """A date and a time (DA and TM, PS3.5 section 6.2) as seconds since year 1; a time zone is left out.
+
+    An absent date is day 1. None where the date is no day, or the time lacks hour or minute.
+    """
+    clock, _, fraction = re.split("[+-]", time.replace(":", ""))[0].strip().partition(".")
+    if len(clock) < 4:
+        return None
+    try:
+        day = DA(date.strip() or "00010101")
+        moment = TM(f"{clock.ljust(6, '0')[:6]}.{fraction[:6]}")
+    except ValueError:
+        return None
+    assert day is not None and moment is not None, "both texts hold something"
+    return (day.toordinal() * 24 + moment.hour) * 3600.0 + moment.minute * 60 + moment.second + moment.microsecond / 1e6
+
+
+def functional_groups(ds: Dataset, frame: int) -> list[Dataset]:
+    """The functional groups of a frame (PS3.3 C.7.6.16), its own before the shared ones; none in a classic image.
+
+    Raises
+    ------
+    InconsistentHeadersError : see ``read_value``
+    IndexError : the object describes fewer frames
+    """
+    own = read_value(ds, "PerFrameFunctionalGroupsSequence")
+    shared = read_value(ds, "SharedFunctionalGroupsSequence")
+    return [*([own[frame]] if own else []), *(shared or [])[:1]]
+
+
+def macros(ds: Dataset, sequence: str, frame: int | None) -> Iterator[Dataset]:
+    """The items of one functional group macro that hold for a frame, its own before the shared one.
+
+    There are none for ``frame`` None: a classic image has everything at the top level.
+    """
+    for group in [] if frame is None else functional_groups(ds, frame):
+        if items := read_value(group, sequence):
+            yield items[0]
+
+
+def macro(ds: Dataset, sequence: str, frame: int = 0) -> Dataset:
+    """The first of ``macros``; an empty dataset where there is none."""
+    return next(macros(ds, sequence, frame), Dataset())
+
+
+def frame_value(ds: Dataset, frame: int | None, sequence: str, keyword: str) -> Any:
+    """A value from one of the ``macros`` of a frame, or else from the top level, where some vendors keep it."""
+    for item in macros(ds, sequence, frame):
+        if (value := read_value(item, keyword)) is not None:
+            return value
+    return read_value(ds, keyword)
+
+
+class Header:
+    """The attributes of one image for quiet reading: those of one frame of an enhanced image, or a dataset's own."""
+
+    def __init__(self, ds: Dataset, frame: int = 0) -> None:
+        try:
+            elements = [element for group in functional_groups(ds, frame) for element in group]
+            self._levels = [element.value[0] for element in elements if element.VR == "SQ" and element.value]
+        except Exception:  # corrupt groups; pydicom raises in many ways
+            self._levels = []
+        self._levels.append(ds)
+
+    def get(self, *keywords: str) -> Any:
+        """The first of ``keywords`` that has a value: in any macro of the frame, any shared one, or at the top."""
+        values = (quiet_value(level, keyword) for keyword in keywords for level in self._levels)
+        return next((value for value in values if value is not None), None)
+
+    def text(self, *keywords: str) -> str:
+        """As ``get``, as text without blanks at its ends; "" where there is none."""
+        return str(self.get(*keywords) or "").strip()
+
+    def words(self, keyword: str) -> frozenset[str]:
+        """All values of ``keyword`` as defined terms: upper case, without blanks."""
+        return frozenset(str(v).strip().upper() for v in values_of(self.get(keyword))) - {""}
+
+    def positive(self, *keywords: str) -> float | None:
+        """As ``get``, as a number; None where it is none, or not above 0."""
+        value = quiet_number(self.get(*keywords))
+        return value if value and value > 0 else None

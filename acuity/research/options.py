@@ -1,0 +1,11 @@
+"""Names that command lines offer; they are known without the libraries that apply them, which take seconds to load."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SliceDegradation = Literal["bicubic", "kspace"]
+VolumeDegradation = Literal[
+    "x2", "x4", "in-plane-x2", "in-plane-x4", "through-plane-x2", "slices-3mm", "slices-5mm", "slices-6mm"
+]
+Alteration = Literal["intensity", "bias", "noise", "blur", "overstripped", "understripped"]
