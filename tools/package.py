@@ -41,7 +41,14 @@ from tools.supply_chain.lock import IMAGE, REPOSITORY, read_versions
 
 FLAVORS = ("cpu", "sdk")
 # Parts of acuity/ that neither the application nor a bundle that it loads imports.
-LEFT_OUT = ("acuity/cli.py", "acuity/commands", "acuity/console.py", "acuity/demo", "acuity/research")
+LEFT_OUT = (
+    "acuity/cli.py",
+    "acuity/commands",
+    "acuity/console.py",
+    "acuity/demo",
+    "acuity/pipeline/inspection.py",
+    "acuity/research",
+)
 CODE = ("app.py", "acuity", "operators", "configs/sequences.yaml", "configs/result.schema.json")
 # What inference reads of a bundle, and what says what it is. Its other configs name classes of LEFT_OUT.
 BUNDLE_FILES = ("LICENSE*", "configs/metadata.json", "configs/inference.json", "models/model.pt", "docs/*")
