@@ -57,14 +57,17 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Start a server with an empty database in ``folder``; it is gone in the end. Skips where it is not installed."""
+def running_orthanc(folder: Path, **settings: Any) -> Iterator[Orthanc]:
+    """Start a server with an empty database in ``folder``; it is gone in the end. Skips where it is not installed.
+
+    ``settings`` are further entries of its configuration.
+    """
     program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if program is None or not _PLUGIN.exists():
         pytest.skip("Orthanc with DICOMweb is not installed (Debian packages orthanc and orthanc-dicomweb)")
     port = _free_port()
     configuration = folder / "orthanc.json"
-    configuration.write_text(json.dumps(_configuration(folder / "storage", port)))
+    configuration.write_text(json.dumps(_configuration(folder / "storage", port) | settings))
     with (folder / "orthanc.log").open("w") as log:
         process = subprocess.Popen([program, str(configuration)], stdout=log, stderr=log)
         try:

@@ -1,4 +1,4 @@
-"""Prints the table of exit codes from acuity/errors.py; with --write, puts it into README.md."""
+"""Prints the table of exit codes from acuity/errors.py; with --write, puts it into docs/exit-codes.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acuity.errors import AcuityError
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "exit-codes.md"
 BEGIN = "<!-- exit codes: begin (python tools/exit_codes.py prints this table) -->\n"
 END = "<!-- exit codes: end -->\n"
 NOT_REFUSALS = {
@@ -36,27 +36,29 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """The text of README.md with the current table in its place.
+def with_table(page: str) -> str:
+    """The text of docs/exit-codes.md with the current table in its place.
 
     Raises
     ------
     ValueError
         Where the marks of the table's place are absent.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md has no place for the table: {BEGIN.strip()} and {END.strip()} must stand in it")
+        raise ValueError(
+            f"docs/exit-codes.md has no place for the table: {BEGIN.strip()} and {END.strip()} must stand in it"
+        )
     return before + begin + table() + end + after
 
 
 def main() -> None:
     """Print the table or write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/exit-codes.md")
     if parser.parse_args().write:
-        README.write_text(with_table(README.read_text()))
+        PAGE.write_text(with_table(PAGE.read_text()))
     else:
         print(table(), end="")
 

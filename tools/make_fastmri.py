@@ -14,7 +14,6 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -27,7 +26,12 @@ from acuity.research.datasets.folders import NamedVolume, read_dicom
 from acuity.research.synthetic.phantom import make_phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+HEADER = """<?xml version="1.0" encoding="utf-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace>{encoded}</encodedSpace><reconSpace>{recon}</reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>
+</kspace_encoding_step_1></encodingLimits>
+<trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"""
 SLICE_DISTANCE_MM = 5.0  # of the phantom's slices, as in fastMRI's brains
 # fastMRI's names of brain acquisitions.
 ACQUISITIONS = {Sequence.T1: "AXT1", Sequence.T1C: "AXT1POST", Sequence.T2: "AXT2", Sequence.FLAIR: "AXFLAIR"}
@@ -67,23 +71,15 @@ def header(shape: tuple[int, int], spacing: tuple[float, float, float]) -> bytes
     """The part of an ISMRMRD header that readers of fastMRI use: matrix and field of view along H (x), W (y) and
     across the slice (z); ``spacing`` is in that order, in mm.
     """
-    ElementTree.register_namespace("", NAMESPACE)
-    root = ElementTree.Element(f"{{{NAMESPACE}}}ismrmrdHeader")
-    encoding = ElementTree.SubElement(root, f"{{{NAMESPACE}}}encoding")
-    for name, oversampling in (("encodedSpace", 2), ("reconSpace", 1)):
-        space = ElementTree.SubElement(encoding, f"{{{NAMESPACE}}}{name}")
-        matrix = {"x": oversampling * shape[0], "y": shape[1], "z": 1}
-        extent = {"x": matrix["x"] * spacing[0], "y": matrix["y"] * spacing[1], "z": spacing[2]}
-        for group, values in (("matrixSize", matrix), ("fieldOfView_mm", extent)):
-            element = ElementTree.SubElement(space, f"{{{NAMESPACE}}}{group}")
-            for axis, value in values.items():
-                ElementTree.SubElement(element, f"{{{NAMESPACE}}}{axis}").text = str(value)
-    limits = ElementTree.SubElement(encoding, f"{{{NAMESPACE}}}encodingLimits")
-    step = ElementTree.SubElement(limits, f"{{{NAMESPACE}}}kspace_encoding_step_1")
-    for name, value in (("minimum", 0), ("maximum", shape[1] - 1), ("center", shape[1] // 2)):
-        ElementTree.SubElement(step, f"{{{NAMESPACE}}}{name}").text = str(value)
-    ElementTree.SubElement(encoding, f"{{{NAMESPACE}}}trajectory").text = "cartesian"
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    rows, columns = shape
+    spaces = {"encoded": _space(2 * rows, columns, spacing), "recon": _space(rows, columns, spacing)}
+    return HEADER.format(**spaces, last=columns - 1, center=columns // 2).encode()
+
+
+def _space(x: int, y: int, spacing: tuple[float, float, float]) -> str:
+    extent = f"<x>{x * spacing[0]}</x><y>{y * spacing[1]}</y><z>{spacing[2]}</z>"
+    matrix = f"<x>{x}</x><y>{y}</y><z>1</z>"
+    return f"<matrixSize>{matrix}</matrixSize><fieldOfView_mm>{extent}</fieldOfView_mm>"
 
 
 def write_scan(

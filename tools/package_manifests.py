@@ -1,25 +1,56 @@
-"""Manifests, labels and Dockerfiles of a build context, and the check that they are what the specification asks for."""
+"""The manifests of a MONAI Application Package (MAP specification 1.0.0), and the commit that an image is made of."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
 from acuity.errors import DataError
-from tools.package_content import BUNDLES, Revision, sizes
+from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 
-PACKAGING = Path(__file__).resolve().parent.parent / "packaging"
 SPECIFICATION = "1.0.0"
+BUNDLES = (SUPER_RESOLUTION_BUNDLE, SEGMENTATION_BUNDLE)
 COMMAND = "exec python3 /opt/holoscan/app/app.py"  # exec: its exit code is the container's
-SOURCE_LICENSE = "Apache-2.0"
-LIMIT = 60 * 10**6  # bytes of a context
 Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit: its hash of 40 digits, and its time in seconds since 1970."""
+
+    commit: str
+    time: int
+
+    @property
+    def created(self) -> str:
+        """The time as RFC 3339 writes it."""
+        return datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_revision(repository: Path) -> Revision:
+    """The commit that is checked out.
+
+    Raises
+    ------
+    DataError
+        When the folder is no git repository.
+    """
+    command = ["git", "-C", str(repository), "log", "-1", "--format=%H %ct"]
+    try:
+        commit, time = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        raise DataError(
+            "The repository's commit cannot be read.",
+            rule="An image is made of a commit of the repository, which it names.",
+            remedy="Call the command in a clone, with git installed.",
+        ) from None
+    return Revision(commit, int(time))
 
 
 def app_manifest(description: Manifest, dockerfile: str) -> Manifest:
@@ -35,7 +66,7 @@ def app_manifest(description: Manifest, dockerfile: str) -> Manifest:
         "apiVersion": SPECIFICATION,
         "type": "application",
         "command": COMMAND,
-        "environment": {key: value for key, value in variables(dockerfile).items() if key.startswith("HOLOSCAN_")},
+        "environment": dict(re.findall(r"\b(HOLOSCAN_\w+)=(\S+)", dockerfile)),
         "input": {"path": "input/", "formats": application["input-formats"]},
         "output": {"path": "output/", "formats": application["output-formats"]},
         "sdk": "monai-deploy",
@@ -48,89 +79,31 @@ def app_manifest(description: Manifest, dockerfile: str) -> Manifest:
 
 def pkg_manifest(description: Manifest) -> Manifest:
     """``pkg.json`` of the CPU image: the resources of app.yaml without its GPU."""
-    resources = {key: value for key, value in description["resources"].items() if not key.startswith("gpu")}
     return {
         "apiVersion": SPECIFICATION,
         "applicationRoot": "/opt/holoscan/app/",
         "modelRoot": "/opt/holoscan/models/",
         "models": [{"name": bundle, "path": bundle} for bundle in BUNDLES],
-        "resources": {**resources, "gpu": 0},
+        "resources": {**description["resources"], "gpu": 0},
         "version": description["application"]["version"],
         "platformConfig": "cpu",
     }
 
 
 def labels(description: Manifest, revision: Revision) -> str:
-    """Lines of a Dockerfile with the annotations of OCI that the specification asks for, and what else is known."""
+    """Lines of a Dockerfile: the OCI annotations that the specification asks for, and the license."""
     application = description["application"]
     pairs = {
         "title": application["title"],
         "version": application["version"],
-        "revision": revision.label,
+        "revision": revision.commit,
         "created": revision.created,
-        "licenses": SOURCE_LICENSE,
+        "licenses": "Apache-2.0",
     }
     return "".join(f"LABEL org.opencontainers.image.{key}={json.dumps(value)}\n" for key, value in pairs.items())
 
 
-def instructions(dockerfile: str) -> list[tuple[str, str]]:
-    """(instruction, arguments) in order, continuation lines joined, comments left out."""
-    lines = [line for line in dockerfile.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    pairs = (line.split(None, 1) for line in joined.splitlines())
-    return [(name.upper(), " ".join(rest.split())) for name, rest in pairs]
-
-
-def variables(dockerfile: str) -> dict[str, str]:
-    """What ENV sets, values without blanks."""
-    return dict(re.findall(r"(\w+)=(\S+)", " ".join(rest for name, rest in instructions(dockerfile) if name == "ENV")))
-
-
-def sources(dockerfile: str) -> set[str]:
-    """Entries of the context that COPY names."""
-    copies = [rest.split() for name, rest in instructions(dockerfile) if name == "COPY"]
-    return {Path(source).parts[0] for words in copies if not words[0].startswith("--") for source in words[:-1]}
-
-
-def read_description(repository: Path) -> Manifest:
-    """app.yaml."""
-    description: Manifest = yaml.safe_load((repository / "app.yaml").read_text(encoding="utf-8"))
-    return description
-
-
 def write_json(content: Manifest, path: Path) -> None:
-    """Write a manifest for programs and people."""
+    """Write a manifest, and the folder that it stands in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def check(context: Path) -> None:
-    """Check a context against the specification's schemas and itself.
-
-    Raises
-    ------
-    DataError
-        When a manifest is not valid, the Dockerfile copies what is not there or leaves something out, or the context
-        is larger than LIMIT.
-    """
-    for name in ("app", "pkg"):
-        schema = json.loads((PACKAGING / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
-        try:
-            jsonschema.validate(json.loads((context / "map" / f"{name}.json").read_text(encoding="utf-8")), schema)
-        except jsonschema.ValidationError as error:
-            raise _not_valid(f"map/{name}.json is not valid at {error.json_path}: {error.message}.") from error
-    present = {entry.name for entry in context.iterdir()} - {"Dockerfile", ".dockerignore"}
-    copied = sources((context / "Dockerfile").read_text(encoding="utf-8"))
-    if present != copied:
-        raise _not_valid(f"The Dockerfile copies {sorted(copied)}, the context holds {sorted(present)}.")
-    size = sum(sizes(context).values())
-    if size > LIMIT:
-        raise _not_valid(f"The context has {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}.")
-
-
-def _not_valid(found: str) -> DataError:
-    return DataError(
-        found,
-        rule="A build context meets the MAP specification, holds what its image copies and nothing else, and is small.",
-        remedy="See what changed last in app.yaml, packaging/ and the lists of tools/package_content.py.",
-    )

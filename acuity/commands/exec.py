@@ -11,6 +11,11 @@ from typing import NoReturn
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "CRITICAL")  # what applications of the SDK take for -l
 WORKDIR_VARIABLE = "HOLOSCAN_WORKDIR"
 _OWN = "--"  # what follows it is the application's own
+_PATHS = (
+    ("-i", "--input", "input folder or file", "HOLOSCAN_INPUT_PATH"),
+    ("-o", "--output", "output folder", "HOLOSCAN_OUTPUT_PATH"),
+    ("-m", "--model", "folder or file of the models", "HOLOSCAN_MODEL_PATH"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,32 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-i",
-        "--input",
-        metavar="IN",
-        help="input folder or file (default: $HOLOSCAN_INPUT_PATH, or what the application takes)",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", help="output folder (default: $HOLOSCAN_OUTPUT_PATH, likewise)"
-    )
-    parser.add_argument(
-        "-m", "--model", metavar="MODELS", help="folder or file of the models (default: $HOLOSCAN_MODEL_PATH, likewise)"
-    )
-    parser.add_argument(
-        "-l",
-        "--log-level",
-        metavar="LEVEL",
-        type=str.upper,
-        choices=LOG_LEVELS,
-        help=f"one of {', '.join(LOG_LEVELS)} (default: the application's)",
-    )
+    for short, long, what, variable in _PATHS:
+        parser.add_argument(short, long, help=f"{what} (default: ${variable}, or what the application takes)")
+    parser.add_argument("-l", "--log-level", type=str.upper, choices=LOG_LEVELS, help="default: the application's")
     parser.add_argument(
         "-w",
         "--workdir",
         type=_folder,
-        help="folder for temporary files, made if need be; the "
-        f"application finds it in ${WORKDIR_VARIABLE} (default: that variable)",
+        help=f"folder for temporary files, made if need be; the application finds it in ${WORKDIR_VARIABLE}",
     )
 
 

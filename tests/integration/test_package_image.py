@@ -11,6 +11,8 @@ import functools
 import http.server
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,16 +28,15 @@ from pydicom import Dataset, dcmread
 
 from acuity.demo.study import write_demo_study
 from tests.dicom_builder import truncate
-from tools.package_content import read_revision
-from tools.package_contexts import write_cpu_context
-from tools.package_manifests import instructions
+from tools.package import write_cpu_context
+from tools.package_manifests import read_revision
 
 pytestmark = pytest.mark.slow
 USER = 12345  # who calls: neither root nor the image's own user
 IMAGE = "localhost/acuity:test"
 # Coarse enough to take a minute, and still super-resolved by 2; one thread, so that sums have one order.
 OPTIONS = ("--spacing", "2")
-THREADS = {"OMP_NUM_THREADS": "1"}
+THREADS = "1"
 
 
 @dataclass(frozen=True)
@@ -46,41 +47,15 @@ class Podman:
     runtime: str
 
     def __call__(self, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command = [
-            "podman",
-            "--root",
-            self.storage / "root",
-            "--runroot",
-            self.storage / "run",
-            "--storage-driver",
-            "overlay",
-            "--runtime",
-            self.runtime,
-            "--cgroup-manager",
-            "cgroupfs",
-            *arguments,
-        ]
-        return subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, timeout=timeout, check=False
-        )
+        options = f"--root {self.storage}/root --runroot {self.storage}/run --storage-driver overlay"
+        options += f" --runtime {self.runtime} --cgroup-manager cgroupfs"
+        command = ["podman", *shlex.split(options), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     def run(self, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """A container as the guide has it; the limits are those that any machine allows."""
-        return self(
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "--read-only",
-            "--user",
-            f"{USER}:{USER}",
-            "--ulimit",
-            "nofile=1024:1024",
-            "--ulimit",
-            "nproc=4096:4096",
-            *arguments,
-            timeout=timeout,
-        )
+        limits = f"--network none --read-only --user {USER}:{USER} --ulimit nofile=1024:1024 --ulimit nproc=4096:4096"
+        return self("run", "--rm", *shlex.split(limits), *arguments, timeout=timeout)
 
 
 def work(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
@@ -92,7 +67,7 @@ def work(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[
 @pytest.fixture(scope="module")
 def context(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("context")
-    write_cpu_context(repository, folder, read_revision(repository))
+    write_cpu_context(folder, read_revision(repository))
     return folder
 
 
@@ -112,19 +87,15 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def base(context: Path, storage: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Name of the base image: the Dockerfile's own, or a stand-in."""
     podman = Podman(storage, "runc")
-    lines = instructions((context / "Dockerfile").read_text())
-    named = next(rest.partition("=")[2] for name, rest in lines if name == "ARG" and rest.startswith("BASE_IMAGE="))
+    dockerfile = (context / "Dockerfile").read_text()
+    named = re.findall(r"^ARG BASE_IMAGE=(\S+)$", dockerfile, re.MULTILINE)[0]
     if podman("pull", "--quiet", named).returncode == 0:
         return named
     if shutil.which("debootstrap") is None or os.getuid() != 0:
         pytest.skip(f"{named} cannot be pulled, and a stand-in needs debootstrap and root")
     folder = tmp_path_factory.mktemp("base")
-    made = subprocess.run(
-        ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", folder / "root"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", f"{folder}/root"]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"{named} cannot be pulled, and Debian's packages cannot be reached: {made.stdout[-300:]}")
     devices = [f"--exclude=./{name}/*" for name in ("dev", "proc", "sys")]
@@ -151,27 +122,9 @@ def podman(storage: Path, base: str) -> Podman:
 def index(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an index that holds the locked wheels and nothing else."""
     folder = tmp_path_factory.mktemp("wheels")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--require-hashes",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "--dest",
-            folder,
-            "--requirement",
-            context / "requirements.txt",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=3600,
-        check=False,
-    )
+    options = shlex.split("--quiet --require-hashes --no-deps --only-binary :all: --requirement")
+    command = [sys.executable, "-m", "pip", "download", "--dest", str(folder), *options, f"{context}/requirements.lock"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     if done.returncode:
         pytest.skip(f"the wheels cannot be downloaded: {done.stderr[-300:]}")
     for wheel in list(folder.glob("*.whl")):
@@ -194,26 +147,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def image(podman: Podman, base: str, index: str, context: Path) -> Podman:
     """The engine, the image built."""
-    work(
-        podman(
-            "build",
-            "--isolation",
-            "chroot",
-            "--network",
-            "host",
-            "--pull=never",
-            "--tag",
-            IMAGE,
-            "--build-arg",
-            f"BASE_IMAGE={base}",
-            "--build-arg",
-            f"PIP_INDEX_URL={index}",
-            "--build-arg",
-            "PIP_EXTRA_INDEX_URL=",
-            context,
-            timeout=3600,
-        )
-    )
+    options = shlex.split(f"--isolation chroot --network host --pull=never --tag {IMAGE}")
+    for argument in (f"BASE_IMAGE={base}", f"PIP_INDEX_URL={index}", "PIP_EXTRA_INDEX_URL="):
+        options += ["--build-arg", argument]
+    work(podman("build", *options, context, timeout=3600))
     return podman
 
 
@@ -230,17 +167,8 @@ def in_container(podman: Podman, study: Path, out: Path, *arguments: str) -> sub
     os.chown(out, USER, USER)
     for path in [study, *study.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    variables = [word for name, value in THREADS.items() for word in ("--env", f"{name}={value}")]
-    return podman.run(
-        "--volume",
-        f"{study}:/var/holoscan/input:ro",
-        "--volume",
-        f"{out}:/var/holoscan/output",
-        *variables,
-        IMAGE,
-        *arguments,
-        timeout=7200,
-    )
+    mounts = ["--volume", f"{study}:/var/holoscan/input:ro", "--volume", f"{out}:/var/holoscan/output"]
+    return podman.run(*mounts, "--env", f"OMP_NUM_THREADS={THREADS}", IMAGE, *arguments, timeout=7200)
 
 
 def as_script(repository: Path, study: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -248,7 +176,7 @@ def as_script(repository: Path, study: Path, out: Path, *arguments: str) -> subp
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HOLOSCAN_", "ACUITY_"))}
     return subprocess.run(
         [sys.executable, repository / "app.py", "-i", study, "-o", out, *arguments],
-        env={**inherited, **THREADS},
+        env={**inherited, "OMP_NUM_THREADS": THREADS},
         capture_output=True,
         text=True,
         timeout=7200,
@@ -315,9 +243,9 @@ def spoil(study: Path, folder: Path, fault: Callable[[Path], None]) -> Path:
 def test_a_refused_study_has_the_same_exit_code(
     fault: Callable[[Path], None], code: int, image: Podman, repository: Path, study: Path, tmp_path: Path
 ) -> None:
-    spoilt = spoil(study, tmp_path, fault)
-    contained = in_container(image, spoilt, tmp_path / "image")
-    script = as_script(repository, spoilt, tmp_path / "script")
+    spoiled = spoil(study, tmp_path, fault)
+    contained = in_container(image, spoiled, tmp_path / "image")
+    script = as_script(repository, spoiled, tmp_path / "script")
     assert (contained.returncode, script.returncode) == (code, code), contained.stderr + script.stderr
     assert os.listdir(tmp_path / "image") == ["result.json"]
     assert result(tmp_path / "image")["error"] == result(tmp_path / "script")["error"]

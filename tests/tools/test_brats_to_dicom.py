@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+from tools.brats_to_dicom import main
 
 SUFFIXES = ("t1", "t1ce", "t2", "flair")
 
@@ -31,12 +29,6 @@ def case(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def main(repository: Path) -> Callable[[list[str]], int]:
-    function: Callable[[list[str]], int] = runpy.run_path(str(repository / "tools" / "brats_to_dicom.py"))["main"]
-    return function
-
-
 def center(image: sitk.Image, low: float, high: float) -> np.ndarray:
     array = sitk.GetArrayFromImage(image).astype(float)
     array /= array.max()
@@ -46,7 +38,7 @@ def center(image: sitk.Image, low: float, high: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("options", "spacing"), [([], (2, 2, 2)), (["--spacing", "1", "1", "3"], (1, 1, 3))])
 def test_millimeters_agree_with_the_nifti(
-    main: Callable[[list[str]], int], case: Path, tmp_path: Path, options: list[str], spacing: tuple[int, int, int]
+    case: Path, tmp_path: Path, options: list[str], spacing: tuple[int, int, int]
 ) -> None:
     assert main([str(case), str(tmp_path / "out"), *options]) == 0
     folders = sorted((tmp_path / "out").iterdir())
@@ -61,7 +53,7 @@ def test_millimeters_agree_with_the_nifti(
 
 
 def test_an_incomplete_case_ends_with_the_data_error(
-    main: Callable[[list[str]], int], case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (case / "CASE_1_t2.nii.gz").unlink()
     assert main([str(case), str(tmp_path / "out")]) == 70
@@ -71,18 +63,9 @@ def test_an_incomplete_case_ends_with_the_data_error(
 
 @pytest.mark.parametrize(("options", "message"), [([], "is not an empty folder"), (["--spacing", "0.5"], "below the")])
 def test_a_wrong_command_line_is_refused(
-    main: Callable[[list[str]], int], case: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+    case: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as refusal:
         main([str(case), str(case), *options])
     assert refusal.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_help_explains_itself_from_any_folder(repository: Path, tmp_path: Path) -> None:
-    script = repository / "tools" / "brats_to_dicom.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--spacing" in done.stdout and "BraTS case" in done.stdout

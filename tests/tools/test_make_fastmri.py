@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import runpy
-import subprocess
-import sys
-
 import h5py
 import numpy as np
 import pytest
 
 from acuity.research.datasets.fastmri import read_scan
+from tools.make_fastmri import coil_sensitivities, main
 
 
 @pytest.fixture(scope="module")
-def script(repository):
-    return runpy.run_path(str(repository / "tools" / "make_fastmri.py"))
-
-
-@pytest.fixture(scope="module")
-def written(script, tmp_path_factory):
+def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fastmri")
     arguments = [str(folder), "--phantom", "--spacing", "8", "--coils", "3", "--seed", "5"]
-    assert script["main"](arguments) == 0
+    assert main(arguments) == 0
     return folder
 
 
@@ -47,18 +39,18 @@ def test_kspace_gives_the_stored_images(written):
     assert np.abs(np.angle(single[esc > 0.2 * esc.max()])).max() > 0.1  # k-space of a real scan has a phase
 
 
-def test_coils_differ_and_are_smooth(script):
-    weights = script["coil_sensitivities"]((40, 30), 4, np.random.default_rng(0))
+def test_coils_differ_and_are_smooth():
+    weights = coil_sensitivities((40, 30), 4, np.random.default_rng(0))
     np.testing.assert_allclose((np.abs(weights) ** 2).sum(axis=0), 1)
     peaks = {np.unravel_index(np.abs(w).argmax(), w.shape) for w in weights}
     assert len(peaks) == 4
     assert max(np.abs(np.diff(weights, axis=axis)).max() for axis in (1, 2)) < 0.2
 
 
-def test_the_same_seed_gives_the_same_files(script, written, tmp_path):
+def test_the_same_seed_gives_the_same_files(written, tmp_path):
     for seed, same in (("5", True), ("6", False)):
         folder = tmp_path / seed
-        script["main"]([str(folder), "--phantom", "--spacing", "8", "--coils", "3", "--seed", seed])
+        main([str(folder), "--phantom", "--spacing", "8", "--coils", "3", "--seed", seed])
         with h5py.File(folder / "multicoil" / "scan_2.h5") as a, h5py.File(written / "multicoil" / "scan_2.h5") as b:
             assert (a["kspace"].shape == b["kspace"].shape and np.array_equal(a["kspace"], b["kspace"])) is same
 
@@ -69,14 +61,14 @@ def test_our_reader_reads_all_sequences(written):
     assert all(scan.spacing == pytest.approx((8, 8)) for scan in scans)
 
 
-def test_dicom_becomes_fastmri(script, shared_data, tmp_path):
+def test_dicom_becomes_fastmri(shared_data, tmp_path):
     (tmp_path / "study").mkdir()
     for n in (1, 9, 17):  # the first echo of three neighboring slices
         file = shared_data / "knee_mese" / f"E3655S8I{n:03}.MR.dcm"
         if not file.is_file():
             pytest.skip(f"{file.name} of knee_mese is not on this machine")
         (tmp_path / "study" / file.name).symlink_to(file)
-    assert script["main"]([str(tmp_path / "out"), "--dicom", str(tmp_path / "study"), "--coils", "2"]) == 0
+    assert main([str(tmp_path / "out"), "--dicom", str(tmp_path / "study"), "--coils", "2"]) == 0
     scan = read_scan(tmp_path / "out" / "multicoil" / "scan_1.h5")
     assert scan.images.shape == (3, 256, 256)
     assert scan.spacing == pytest.approx((0.625, 0.625))
@@ -94,31 +86,22 @@ def test_dicom_becomes_fastmri(script, shared_data, tmp_path):
         (["--phantom", "--coils", "0"], "--coils must be at least 1"),
     ],
 )
-def test_a_wrong_command_line_is_refused(script, tmp_path, capsys, arguments, message):
+def test_a_wrong_command_line_is_refused(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit) as refusal:
-        script["main"]([str(tmp_path / "out"), *arguments])
+        main([str(tmp_path / "out"), *arguments])
     assert refusal.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_nothing_is_written_into_the_repository_or_over_files(script, repository, tmp_path, capsys):
+def test_nothing_is_written_into_the_repository_or_over_files(repository, tmp_path, capsys):
     (tmp_path / "file").touch()
     for out, message in ((repository / "made", "lies in the repository"), (tmp_path, "is not an empty folder")):
         with pytest.raises(SystemExit):
-            script["main"]([str(out), "--phantom"])
+            main([str(out), "--phantom"])
         assert message in capsys.readouterr().err
         assert not (out / "multicoil").exists()
 
 
-def test_a_folder_without_dicom_ends_with_the_errors_code(script, tmp_path, capsys):
-    assert script["main"]([str(tmp_path / "out"), "--dicom", str(tmp_path)]) == 11
+def test_a_folder_without_dicom_ends_with_the_errors_code(tmp_path, capsys):
+    assert main([str(tmp_path / "out"), "--dicom", str(tmp_path)]) == 11
     assert "No DICOM file" in capsys.readouterr().err
-
-
-def test_help_explains_itself_from_any_folder(repository, tmp_path):
-    script = repository / "tools" / "make_fastmri.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--coils" in done.stdout and "fastMRI" in done.stdout

@@ -1,88 +1,99 @@
-"""Checks the licenses of what the image holds against a policy, and writes the table of `docs/licenses.md`."""
+"""Checks the licenses of what the image holds against a policy, and writes `docs/licenses.md`.
+
+pip-licenses reads the packages' metadata in an environment that holds the lock, and `deploy/image/licenses.yaml` says
+which licenses may be there and what the license texts say where metadata do not.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.utils import canonicalize_name
 
 from acuity.errors import AcuityError, DataError
-from tools.supply_chain.packages import LOCK, REPOSITORY, Package, read_packages
-from tools.supply_chain.weights import IN_THE_IMAGE, Weights, read_weights
+from tools.supply_chain.lock import IMAGE, LOCK, REPOSITORY, read_versions
+from tools.supply_chain.weights import Weights, read_weights
 
-POLICY = "packaging/supply_chain/licenses.yaml"
-PAGE = "docs/licenses.md"
+POLICY = IMAGE / "licenses.yaml"
+PAGE = REPOSITORY / "docs" / "licenses.md"
 _OPERATORS = re.compile(r"\s+(?:AND|OR)\s+|[()]")
+_ROW = re.compile(r"^\| (\S+) \| (\S+) \| ([^|`]+) \| [^|]*\|$", re.MULTILINE)
+_HEAD = """\
+# Licenses
 
+<!-- Made by `python tools/supply_chain/licenses.py --write`; not edited by hand. -->
 
-@dataclass(frozen=True)
-class Reference:
-    """Terms without an SPDX identifier: the components that may have them, where they are to be read, why they may."""
-
-    components: tuple[str, ...]
-    text: str
-    reason: str
+Acuity is under Apache-2.0. Its image holds the packages below, as `deploy/image/requirements.lock` pins them, and the
+weights marked so. The expressions are SPDX's. The license texts are in the packages' metadata, which the image keeps
+(`*.dist-info`), and in each bundle's `LICENSE`. `deploy/image/licenses.yaml` is the policy: any other license, and an
+unknown one, is an error. The packages that only the label server and the training need are not listed.
+"""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Which licenses may be there.
+    """The content of ``deploy/image/licenses.yaml``.
 
     Parameters
     ----------
-    allowed : SPDX identifier, with its exception if any -> reason
-    references : LicenseRef-... -> what it is
-    determined : package -> (SPDX expression, source of this), where metadata name none
+    allowed : SPDX identifier, with its exception if any -> why it may be there
+    references : LicenseRef-... -> the components that may have it, the place of its text, the reason
+    determined : package -> its license as an SPDX expression, and the source, where metadata name none or a wrong one
     """
 
     allowed: Mapping[str, str]
-    references: Mapping[str, Reference]
-    determined: Mapping[str, tuple[str, str]]
+    references: Mapping[str, Mapping[str, Any]]
+    determined: Mapping[str, Mapping[str, str]]
 
 
-def read_policy(repository: Path) -> Policy:
-    """The policy of ``packaging/supply_chain/licenses.yaml``."""
-    content: dict[str, Any] = yaml.safe_load((repository / POLICY).read_text())
-    return Policy(
-        allowed=content["allowed"],
-        references={
-            name: Reference(tuple(entry["components"]), entry["text"], entry["reason"])
-            for name, entry in content["references"].items()
-        },
-        determined={name: (entry["license"], entry["source"]) for name, entry in content["determined"].items()},
+def read_policy() -> Policy:
+    """The policy of the repository."""
+    return Policy(**yaml.safe_load(POLICY.read_text()))
+
+
+def read_metadata(names: Iterable[str], python: str = sys.executable) -> dict[str, tuple[str, str]]:
+    """Normalized name -> (version, license) of packages that the environment of ``python`` holds, by pip-licenses.
+
+    The license is License-Expression of the metadata, else License; "UNKNOWN" where they name none.
+    """
+    command = [sys.executable, "-m", "piplicenses", "--python", python, "--with-system", "--from", "all"]
+    done = subprocess.run(
+        [*command, "--format", "json", "--packages", *names], stdout=subprocess.PIPE, text=True, check=True
     )
+    found = {}
+    for entry in json.loads(done.stdout):
+        stated = [entry["License-Expression"], entry["License-Metadata"]]
+        license = next((one for one in stated if one != "UNKNOWN"), "UNKNOWN")
+        found[str(canonicalize_name(entry["Name"]))] = (entry["Version"], license)
+    return found
 
 
-def license_of(package: Package, policy: Policy) -> str:
-    """The SPDX expression of a package: what the policy determined, else what its metadata say.
+def license_of(name: str, stated: str, policy: Policy) -> str:
+    """The SPDX expression of a package: what the policy determined, else what its metadata state.
 
     Raises
     ------
     DataError
-        When neither gives a valid expression: an unknown license is no license.
+        When neither is a valid expression: an unknown license is no license.
     """
-    stated = policy.determined[package.name][0] if package.name in policy.determined else package.license
+    determined = policy.determined.get(name, {}).get("license", stated)
     try:
-        return str(canonicalize_license_expression(stated))
-    except InvalidLicenseExpression as error:
+        return str(canonicalize_license_expression(determined))
+    except InvalidLicenseExpression:
         raise DataError(
-            f"The license of {package.name} {package.version} is not known: its metadata say "
-            f"{stated or 'nothing'!r} and {', '.join(package.classifiers) or 'have no classifier'}.",
+            f"The license of {name} is not known: its metadata say {stated!r}.",
             rule="Each component's license is an SPDX expression.",
-            remedy=f"Read the license texts in its wheel and write what they say under `determined` in {POLICY}.",
-        ) from error
-
-
-def identifiers(expression: str) -> list[str]:
-    """The licenses of an expression, each with its exception (WITH)."""
-    return [part.strip() for part in _OPERATORS.split(expression) if part.strip()]
+            remedy=f"Read the license texts in its wheel and write what they say under `determined` in {POLICY.name}.",
+        ) from None
 
 
 def violations(licenses: Mapping[str, str], policy: Policy) -> list[str]:
@@ -95,106 +106,94 @@ def violations(licenses: Mapping[str, str], policy: Policy) -> list[str]:
     found = []
     for component, expression in licenses.items():
         for identifier in identifiers(expression):
-            reference = policy.references.get(identifier)
-            if reference is None and identifier not in policy.allowed:
+            allowed = policy.references.get(identifier, {}).get("components")
+            if allowed is None and identifier not in policy.allowed:
                 found.append(f"{component}: {identifier} is not allowed")
-            elif reference is not None and component.partition("/")[0] not in reference.components:
-                found.append(f"{component}: {identifier} is allowed for {', '.join(reference.components)} only")
-    stale = policy.determined.keys() - {component.partition("/")[0] for component in licenses}
-    return found + [f"{name}: stands under `determined`, and is not in the image" for name in sorted(stale)]
+            elif allowed is not None and component.partition("/")[0] not in allowed:
+                found.append(f"{component}: {identifier} is allowed for {', '.join(allowed)} only")
+    return found
 
 
-def checked_licenses(packages: Iterable[Package], weights: Iterable[Weights], policy: Policy) -> dict[str, str]:
-    """Component -> SPDX expression.
-
-    Raises
-    ------
-    DataError
-        When a license is unknown or not allowed.
-    """
-    licenses = {package.name: license_of(package, policy) for package in packages}
-    licenses |= {item.name: str(canonicalize_license_expression(item.license)) for item in weights}
-    if found := violations(licenses, policy):
-        raise DataError(
-            "; ".join(found) + ".",
-            rule=f"The licenses of the image are those that {POLICY} allows.",
-            remedy="Do without the component, or have its license judged and write the reason there.",
-        )
-    return licenses
+def identifiers(expression: str) -> list[str]:
+    """The licenses of an expression, each with its exception (WITH)."""
+    return [part.strip() for part in _OPERATORS.split(expression) if part.strip()]
 
 
-def page(packages: Sequence[Package], weights: Sequence[Weights], policy: Policy) -> str:
+def page(versions: Mapping[str, str], metadata: Mapping[str, tuple[str, str]], weights: Sequence[Weights]) -> str:
     """The text of ``docs/licenses.md``.
 
+    Parameters
+    ----------
+    versions : name -> locked version
+    metadata : see ``read_metadata``
+
     Raises
     ------
     DataError
-        As ``checked_licenses``.
+        When the environment does not hold the locked versions, or a license is unknown or not allowed.
     """
-    licenses = checked_licenses(packages, weights, policy)
-    used = {identifier for expression in licenses.values() for identifier in identifiers(expression)}
-    lines = [
-        "# Licenses",
-        "",
-        "<!-- Made by `python tools/supply_chain/licenses.py --write`; not edited by hand. -->",
-        "",
-        f"Acuity is under Apache-2.0. Its image holds the {len(packages)} packages below, as `{LOCK}` pins them, and "
-        "the weights marked so. The expressions are SPDX's. The license texts are in the packages' metadata, which the "
-        f"image keeps (`*.dist-info`), and in each bundle's `LICENSE`. `{POLICY}` is the policy: any other license, "
-        "and an unknown one, fails the build. What the label server and the training need besides is not listed here.",
-        "",
-        "## Why each license may be there",
-        "",
-        "| license | reason |",
-        "|---|---|",
-        *(f"| {name} | {reason} |" for name, reason in policy.allowed.items() if name in used),
-        "",
-        "Terms without an SPDX identifier, each for the named components only:",
-        "",
-        "| | components | text | reason |",
-        "|---|---|---|---|",
-        *(
-            f"| {name} | {', '.join(entry.components)} | {entry.text} | {entry.reason} |"
-            for name, entry in policy.references.items()
+    policy = read_policy()
+    if other := [name for name, locked in versions.items() if metadata.get(name, ("", ""))[0] != locked]:
+        raise DataError(
+            f"This environment does not hold the locked versions of {', '.join(other)}.",
+            rule="Licenses are read in the packages that the image holds.",
+            remedy="Install deploy/image/requirements.lock in an environment and name its interpreter with --python.",
+        )
+    licenses = {name: license_of(name, metadata[name][1], policy) for name in versions}
+    if found := violations({**licenses, **{item.name: item.license for item in weights}}, policy):
+        raise DataError(
+            "; ".join(found) + ".",
+            rule=f"The licenses of the image are those that {POLICY.name} allows.",
+            remedy="Do without the component, or have its license judged and write the reason there.",
+        )
+    sources = {name: entry["source"] for name, entry in policy.determined.items()}
+    sections = {
+        "Why each license may be there": _table(("license", "reason"), policy.allowed.items()),
+        "Terms without an SPDX identifier, for the named components only": _table(
+            ("terms", "components", "text", "reason"),
+            ((name, ", ".join(e["components"]), e["text"], e["reason"]) for name, e in policy.references.items()),
         ),
-        "",
-        "## Weights",
-        "",
-        "| weights | version | license | trained on | in the image | SHA-256 |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {item.name} | {item.version} | {licenses[item.name]} | {item.data} | "
-            f"{'yes' if item.package or item.name in IN_THE_IMAGE else 'no'} | `{item.sha256}` |"
-            for item in weights
+        "Weights": _table(
+            ("weights", "version", "license", "trained on", "in the image", "SHA-256"),
+            (
+                (w.name, w.version, w.license, w.data, "yes" if w.in_the_image else "no", f"`{w.sha256}`")
+                for w in weights
+            ),
         ),
-        "",
-        "## Packages",
-        "",
-        "Where metadata name no SPDX expression, the last column says what was read instead.",
-        "",
-        "| package | version | license | read in |",
-        "|---|---|---|---|",
-        *(
-            f"| {package.name} | {package.version} | {licenses[package.name]} | "
-            f"{policy.determined.get(package.name, ('', ''))[1]} |"
-            for package in packages
+        "Packages": "Where metadata name no SPDX expression, the last column says what was read instead.\n\n"
+        + _table(
+            ("package", "version", "license", "read in"),
+            ((name, version, licenses[name], sources.get(name, "")) for name, version in versions.items()),
         ),
-    ]
-    return "\n".join(lines) + "\n"
+    }
+    return "\n".join([_HEAD, *(f"## {title}\n\n{body}" for title, body in sections.items())])
+
+
+def read_page() -> dict[str, tuple[str, str]]:
+    """Package -> (version, SPDX expression) as ``docs/licenses.md`` states them."""
+    table = PAGE.read_text().partition("\n## Packages\n")[2]
+    return {name: (version, license) for name, version, license in _ROW.findall(table)[1:]}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the page; the exit code is 0, or the error's own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE} instead of printing it")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write docs/licenses.md instead of printing it")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the environment (default: this one)")
     options = parser.parse_args(arguments)
+    versions = read_versions(LOCK.read_text())
     try:
-        text = page(read_packages(REPOSITORY), read_weights(REPOSITORY), read_policy(REPOSITORY))
+        text = page(versions, read_metadata(versions, options.python), read_weights())
     except AcuityError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     if options.write:
-        (REPOSITORY / PAGE).write_text(text)
+        PAGE.write_text(text)
     else:
         print(text, end="")
     return 0

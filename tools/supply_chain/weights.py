@@ -1,4 +1,4 @@
-"""The trained weights that Acuity releases or takes along, as components with license and data."""
+"""The trained weights that Acuity releases or takes along, as components with hash, license and data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 
 import yaml
 
-from acuity.errors import BundleNotFoundError, DataError
 from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 from acuity.resources import file_sha256
+from tools.supply_chain.lock import IMAGE, REPOSITORY
 
-WEIGHTS = "packaging/supply_chain/weights.yaml"
 IN_THE_IMAGE = (SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE)
-_HELD_ENTRIES = {"package", "file", "sha256", "version", "license", "task", "architecture", "data", "intended_use"}
 
 
 @dataclass(frozen=True)
@@ -45,55 +43,35 @@ class Weights:
     intended_use: str
     package: str = ""
 
+    @property
+    def in_the_image(self) -> bool:
+        """Whether the application's image holds them."""
+        return bool(self.package) or self.name in IN_THE_IMAGE
 
-def read_weights(repository: Path) -> list[Weights]:
-    """Those of all bundles, then those inside packages; each in the order of their names.
+
+def read_weights() -> list[Weights]:
+    """The weights of all bundles, then those inside packages, each in the order of their names.
 
     Raises
     ------
-    BundleNotFoundError
+    FileNotFoundError
         When a bundle lacks its weights.
-    DataError
-        When ``weights.yaml`` says nothing of a bundle, or names one that there is not.
     """
-    stated: dict[str, Any] = yaml.safe_load((repository / WEIGHTS).read_text())
-    folders = {folder.name: folder for folder in sorted((repository / "bundles").iterdir()) if folder.is_dir()}
-    if unequal := folders.keys() ^ stated["bundles"].keys():
-        raise DataError(
-            f"{WEIGHTS} and bundles/ differ in {', '.join(sorted(unequal))}.",
-            rule="The license of each bundle's weights is stated, and of no others.",
-            remedy=f"Read the bundle's LICENSE files and write its line into {WEIGHTS}.",
-        )
-    bundles = [_of_bundle(folder, stated["bundles"][name]) for name, folder in folders.items()]
-    return bundles + [_of_package(name, entry) for name, entry in sorted(stated["packages"].items())]
+    stated: dict[str, Any] = yaml.safe_load((IMAGE / "weights.yaml").read_text())
+    bundles = [_of_bundle(REPOSITORY / "bundles" / name, entry) for name, entry in sorted(stated["bundles"].items())]
+    return bundles + [Weights(name=name, **entry) for name, entry in sorted(stated["packages"].items())]
 
 
 def _of_bundle(folder: Path, stated: dict[str, str]) -> Weights:
     file = folder / "models" / "model.pt"
-    if not file.is_file():
-        raise BundleNotFoundError(
-            f"bundles/{folder.name}/models/model.pt was not found.",
-            rule="Weights are listed with their SHA-256.",
-            remedy="Check out the repository whole.",
-        )
     metadata: dict[str, Any] = json.loads((folder / "configs" / "metadata.json").read_text())
     return Weights(
         name=folder.name,
         version=metadata["version"],
-        file=file.relative_to(folder.parents[1]).as_posix(),
+        file=file.relative_to(REPOSITORY).as_posix(),
         sha256=file_sha256(file),
-        license=stated["license"],
         task=metadata["task"],
-        architecture=stated["architecture"],
         data=metadata["data_source"],
         intended_use=metadata["intended_use"],
+        **stated,
     )
-
-
-def _of_package(name: str, stated: dict[str, str]) -> Weights:
-    if stated.keys() != _HELD_ENTRIES:
-        raise DataError(
-            f"{WEIGHTS} has {', '.join(sorted(stated))} for {name}.",
-            rule=f"It states {', '.join(sorted(_HELD_ENTRIES))}.",
-        )
-    return Weights(name=name, **stated)
