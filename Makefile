@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
 SETUP_INPUTS := pyproject.toml requirements.txt requirements-nodeps.txt requirements-dev.txt constraints.txt \
-  $(wildcard install/*)
+  acuity/acuity_cuda_runtime.pth label/pydicom_seg.py
 
 PIP = $(BIN)/python -m pip install --progress-bar off
 # In place of pip's many lines: one for twenty packages and for each large download, and every error.
