@@ -83,7 +83,7 @@ def image(sequence: Sequence, grid: Grid, parts: int = 3) -> NDArray[np.float64]
 def oblique_grid(
     spacing: tuple[float, float, float] = (5.0, 5.0, 5.0), angles: tuple[float, float, float] = (10.0, -8.0, 12.0)
 ) -> Grid:
-    """A grid centered on the brain that holds it with a margin of a centimetre."""
+    """A grid centered on the brain that holds it with a margin of a centimeter."""
     i, j, k = (int(np.ceil(extent / step)) for extent, step in zip((110.0, 130.0, 116.0), spacing, strict=True))
     affine = oblique_affine(spacing, angles, (0.0, 0.0, 0.0))
     affine[:3, 3] = _CENTER - affine[:3, :3] @ (np.array([i, j, k]) - 1) / 2

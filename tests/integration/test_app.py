@@ -66,7 +66,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study(sound: Path, tmp_path: Path) -> Path:
-    """A copy of a sound study, to be spoilt."""
+    """A copy of a sound study, to be spoiled."""
     return Path(shutil.copytree(sound, tmp_path / "in"))
 
 

@@ -20,13 +20,13 @@ def add_network(folder: Path, definition: dict[str, object], network: torch.nn.M
     torch.save(network.state_dict(), folder / "models" / "model.pt")
 
 
-def add_bundle(models: Path, name: str, *, scale: int = 2, spoilt: bool = False) -> SRResNet:
-    """A network that interpolates exactly, bilinearly; spoilt, it gives something else."""
+def add_bundle(models: Path, name: str, *, scale: int = 2, spoiled: bool = False) -> SRResNet:
+    """A network that interpolates exactly, bilinearly; spoiled, it gives something else."""
     torch.manual_seed(0)
     definition = {"features": 4, "blocks": 1, "scale": scale}
     network = SRResNet(**definition)
     start_as_interpolation(network)
-    if spoilt:
+    if spoiled:
         with torch.no_grad():
             network.conv_last.weight.mul_(0.8)
     add_network(models / name, {"_target_": "acuity.networks.srresnet.SRResNet", **definition}, network)

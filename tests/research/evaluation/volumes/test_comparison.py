@@ -187,7 +187,7 @@ def test_super_resolution_is_told_the_slice_profile(data, models, tmp_path, call
 
 
 def test_what_is_there_is_not_measured_again(data, models, tmp_path, calls):
-    add_bundle(models, "other", spoilt=True)
+    add_bundle(models, "other", spoiled=True)
     out = tmp_path / "out"
 
     def run(**options) -> list[str]:
