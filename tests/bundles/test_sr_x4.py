@@ -99,9 +99,10 @@ class TestX4Bundle:
         }
         train = found["train"]
         start = re.search(r"@weights_dir, '(.+)'", train["initial_weights"] or "")
-        adversarial = {"iterations": train["adversarial"]["iterations"], "ema": train["adversarial"]["ema"]}
+        plan = train["adversarial"]["plan"]
+        adversarial = {"iterations": plan["iterations"], "ema": plan["ema"]}
         pixel = {
-            "iterations": train["pixel"]["iterations"],
+            "iterations": train["pixel"]["plan"]["iterations"],
             "initial_weights": {"file": start[1]} if start else None,
         }
         training = Training((pixel,), adversarial | {k: train[k] for k in ("seed", "batch", "patch")}, Path(), None)
