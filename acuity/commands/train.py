@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from acuity.commands import train_forest, train_segmentation, train_super_resolution
+from acuity.commands import train_forest, train_member, train_segmentation, train_super_resolution
 
 ACTIONS = {
     "sr": (
@@ -21,6 +21,7 @@ ACTIONS = {
         train_super_resolution.run_ranker,
     ),
     "seg": ("train one segmentation network", train_segmentation.add_arguments, train_segmentation.run),
+    "member": ("train one fine network of the released segmentation", train_member.add_arguments, train_member.run),
     "forest": ("train the random forest that segments", train_forest.add_arguments, train_forest.run),
 }
 

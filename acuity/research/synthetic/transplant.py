@@ -7,7 +7,7 @@ After Zhang et al., "CarveMix: A Simple Data Augmentation Method for Brain Lesio
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,6 +96,34 @@ def carve(case: PreparedCase, margin: int) -> Graft | None:
     image = case.image[:, i, j, k]
     a, b, c = (int(n) for n in first - np.array(tumor.shape) // 2)
     return Graft(case.name, image, case.regions[:, i, j, k], opacity * (image != 0).any(dim=0), (a, b, c))
+
+
+def carve_cube(case: PreparedCase, margin: int, edge: int) -> Graft:
+    """The tumor of a cube, which fades where the cube ends; see ``acuity.research.sampling.cubes``.
+
+    Its place in the brain is not known: use ``moved`` to set it somewhere.
+
+    Parameters
+    ----------
+    margin : voxels over which the surroundings fade into the host
+    edge : voxels over which the cube fades at its faces; labels count where its opacity is 0.5 at least
+    """
+    tumor = case.regions[2].numpy().astype(bool)
+    opacity = np.clip(1 - ndimage.distance_transform_edt(~tumor) / (margin + 1), 0, 1)
+    for axis, count in enumerate(tumor.shape):
+        depth = np.minimum(np.arange(count), np.arange(count)[::-1]) / edge
+        opacity = np.minimum(opacity, np.clip(depth, 0, 1).reshape([-1 if a == axis else 1 for a in range(3)]))
+    covered = torch.from_numpy(opacity).half() * (case.image != 0).any(dim=0)
+    return Graft(case.name, case.image, case.regions * (covered >= 0.5), covered, (0, 0, 0))
+
+
+def moved(graft: Graft, host: PreparedCase, rng: np.random.Generator) -> Graft:
+    """The graft with its middle at a random voxel of the host's brain."""
+    places = torch.nonzero((host.image[:, ::4, ::4, ::4] != 0).any(dim=0)) * 4
+    place = places[int(rng.integers(len(places)))].numpy()
+    first = place - np.array(graft.opacity.shape) // 2 - np.array(host.regions.shape[1:]) // 2
+    i, j, k = (int(n) for n in first)
+    return replace(graft, offset=(i, j, k))
 
 
 def shrunk(graft: Graft, scale: float) -> Graft:

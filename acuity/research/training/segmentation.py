@@ -31,6 +31,8 @@ from acuity.resources import file_sha256
 
 MAX_GRADIENT = 5.0  # norm above which gradients are shrunk
 
+# From the number of patches and a generator to a batch that depends on that generator alone.
+Draw = Callable[[int, np.random.Generator], Batch]
 # From a module and a whole brain (4, I, J, K) to its logits (3, I, J, K).
 LogitsOf = Callable[[nn.Module, Tensor], Tensor]
 
@@ -73,6 +75,7 @@ def train(
     folder: str | Path,
     initial_weights: str | Path | None = None,
     device: str | None = None,
+    draw: Draw | None = None,
     release: Callable[[nn.Module], nn.Module] = lambda average: average,
     logits_of: LogitsOf = _whole_brain,
 ) -> Path:
@@ -87,6 +90,7 @@ def train(
         ``release`` gives)
     initial_weights : a state_dict of the recipe's network to start from
     device : "cpu" or "cuda", instead of what is found
+    draw : gives the batch of a step, in place of patches from the sources of ``data``
     release : from the averaged network to the module that is validated and kept
     logits_of : how that module sees a whole brain of ``data.held_out``
 
@@ -110,7 +114,8 @@ def train(
     steps = _Steps(recipe, run, plan.frozen_statistics)
     i, j, k = (int(n) for n in recipe.patch)
     turned = sees_several_planes(network)
-    patches = Patches(data.sources, (i, j, k), plan.tumor_share, plan.augmentation, data.spacing, turned)
+    if draw is None:
+        draw = Patches(data.sources, (i, j, k), plan.tumor_share, plan.augmentation, data.spacing, turned).draw
     if run.rank == 0:
         loop.write_settings(Path(folder), _settings(recipe, data, plan) | {"initial_weights": start} | run.settings)
     found: dict[str, NDArray[np.bool_]] = {}
@@ -118,7 +123,7 @@ def train(
     def step(n: int) -> dict[str, float]:
         rng = np.random.default_rng([plan.seed, n, run.rank])
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout, so that a resumed run drops the same
-        losses = steps.run(patches.draw(recipe.batch, rng).to(run.device), recipe.rate(n, plan.iterations))
+        losses = steps.run(draw(recipe.batch, rng).to(run.device), recipe.rate(n, plan.iterations))
         average.update_parameters(network)
         return losses
 
@@ -135,7 +140,7 @@ def train(
         step,
         iterations=plan.iterations,
         folder=Path(folder),
-        validate=validate,
+        validate=validate if data.held_out else None,
         validate_every=plan.validate_every,
         weights=lambda: dict(released.state_dict()),
         metric=None if plan.keep_last else "dice",
