@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from acuity.demo.study import write_demo_study
 from acuity.errors import WorkbenchError
@@ -52,9 +52,9 @@ def store(dicomweb: str, files: list[Path]) -> None:
     body, kind = related((file.read_bytes() for file in files), "application/dicom")
     headers = {"content-type": kind, "accept": "application/dicom+json", "connection": "close"}
     try:
-        answer = httpx.post(f"{dicomweb}/studies", content=body, headers=headers, timeout=_SECONDS, trust_env=False)
+        answer = httpx2.post(f"{dicomweb}/studies", content=body, headers=headers, timeout=_SECONDS, trust_env=False)
         found = f"The archive answers {answer.status_code}."
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         answer, found = None, f"The archive cannot be reached: {type(error).__name__}."
     if answer is None or answer.status_code != 200:
         raise WorkbenchError(found, rule="It must take the demo study.", remedy="Look into Orthanc's log.")

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
+import httpx2
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -60,9 +60,9 @@ class Server:
     public_url : of the gateway; Orthanc makes the addresses of bulk data of it
     """
 
-    def __init__(self, name: str, address: str, client: httpx.AsyncClient, *, seconds: float, public_url: str) -> None:
+    def __init__(self, name: str, address: str, client: httpx2.AsyncClient, *, seconds: float, public_url: str) -> None:
         self.name, self._address, self._client = name, address, client
-        self._timeout = httpx.Timeout(seconds, connect=5.0)
+        self._timeout = httpx2.Timeout(seconds, connect=5.0)
         public = urlsplit(public_url)
         self._forwarded = f'host="{public.netloc}";proto={public.scheme}'
 
@@ -73,7 +73,7 @@ class Server:
         ----------
         path : below the server's root, of characters that need no escape
         kind : type of the content; a form has its own
-        body : ``content``, or ``files`` and ``data`` of a form, as httpx takes them; without any the request goes
+        body : ``content``, or ``files`` and ``data`` of a form, as httpx2 takes them; without any the request goes
             without a body, whatever Content-Length says: MONAI Label's client sends that of the request before
 
         Raises
@@ -86,12 +86,12 @@ class Server:
             headers["content-type"] = kind
         headers["forwarded"] = self._forwarded
         headers["connection"] = "close"
-        headers.setdefault("accept-encoding", "identity")  # httpx would ask for gzip, which this client may not read
-        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        headers.setdefault("accept-encoding", "identity")  # httpx2 would ask for gzip, which this client may not read
+        url = httpx2.URL(f"{self._address}/{path}").copy_with(query=query or None)
         outgoing = self._client.build_request(request.method, url, headers=headers, timeout=self._timeout, **body)
         try:
             answer = await self._client.send(outgoing, stream=True)
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise Refusal(
                 504,
                 "no-answer",
@@ -99,7 +99,7 @@ class Server:
                 rule="It must, to be of use.",
                 remedy="Look into its log; `python -m workbench status` says where.",
             ) from error
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._unreachable() from error
         if answer.is_redirect:
             await answer.aclose()
@@ -121,11 +121,11 @@ class Server:
         Refusal
             Where it does not answer, or not with 200.
         """
-        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        url = httpx2.URL(f"{self._address}/{path}").copy_with(query=query or None)
         try:
             headers = {"accept": accept, "connection": "close"}
             answer = await self._client.get(url, headers=headers, timeout=self._timeout)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._unreachable() from error
         if answer.status_code != 200:
             raise Refusal(
@@ -147,14 +147,14 @@ class Server:
         )
 
 
-def make_client() -> httpx.AsyncClient:
+def make_client() -> httpx2.AsyncClient:
     """A client that opens a connection for each request: Orthanc closes idle ones without a word."""
-    return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False, follow_redirects=False
+    return httpx2.AsyncClient(
+        limits=httpx2.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False, follow_redirects=False
     )
 
 
-async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _stream(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
+import httpx2
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -70,7 +70,7 @@ class GatewaySettings:
     oidc: OidcSettings | None = None
 
 
-def create_app(settings: GatewaySettings, client: httpx.AsyncClient | None = None) -> Starlette:
+def create_app(settings: GatewaySettings, client: httpx2.AsyncClient | None = None) -> Starlette:
     """The gateway as an ASGI application, which reaches its servers through ``client``."""
     client = client or make_client()
     verifier: Verifier = SharedToken(settings.token, settings.annotator)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from acuity.errors import WorkbenchError
-from workbench import demo, ohif, orthanc, serve, services
+from workbench import demo, orthanc, serve, services, viewer_build
 from workbench.gateway import GatewaySettings
 from workbench.identity import read_or_make_token
 from workbench.services import Ledger, Process
@@ -130,7 +130,7 @@ class Workbench:
 
     def _gateway_command(self, token: str) -> list[str]:
         s = self._settings
-        viewer = ohif.distribution(s.cache)
+        viewer = viewer_build.distribution(s.cache)
         gateway = GatewaySettings(s.url, s.dicomweb, s.label, viewer, token, s.annotator, s.oidc)
         listen: dict[str, Any] = {"host": s.host, "port": s.port}
         if s.certificate and s.key:

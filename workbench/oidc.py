@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
+import httpx2
 import jwt
 
 from workbench.identity import Identity, plain_name
@@ -57,7 +57,7 @@ class _Flow:
 class OidcVerifier:
     """The provider's side of a login, and the check of its tokens."""
 
-    def __init__(self, settings: OidcSettings, client: httpx.AsyncClient) -> None:
+    def __init__(self, settings: OidcSettings, client: httpx2.AsyncClient) -> None:
         self._settings, self._client = settings, client
         self._document: dict[str, Any] | None = None
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -114,7 +114,7 @@ class OidcVerifier:
         try:
             answer = await self._client.post(document["token_endpoint"], data=form)
             token = answer.json().get("id_token") if answer.status_code == 200 else None
-        except (httpx.HTTPError, ValueError, AttributeError) as error:
+        except (httpx2.HTTPError, ValueError, AttributeError) as error:
             raise _unreachable() from error
         return await self._verify(token, self._settings.client_id, flow.nonce) if isinstance(token, str) else None
 
@@ -174,7 +174,7 @@ class OidcVerifier:
             answer = await self._client.get(url)
             answer.raise_for_status()
             content = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise _unreachable() from error
         return content if isinstance(content, dict) else {}
 

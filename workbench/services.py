@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from acuity.errors import WorkbenchError
@@ -132,8 +132,8 @@ def answers(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """Whether a server on this computer answers with 200."""
     try:
         # It is this computer's own server that is asked; its certificate is made out to its public name.
-        return httpx.get(url, headers=headers, timeout=5, trust_env=False, verify=False).status_code == 200
-    except httpx.HTTPError:
+        return httpx2.get(url, headers=headers, timeout=5, trust_env=False, verify=False).status_code == 200
+    except httpx2.HTTPError:
         return False
 
 

@@ -19,7 +19,7 @@ from acuity.errors import WorkbenchError
 from acuity.volume import Volume
 from tests.e2e.label_standin import LabelServer
 from tests.workbench.standin import free_port, serving
-from workbench import demo, ohif, orthanc, serve, services
+from workbench import demo, orthanc, serve, services, viewer_build
 from workbench.gateway import GatewaySettings
 from workbench.settings import read_settings
 
@@ -61,7 +61,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     dicomweb, url = f"http://127.0.0.1:{ports['orthanc']}/dicom-web", f"http://127.0.0.1:{ports['gateway']}"
     try:
         command = orthanc.prepare(folder / "archive", folder / "orthanc.json", ports["orthanc"])
-        viewer = ohif.distribution(read_settings(None, {}).cache)
+        viewer = viewer_build.distribution(read_settings(None, {}).cache)
     except WorkbenchError as error:
         pytest.skip(f"the workbench's programs are not on this machine: {error}")
     phantom = write_demo_study(folder / "study", spacing=(SPACING_MM,) * 3, phantom_spacing_mm=SPACING_MM)

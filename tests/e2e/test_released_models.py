@@ -41,7 +41,7 @@ from tests.e2e.viewer import (
     settled,
 )
 from tests.judges import dciodvfy_errors
-from workbench import ohif
+from workbench import viewer_build
 from workbench.demo import store
 from workbench.settings import read_settings
 
@@ -78,7 +78,7 @@ def released(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iter
     """Three patients: one that nobody has annotated, and two whose tumors somebody has outlined."""
     folder = tmp_path_factory.mktemp("released")
     try:
-        ohif.distribution(read_settings(None, {}).cache)
+        viewer_build.distribution(read_settings(None, {}).cache)
     except WorkbenchError as error:
         pytest.skip(f"OHIF is not on this machine: {error}")
     launcher = Launcher(folder / "state", repository)

@@ -8,7 +8,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 
@@ -41,22 +41,22 @@ class Client:
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
-        self.cookies = httpx.Cookies()
+        self.cookies = httpx2.Cookies()
         self.headers: dict[str, str] = {}
-        self.send_default_encodings = True  # httpx asks for gzip by itself
+        self.send_default_encodings = True  # httpx2 asks for gzip by itself
 
-    def request(self, method: str, path: str, *, headers: Mapping[str, str] = {}, **request: Any) -> httpx.Response:
+    def request(self, method: str, path: str, *, headers: Mapping[str, str] = {}, **request: Any) -> httpx2.Response:
         address, question, query = path.partition("?")
-        path = address.replace("..", "%2e%2e") + question + query  # httpx would tidy it away; others do not
+        path = address.replace("..", "%2e%2e") + question + query  # httpx2 would tidy it away; others do not
 
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
+        async def send() -> httpx2.Response:
+            transport = httpx2.ASGITransport(self._app)
             content = request.pop("content", None)
             if isinstance(content, Iterator):
                 request["content"] = _chunks(content)
             elif content is not None:
                 request["content"] = content
-            async with httpx.AsyncClient(transport=transport, base_url=URL, cookies=self.cookies) as client:
+            async with httpx2.AsyncClient(transport=transport, base_url=URL, cookies=self.cookies) as client:
                 if not self.send_default_encodings:
                     del client.headers["accept-encoding"]
                 answer = await client.request(method, path, headers={**self.headers, **headers}, **request)

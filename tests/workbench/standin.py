@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 
-import httpx
+import httpx2
 import uvicorn
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ class Reached:
     host: str
     path: str
     query: str
-    headers: httpx.Headers
+    headers: httpx2.Headers
     body: bytes
 
     def form(self) -> dict[str, tuple[str | None, bytes]]:
@@ -49,10 +49,10 @@ class Servers:
     body: bytes = b'{"fine": true}'
     reached: list[Reached] = field(default_factory=list)
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+    def client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(self._handle))
 
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
         body = await request.aread()
         self.reached.append(
@@ -65,7 +65,7 @@ class Servers:
                 body,
             )
         )
-        return httpx.Response(self.status, headers=self.headers, content=self._stream())
+        return httpx2.Response(self.status, headers=self.headers, content=self._stream())
 
     async def _stream(self) -> AsyncIterator[bytes]:
         yield self.body

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -71,7 +71,7 @@ def port(archive: Archive, viewer_folder: Path) -> Iterator[int]:
 def test_an_answer_passes_while_it_comes(archive: Archive, port: int) -> None:
     """A study of hundreds of MiB must not be held in memory; what waits for its end would wait here for ever."""
     url = f"http://127.0.0.1:{port}/dicom-web/studies/1.2.3"
-    with httpx.stream("GET", url, headers=HEADERS, timeout=20) as answer:
+    with httpx2.stream("GET", url, headers=HEADERS, timeout=20) as answer:
         parts = answer.iter_raw()
         assert next(parts)
         archive.go_on.set()
@@ -98,6 +98,6 @@ def test_an_address_that_clients_would_tidy_reaches_nothing(archive: Archive, po
 
 
 def test_a_server_that_is_down_is_named(port: int) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
+    answer = httpx2.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
     assert (answer.status_code, answer.json()["code"]) == (502, "unreachable")
     assert "MONAI Label cannot be reached" in answer.json()["detail"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -52,22 +52,22 @@ class Provider:
         signed_by: Any = None if algorithm == "none" else key or self.keys[kid]
         return jwt.encode(content, signed_by, algorithm=algorithm, headers={"kid": kid})
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         if path.endswith("openid-configuration"):
             ends = {name: f"{ISSUER}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
-            return httpx.Response(200, json={"issuer": self.issuer, **ends})
+            return httpx2.Response(200, json={"issuer": self.issuer, **ends})
         if path.endswith("jwks_uri"):
             self.fetches += 1
             made = [
                 {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(k.public_key())), "kid": kid, "use": "sig"}
                 for kid, k in self.keys.items()
             ]
-            return httpx.Response(200, json={"keys": made})
+            return httpx2.Response(200, json={"keys": made})
         if path.endswith("token_endpoint"):
             self.asked = parse_qs(request.content.decode())
-            return httpx.Response(200, json={"id_token": self.token(**self.claims)})
-        return httpx.Response(200, headers={"content-type": "application/json"}, stream=httpx.ByteStream(b"{}"))
+            return httpx2.Response(200, json={"id_token": self.token(**self.claims)})
+        return httpx2.Response(200, headers={"content-type": "application/json"}, stream=httpx2.ByteStream(b"{}"))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def provider(key: rsa.RSAPrivateKey) -> Provider:
 @pytest.fixture
 def client(provider: Provider, viewer_folder: Any) -> Iterator[Client]:
     settings = GatewaySettings(URL, ORTHANC, LABEL, viewer_folder, TOKEN, oidc=SETTINGS)
-    yield Client(create_app(settings, httpx.AsyncClient(transport=httpx.MockTransport(provider.handle))))
+    yield Client(create_app(settings, httpx2.AsyncClient(transport=httpx2.MockTransport(provider.handle))))
 
 
 def status(client: Client, token: str) -> int:
@@ -167,7 +167,7 @@ def test_a_browser_logs_in(client: Client, provider: Provider) -> None:
 def test_a_login_that_another_began_is_not_this_browsers(client: Client, provider: Provider) -> None:
     sent = login(client)
     provider.claims = {"nonce": sent["nonce"]}
-    client.cookies = httpx.Cookies()
+    client.cookies = httpx2.Cookies()
     assert client.get(f"/login/callback?code=abc&state={sent['state']}").status_code == 401
 
 
@@ -183,5 +183,5 @@ def test_a_code_counts_once_and_its_token_belongs_to_this_login(client: Client, 
 def test_another_issuers_discovery_is_refused(provider: Provider, viewer_folder: Any) -> None:
     provider.issuer = "https://login.evil.example"
     settings = GatewaySettings(URL, ORTHANC, LABEL, viewer_folder, TOKEN, oidc=replace(SETTINGS, claim=None))
-    client = Client(create_app(settings, httpx.AsyncClient(transport=httpx.MockTransport(provider.handle))))
+    client = Client(create_app(settings, httpx2.AsyncClient(transport=httpx2.MockTransport(provider.handle))))
     assert client.get("/login").json()["code"] == "identity-provider"

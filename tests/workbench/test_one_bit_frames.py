@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import highdicom as hd
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -32,14 +32,14 @@ class Archive:
         self._content, self._modality = content, modality
         self.asked: list[str] = []
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(re.sub(r"[0-9.]{10,}", "UID", request.url.path.removeprefix("/dicom-web/")))
         if request.url.path.endswith("/series"):
-            return httpx.Response(200, json=[{"00080060": {"vr": "CS", "Value": [self._modality]}}])
+            return httpx2.Response(200, json=[{"00080060": {"vr": "CS", "Value": [self._modality]}}])
         if "/frames/" in request.url.path:
-            return httpx.Response(400, content=self._stream(b"Bad file format"))
+            return httpx2.Response(400, content=self._stream(b"Bad file format"))
         body, kind = related([self._content], "application/dicom")
-        return httpx.Response(200, content=body, headers={"content-type": kind})
+        return httpx2.Response(200, content=body, headers={"content-type": kind})
 
     async def _stream(self, content: bytes) -> AsyncIterator[bytes]:
         yield content
@@ -65,7 +65,7 @@ def segmentation(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
 
 def client_of(archive: Archive, viewer_folder: Path) -> Client:
     settings = GatewaySettings(URL, ORTHANC, LABEL, viewer_folder, TOKEN)
-    client = Client(create_app(settings, httpx.AsyncClient(transport=httpx.MockTransport(archive.handle))))
+    client = Client(create_app(settings, httpx2.AsyncClient(transport=httpx2.MockTransport(archive.handle))))
     client.headers["authorization"] = f"Bearer {TOKEN}"
     return client
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import highdicom as hd
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
@@ -76,7 +76,7 @@ def packed_by_frame(content: bytes) -> bytes:
     return as_bytes(ds)
 
 
-def send(client: Client, *objects: bytes) -> httpx.Response:
+def send(client: Client, *objects: bytes) -> httpx2.Response:
     body, kind = related(objects, "application/dicom")
     return client.post(STUDIES, content=body, headers={"content-type": kind})
 
