@@ -75,11 +75,9 @@ def check_port(name: str, port: int, flag: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise WorkbenchError(
-                f"Port {port} is in use by another program; {name} wants it.",
-                rule="Each server has a port of its own.",
-                remedy=f"Stop that program (ss -ltnp 'sport = :{port}' shows it), or choose another port with {flag}.",
-            ) from error
+            found, rule = f"Port {port} is in use by another program; {name} needs it.", "Each server has its own port."
+            remedy = f"Stop that program (ss -ltnp 'sport = :{port}' shows it), or choose another port with {flag}."
+            raise WorkbenchError(found, rule=rule, remedy=remedy) from error
 
 
 def start(name: str, command: list[str], port: int, log: Path) -> Process:
@@ -118,13 +116,10 @@ def wait_for(process: Process, healthy: Callable[[], bool], seconds: float, log:
         ended = not process.alive()
         if ended or time.monotonic() > end:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
-            raise WorkbenchError(
-                f"{process.name} ended while it started."
-                if ended
-                else f"{process.name} did not answer on port {process.port} within {seconds:.0f} s.",
-                rule="Every server of the workbench must run.",
-                remedy=f"Look into its log, {log}. It ends with:\n{tail}",
-            )
+            slow = f"{process.name} did not answer on port {process.port} within {seconds:.0f} s."
+            found = f"{process.name} ended while it started." if ended else slow
+            remedy = f"Look into its log, {log}. It ends with:\n{tail}"
+            raise WorkbenchError(found, rule="Every server of the workbench must run.", remedy=remedy)
         time.sleep(_PATIENCE_S)
 
 

@@ -15,7 +15,7 @@ import uvicorn
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from starlette.applications import Starlette
 
-ORTHANC, LABEL = "http://orthanc/dicom-web", "http://label"
+_NAMES = {8471: "orthanc", 8472: "label"}
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Reached:
     """One request as it came out of the gateway."""
 
     method: str
-    host: str
+    server: str
     path: str
     query: str
     headers: httpx2.Headers
@@ -49,22 +49,10 @@ class Servers:
     body: bytes = b'{"fine": true}'
     reached: list[Reached] = field(default_factory=list)
 
-    def client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(transport=httpx2.MockTransport(self._handle))
-
-    async def _handle(self, request: httpx2.Request) -> httpx2.Response:
-        url = request.url
-        body = await request.aread()
-        self.reached.append(
-            Reached(
-                request.method,
-                url.host,
-                url.raw_path.decode().partition("?")[0],
-                url.query.decode(),
-                request.headers,
-                body,
-            )
-        )
+    async def handle(self, request: httpx2.Request) -> httpx2.Response:
+        url, body = request.url, await request.aread()
+        path, server = url.raw_path.decode().partition("?")[0], _NAMES[url.port or 0]
+        self.reached.append(Reached(request.method, server, path, url.query.decode(), request.headers, body))
         return httpx2.Response(self.status, headers=self.headers, content=self._stream())
 
     async def _stream(self) -> AsyncIterator[bytes]:

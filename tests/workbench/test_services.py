@@ -71,7 +71,7 @@ def test_a_port_in_use_is_named_with_a_remedy() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(WorkbenchError, match=f"Port {port} is in use.*Orthanc wants it.*--orthanc-port"):
+        with pytest.raises(WorkbenchError, match=f"Port {port} is in use.*Orthanc needs it.*--orthanc-port"):
             services.check_port("Orthanc", port, "--orthanc-port")
     services.check_port("Orthanc", port, "--orthanc-port")
 
