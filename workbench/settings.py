@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -184,7 +185,7 @@ def save_settings(settings: Settings, file: Path) -> None:
 
 def load_settings(file: Path) -> Settings:
     """What ``save_settings`` has written."""
-    return TypeAdapter(Settings).validate_json(file.read_bytes())
+    return Settings(**json.loads(file.read_bytes()))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -105,27 +105,19 @@ def test_a_token_of_the_provider_opens(client: Client, provider: Provider) -> No
     assert provider.fetches == 1
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"iss": "https://login.evil.example"},
-        {"iss": None},
-        {"aud": "another"},
-        {"aud": ["another"]},
-        {"aud": None},
-        {"exp": 1},
-        {"exp": int(time.time()) - 600},
-        {"exp": None},
-        {"iat": None},
-        {"sub": None},
-        {"iat": int(time.time()) + 3600},
-        {"nbf": int(time.time()) + 3600},
-        {"groups": ["staff"]},
-        {"groups": None},
-        {"groups": "annotatorsx"},
-        {"kid": "2"},
-    ],
-)
+NOW = int(time.time())
+STRANGE: list[dict[str, Any]] = [
+    {"iss": "https://login.evil.example"},
+    {"aud": "another"},
+    {"aud": ["another"]},
+    {"kid": "2"},
+]
+STRANGE += [{"groups": ["staff"]}, {"groups": None}, {"groups": "annotatorsx"}]
+STRANGE += [{"iss": None}, {"aud": None}, {"exp": None}, {"iat": None}, {"sub": None}]
+STRANGE += [{"exp": 1}, {"exp": NOW - 600}, {"iat": NOW + 3600}, {"nbf": NOW + 3600}]
+
+
+@pytest.mark.parametrize("claims", STRANGE)
 def test_other_tokens_do_not(
     client: Client, provider: Provider, other_key: rsa.RSAPrivateKey, claims: dict[str, Any]
 ) -> None:

@@ -16,6 +16,51 @@ UID = "1.2.826.0.1.3680043.8.498.1"
 SESSION = "3f2b8a52-7f52-11ef-b864-0242ac120002"
 NII = ("mask.nii.gz", b"voxels")
 
+READ = [
+    "studies",
+    "series",
+    f"studies/{S}/series",
+    f"studies/{S}/series/{E}/metadata",
+    f"studies/{S}/series/{E}/rendered",
+]
+READ += [INSTANCE, f"{INSTANCE}/frames/1,2/rendered", f"{INSTANCE}/bulk/00660023"]
+# Paths beside DICOMweb, ways out of it, Orthanc's own calls, and what only looks like a path of DICOMweb.
+OUTSIDE = ["", "instances/", "patients", "..", "../patients", "..%2fpatients", "%2e%2e/system", "..%252fsystem"]
+OUTSIDE += [
+    "studies/..",
+    "studies/1.2/../../../system",
+    "studies//series",
+    "servers/remote/stow",
+    "info",
+    "studies%3Fx",
+]
+OUTSIDE += [f"studies/{S}/archive", f"studies/{S}/media", f"studies/{S}%00", f"studies/{S}%0a", f"{INSTANCE}/file"]
+OUTSIDE += [f"{INSTANCE}/frames/0", f"{INSTANCE}/frames/1;2", f"{INSTANCE}/bulk/../../file"]
+TWICE = f"image={UID}&image=%2Fetc"
+NO_UIDS = ["1.2.840.01", "1.2..3", ".1", "1.", "1" * 65, "1.2 OR 1", "%2e%2e", "\u0661.2", "1.2%0a", "a"]
+
+CALLED = [
+    "info/",
+    "datastore/?output=all",
+    "datastore/",
+    "train/",
+    "train/?check_if_running=true",
+    f"session/{SESSION}",
+]
+CALLED += [f"datastore/label?label={UID}&tag=final", f"datastore/image?image={UID}"]
+CALLED += ["datastore/image/info?image=BraTS20_Training_001", "train/?all="]  # MONAI Label's client sends empty values
+# Models of strangers, Orthanc through the proxy, logs, pages, lists of paths, sessions that are no ids, other queries.
+CLOSED = ["model/tumor_segmentation", "model/info/x", "proxy/dicom/studies", "proxy/dicom/..%2Fpatients", "logs/"]
+CLOSED += ["logs/gpu", "ohif/", "openapi.json", "docs", "", "static/x", "datastore/dataset", "datastore/?output=train"]
+CLOSED += ["session/..", "session/..%2f..", "session/x", f"session/{SESSION.upper()}", "datastore/label?tag=final"]
+# What starts, replaces or deletes.
+CLOSED_CHANGES = {
+    "POST": ["reload", "batch/infer/x", "scoring/dice", "infer/wsi/x", "train/", "train/x?enqueue=yes"],
+    "PUT": ["model/tumor_segmentation", f"datastore/label/info?label={UID}&tag=final", "datastore/updatelabelinfo"]
+    + [f"datastore/image/info?image={UID}"],
+    "DELETE": ["model/x", f"datastore/image?id={UID}", f"datastore/?id={UID}", f"datastore/label?id={UID}&tag=final"],
+}
+
 
 def refused(client: Client, servers: Servers, method: str, path: str, **request: Any) -> str:
     """What the gateway says; nothing reaches a server."""
@@ -29,19 +74,7 @@ def refused(client: Client, servers: Servers, method: str, path: str, **request:
 # The archive.
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "studies",
-        "series",
-        f"studies/{S}/series",
-        f"studies/{S}/series/{E}/metadata",
-        INSTANCE,
-        f"{INSTANCE}/frames/1,2/rendered",
-        f"{INSTANCE}/bulk/00660023",
-        f"studies/{S}/series/{E}/rendered",
-    ],
-)
+@pytest.mark.parametrize("path", READ)
 def test_reading_passes_with_its_query(client: Client, servers: Servers, path: str) -> None:
     """Without the query, a search for one patient answers with all."""
     query = "PatientID=A%2BB%5E&limit=2&includefield=00081030&includefield=00080060"
@@ -70,40 +103,12 @@ def test_headers_that_servers_need_not_know_stay_behind(client: Client, servers:
     assert "stranger" not in servers.reached[0].headers.values()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "instances/",
-        "patients",
-        "..",
-        "../patients",
-        "..%2fpatients",
-        "%2e%2e/system",
-        "..%252fsystem",
-        "studies/..",
-        "studies/1.2/../../../system",
-        "studies//series",
-        f"studies/{S}/archive",
-        f"studies/{S}/media",
-        f"{INSTANCE}/file",
-        f"{INSTANCE}/frames/0",
-        f"{INSTANCE}/frames/1;2",
-        f"{INSTANCE}/bulk/../../file",
-        "servers/remote/stow",
-        "info",
-        "studies%3Fx",
-        f"studies/{S}%00",
-        f"studies/{S}%0a",
-    ],
-)
+@pytest.mark.parametrize("path", OUTSIDE)
 def test_other_paths_of_the_archive_do_not_pass(client: Client, servers: Servers, path: str) -> None:
     refused(client, servers, "GET", f"dicom-web/{path}")
 
 
-@pytest.mark.parametrize(
-    "uid", ["1.2.840.01", "1.2..3", ".1", "1.", "1" * 65, "1.2 OR 1", "%2e%2e", "\u0661.2", "1.2%0a", "a"]
-)
+@pytest.mark.parametrize("uid", NO_UIDS)
 @pytest.mark.parametrize("path", ["studies/{}/series", "studies/{}", f"studies/{S}/series/{{}}/metadata"])
 def test_what_is_no_uid_does_not_pass(client: Client, servers: Servers, path: str, uid: str) -> None:
     refused(client, servers, "GET", f"dicom-web/{path.format(uid)}")
@@ -132,19 +137,10 @@ def test_an_answer_that_leads_elsewhere_does_not_pass(client: Client, servers: S
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "info/"),
-        ("GET", "datastore/?output=all"),
-        ("GET", "datastore/"),
-        ("GET", "train/"),
-        ("GET", "train/?check_if_running=true"),
+        *(("GET", path) for path in CALLED),
         ("DELETE", "train/"),
-        ("GET", f"session/{SESSION}"),
         ("DELETE", f"session/{SESSION}"),
-        ("GET", f"datastore/label?label={UID}&tag=final"),
         ("HEAD", f"datastore/label?image={UID}&tag=final"),
-        ("GET", f"datastore/image?image={UID}"),
-        ("GET", "datastore/image/info?image=BraTS20_Training_001"),
-        ("GET", "train/?all="),  # MONAI Label's client sends empty values
     ],
 )
 def test_what_viewers_call_passes(client: Client, servers: Servers, method: str, path: str) -> None:
@@ -196,21 +192,12 @@ def test_a_tag_names_no_path(client: Client, servers: Servers, tag: str) -> None
 @pytest.mark.parametrize(
     "image", ["../..", "..%2F..%2Fx", "/etc/passwd", "%2Fetc%2Fpasswd", "a..b", ".hidden", "", "a\\b"]
 )
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("PUT", "datastore/label?image="),
-        ("PUT", "datastore/?image="),
-        ("PUT", "datastore/image?image="),
-        ("GET", "datastore/image?image="),
-        ("GET", "datastore/image/info?image="),
-        ("GET", "datastore/label?tag=final&label="),
-    ],
-)
-def test_an_image_names_no_path(client: Client, servers: Servers, method: str, path: str, image: str) -> None:
+def test_an_image_names_no_path(client: Client, servers: Servers, image: str) -> None:
     """`image=../..` writes outside the folder, `image=/any/path` reads any file."""
-    field = "label" if "label" in path else "file"
-    refused(client, servers, method, f"monai/{path}{image}", **({"files": {field: NII}} if method == "PUT" else {}))
+    for path in ("datastore/image?image=", "datastore/image/info?image=", "datastore/label?tag=final&label="):
+        refused(client, servers, "GET", f"monai/{path}{image}")
+    for path, field in (("label", "label"), ("", "file"), ("image", "file")):
+        refused(client, servers, "PUT", f"monai/datastore/{path}?image={image}", files={field: NII})
 
 
 @pytest.mark.parametrize("key", ["image", "images", "model", "session", "session_id", "method", "strategy", "user"])
@@ -240,42 +227,9 @@ def test_parameters_are_an_object_of_some_levels(client: Client, servers: Server
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [
-        ("PUT", "model/tumor_segmentation"),
-        ("GET", "model/tumor_segmentation"),
-        ("DELETE", "model/x"),
-        ("GET", "model/info/x"),
-        ("GET", "proxy/dicom/studies"),
-        ("GET", "proxy/dicom/..%2Fpatients"),
-        ("GET", "logs/"),
-        ("GET", "logs/gpu"),
-        ("GET", "ohif/"),
-        ("GET", "openapi.json"),
-        ("GET", "docs"),
-        ("GET", ""),
-        ("POST", "reload"),
-        ("GET", "static/x"),
-        ("POST", "batch/infer/x"),
-        ("POST", "scoring/dice"),
-        ("POST", "infer/wsi/x"),
-        ("DELETE", f"datastore/image?id={UID}"),
-        ("DELETE", f"datastore/?id={UID}"),
-        ("DELETE", f"datastore/label?id={UID}&tag=final"),
-        ("GET", "datastore/dataset"),
-        ("POST", "train/"),
-        ("PUT", f"datastore/label/info?label={UID}&tag=final"),
-        ("PUT", f"datastore/image/info?image={UID}"),
-        ("PUT", "datastore/updatelabelinfo"),
-        ("GET", "datastore/?output=train"),
-        # A session is an id.
-        *(("GET", f"session/{session}") for session in ("..", "..%2f..", "x", SESSION.upper())),
-        # A call has its own queries, each once and with a foreseen value.
-        ("GET", "datastore/label?tag=final"),
-        ("POST", "train/x?enqueue=yes"),
-    ],
+    [("GET", path) for path in CLOSED] + [(method, path) for method, paths in CLOSED_CHANGES.items() for path in paths],
 )
 def test_what_no_viewer_calls_is_closed(client: Client, servers: Servers, method: str, path: str) -> None:
-    """Models of strangers, Orthanc's own REST API through the proxy, logs, removals, paths of the server."""
     refused(client, servers, method, f"monai/{path}")
 
 
@@ -286,15 +240,7 @@ def test_a_model_is_a_name(client: Client, servers: Servers, path: str, name: st
 
 
 @pytest.mark.parametrize(
-    "query",
-    [
-        "image=/etc/passwd",
-        "output=dicom_seg",
-        "output=all&output=json",
-        f"image={UID}&image=%2Fetc",
-        "file=x",
-        "run_sync=true",
-    ],
+    "query", ["image=/etc/passwd", "output=dicom_seg", "output=all&output=json", "file=x", TWICE, "run_sync=true"]
 )
 def test_other_queries_of_inference_do_not_pass(client: Client, servers: Servers, query: str) -> None:
     refused(client, servers, "POST", f"monai/infer/x?{query}", data={"params": "{}"})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acuity.errors import WorkbenchError
-from workbench.settings import read_settings
+from workbench.settings import load_settings, read_settings, save_settings
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +74,23 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
 
 def test_behind_a_server_that_speaks_https_the_gateway_stays_on_loopback() -> None:
     assert read_settings(None, {"public_url": "https://acuity.example"}).url == "https://acuity.example"
+
+
+def test_the_gateways_process_gets_the_same_settings_and_nobody_else(tmp_path: Path) -> None:
+    key, bundles = tmp_path / "key.pem", tmp_path
+    key.touch()
+    oidc = {"issuer": "https://id.example", "client_id": "acuity", "client_secret": "secret"}
+    flags = {"oidc": oidc, "certificate": key, "key": key, "bundles": bundles, "demo": False, "host": "0.0.0.0"}
+    settings = read_settings(None, {**flags, "public_url": "https://acuity.example"})
+    file = tmp_path / "gateway.json"
+    file.touch(mode=0o644)
+    save_settings(settings, file)
+    assert load_settings(file) == settings
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_refusal_does_not_tell_the_secret() -> None:
+    oidc = {"issuer": "https://id.example", "client_id": "a", "client_secret": "hush", "claim": "groups"}
+    with pytest.raises(WorkbenchError) as refusal:
+        read_settings(None, {"oidc": oidc})
+    assert "go together" in str(refusal.value) and "hush" not in str(refusal.value)
