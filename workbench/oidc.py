@@ -53,7 +53,7 @@ class OidcVerifier:
                 "trust_env": False,
             },
         )
-        self._logins: TTLCache[str, dict[str, str]] = TTLCache(_MOST_LOGINS, _LOGIN_S)
+        self._logins: TTLCache[str, dict[str, str]] = TTLCache(_MOST_LOGINS, _LOGIN_S, timer=time.time)
         self._keys, self._fetched = KeySet([]), 0.0
 
     async def identify(self, credential: str) -> Identity | None:

@@ -32,7 +32,7 @@ WriteSeg = Callable[[NDArray[np.uint8]], Path]
 class Client(TestClient):
     """A client that sends ".." as it is given, which httpx2 would tidy away; others do not."""
 
-    def request(self, method: str, url: Any, **request: Any) -> httpx2.Response:  # type: ignore[override]
+    def request(self, method: str, url: Any, **request: Any) -> httpx2.Response:
         path, question, query = str(url).partition("?")
         return super().request(method, path.replace("..", "%2e%2e") + question + query, **request)
 

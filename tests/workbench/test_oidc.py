@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -147,7 +149,7 @@ def test_a_providers_algorithms_do_not_count(provider: Provider, make_client: Ma
 
 @pytest.mark.parametrize("token", [TOKEN, "a.b.c", "..", "a.b", "e30.e30.", "\u00e4.\u00e4.\u00e4", "W10.W10.W10"])
 def test_what_is_no_token_does_not_open(client: Client, token: str) -> None:
-    assert client.get("/app-config.js", headers={"authorization": f"Bearer {token}".encode()}).status_code == 401
+    assert client.get("/app-config.js", headers={b"authorization": f"Bearer {token}".encode()}).status_code == 401
 
 
 def test_a_claim_that_is_asked_of_members_does_not_replace_other_checks(
@@ -188,7 +190,9 @@ def test_a_browser_logs_in(client: Client, provider: Provider) -> None:
     provider.claims = {"nonce": sent["nonce"]}
     answer = client.get(f"/login/callback?code=abc&state={sent['state']}")
     assert answer.status_code == 200 and "SameSite=strict" in str(answer.headers.get_list("set-cookie"))
-    assert provider.asked["code"] == ["abc"] and len(provider.asked["code_verifier"][0]) >= 43
+    (verifier,) = provider.asked["code_verifier"]
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    assert provider.asked["code"] == ["abc"] and len(verifier) >= 43 and challenge == sent["code_challenge"]
     assert provider.asked["redirect_uri"] == ["http://127.0.0.1:8470/login/callback"] == [sent["redirect_uri"]]
     assert provider.asked["client_id"] == ["acuity"] and "client_secret" not in provider.asked
     assert client.get("/app-config.js").status_code == 200
@@ -198,6 +202,18 @@ def test_a_login_that_another_began_is_not_this_browsers(client: Client, provide
     sent = login(client)
     provider.claims = {"nonce": sent["nonce"]}
     client.cookies.clear()
+    assert client.get(f"/login/callback?code=abc&state={sent['state']}").status_code == 401
+
+
+def test_a_login_does_not_wait_for_ever(
+    provider: Provider, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    monkeypatch.setattr("workbench.oidc.time.time", lambda: now[0])
+    client = make_client(provider.handle, oidc=SETTINGS)
+    sent = login(client)
+    now[0] += 601
+    provider.claims = {"nonce": sent["nonce"]}
     assert client.get(f"/login/callback?code=abc&state={sent['state']}").status_code == 401
 
 
