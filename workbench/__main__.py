@@ -46,19 +46,19 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(command: str, settings: Settings) -> int:
     from workbench.launcher import Workbench  # a wrong command line ends before this is imported
 
-    workbench, say = Workbench(settings), partial(print, flush=True)
+    workbench, say, logs = Workbench(settings), partial(print, flush=True), settings.state / "logs"
     if command == "up":
         print(f"Open {workbench.up(say)}")
-        print(f"Token: {settings.token_file}\nLogs: {workbench.logs}\nStop: python -m workbench down")
+        print(f"Token: {settings.token_file}\nLogs: {logs}\nStop: python -m workbench down")
     elif command == "down":
         if not workbench.down(say):
             print("The workbench did not run.")
     else:
-        states = workbench.status()
-        for name, port, state in states:
-            print(f"{name:<12} port {port:<6} {state}")
-        print(f"Logs: {workbench.logs}")
-        return 0 if all(state == "running" for _, _, state in states) else _NOT_RUNNING
+        states = [(service, service.state()) for service in workbench.services]
+        for service, state in states:
+            print(f"{service.name:<12} port {service.port:<6} {state}")
+        print(f"Logs: {logs}")
+        return 0 if all(state == "running" for _, state in states) else _NOT_RUNNING
     return 0
 
 

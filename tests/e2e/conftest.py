@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,12 @@ from acuity.errors import WorkbenchError
 from acuity.volume import Volume
 from tests.e2e.label_standin import LabelServer
 from tests.workbench.standin import free_port, serving
-from workbench import demo, launcher, orthanc, services
+from workbench import demo, orthanc
 from workbench.identity import read_or_make_token
+from workbench.launcher import Workbench, gateway_command
 from workbench.settings import read_settings
 
 SPACING_MM = 2.0
-_START_S = 120.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,7 +57,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings = read_settings(None, {"state": folder, "annotator": "Test Annotator", **ports})
     token, _ = read_or_make_token(settings.token_file)
     try:
-        commands = {"orthanc": orthanc.prepare(settings), "gateway": launcher.gateway_command(settings)}
+        commands = orthanc.prepare(settings), gateway_command(settings)
     except WorkbenchError as error:
         pytest.skip(f"the workbench's programs are not on this machine: {error}")
     phantom = write_demo_study(folder / "study", spacing=(SPACING_MM,) * 3, phantom_spacing_mm=SPACING_MM)
@@ -66,21 +65,20 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     headers = [dcmread(paths[0], stop_before_pixels=True) for paths in series]
     files = {str(header.SeriesInstanceUID): paths for header, paths in zip(headers, series, strict=True)}
     label = LabelServer(phantom.labels, files, settings.dicomweb)
-    answers = {"orthanc": f"{settings.dicomweb}/studies?limit=1", "gateway": f"{settings.url}/health"}
-    started = []
+    workbench = Workbench(settings)
+    services = workbench.orthanc, workbench.gateway
     try:
-        for name, command in commands.items():
-            log = folder / "logs" / f"{name}.log"
-            started.append(services.start(name, command, 0, log))
-            services.wait_for(started[-1], partial(services.answers, answers[name]), _START_S, log)
+        for service, command in zip(services, commands, strict=True):
+            service.start(command)
+            service.wait()
         for paths in series:
             demo.store(settings.dicomweb, paths)
         study = str(headers[0].StudyInstanceUID)
         with serving(label.app(), settings.label_port):
             yield Running(settings.url, token, settings.dicomweb, study, phantom.labels, phantom.volumes, label)
     finally:
-        for process in reversed(started):
-            services.stop(process)
+        for service in reversed(services):
+            service.stop()
 
 
 @pytest.fixture(scope="session")
