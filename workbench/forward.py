@@ -67,12 +67,14 @@ class Server:
         if answer.is_redirect:
             await answer.aclose()
             found = f"{self.name} sends the request elsewhere."
-            raise Refusal(502, "redirect", found, "What passes the gateway is answered behind it.", "Report this.")
+            raise Refusal(
+                502, "redirect", found, "A request that passes the gateway must be answered behind it.", "Report this."
+            )
         kept = {k: v for k, v in answer.headers.items() if k in _ANSWER_HEADERS}
         return StreamingResponse(_stream(answer), answer.status_code, {**kept, "cache-control": "no-store"})
 
     async def read(self, path: str, query: bytes, accept: str) -> httpx2.Response:
-        """What the server holds at a path, for the gateway's own use, whole.
+        """Read a path of the server as a whole, for the gateway's own use.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class Server:
             await answer.aclose()
         if answer.status_code != 200:
             status, found = 502 if answer.status_code >= 500 else 404, f"{self.name} does not have it."
-            raise Refusal(status, "not-there", found, "What is asked for must be there.", "Read the study again.")
+            raise Refusal(status, "not-there", found, "It must hold what the viewer asks for.", "Open the study again.")
         return answer
 
     async def _send(
@@ -101,7 +103,8 @@ class Server:
             return await self._client.send(outgoing, stream=True)
         except httpx2.TimeoutException as error:
             found, remedy = f"{self.name} does not answer in time.", "Look into its log: python -m workbench status"
-            raise Refusal(504, "no-answer", found, "It must, to be of use.", remedy) from error
+            rule = f"It must answer within {self._timeout.read:.0f} s."
+            raise Refusal(504, "no-answer", found, rule, remedy) from error
         except httpx2.HTTPError as error:
             raise self._unreachable() from error
 

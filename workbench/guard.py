@@ -103,7 +103,7 @@ class Guard:
             raise Refusal(421, "other-host", "A request for another host.", rule, remedy)
 
     async def _identify(self, request: Request) -> Identity | None:
-        """Whom the request's credential stands for: a bearer token, else the session of a browser."""
+        """The person behind the request's bearer token, else behind its session."""
         kind, _, credential = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and credential:
             return await self._verifier.identify(credential.strip())

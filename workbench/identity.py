@@ -1,4 +1,4 @@
-"""Who asks: the bearer token of this workbench, sessions of browsers, and what a credential stands for."""
+"""Identities: the people behind a bearer token or a browser's session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHORTEST_TOKEN = 32  # characters; ours are 43, of 256 random bits
 
 @dataclass(frozen=True)
 class Identity:
-    """One who may use the workbench.
+    """A person who may use the workbench.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ def plain_name(text: str) -> str:
 
 
 class Verifier(Protocol):
-    """Tells whom a bearer credential stands for."""
+    """Checks bearer credentials."""
 
     async def identify(self, credential: str) -> Identity | None:
-        """The identity, or None for a credential that is not valid."""
+        """The person whom the credential stands for; None where it is not valid."""
         ...
 
 

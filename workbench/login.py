@@ -47,7 +47,7 @@ class Login:
         self._callback = f"{self._origin}/login/callback"
 
     def routes(self) -> list[Route]:
-        """For the gateway; those of MONAI Label's own client, which asks for a name and a password, among them."""
+        """Routes for the gateway, including those that MONAI Label's own client calls with a name and a password."""
         return [
             Route("/login", self.page, methods=["GET"]),
             Route("/login", self.with_token, methods=["POST"]),
@@ -90,11 +90,11 @@ class Login:
         return response
 
     async def token(self, request: Request) -> Response:
-        """What 3D Slicer's login dialog calls: the password is a bearer token, the name does not count."""
+        """Answer 3D Slicer's login dialog: the password is a bearer token, the name does not count."""
         try:
             sent = parse_qs((await request.body()).decode("ascii"), max_num_fields=10)
         except ValueError:
-            raise bad_value("A form that cannot be read.", "It holds username and password.") from None
+            raise bad_value("A form that cannot be read.", "It must hold username and password.") from None
         credential = sent.get("password", [""])[0]
         _valid(await self._verifier.identify(credential))
         return JSONResponse({"access_token": credential, "token_type": "bearer"}, headers=_NOT_KEPT)

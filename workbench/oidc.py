@@ -57,7 +57,7 @@ class OidcVerifier:
         self._keys, self._fetched = KeySet([]), 0.0
 
     async def identify(self, credential: str) -> Identity | None:
-        """Whom a bearer token (JWT, RFC 9068 or an ID token) stands for; None where it is not valid."""
+        """The person of a bearer token (JWT, RFC 9068 or an ID token); None where it is not valid."""
         return await self._verify(credential, self._settings.audience or self._settings.client_id)
 
     async def begin(self, redirect_uri: str) -> tuple[str, str]:
@@ -138,8 +138,8 @@ class OidcVerifier:
             raise Refusal(
                 502,
                 "identity-provider",
-                "The identity provider's discovery document is another's.",
-                "It names the configured issuer and its end points, all by https.",
+                "The discovery document is not the configured identity provider's.",
+                "It must name the configured issuer and its end points, all by https.",
                 "Correct `oidc.issuer` in the workbench's configuration.",
             )
 
@@ -149,6 +149,6 @@ def _unreachable() -> Refusal:
         502,
         "identity-provider",
         "The identity provider does not answer.",
-        "It tells who may enter.",
+        "It decides who may log in.",
         "Try again; if it stays so, ask those who run it.",
     )

@@ -1,7 +1,7 @@
 """Single frames of BINARY segmentations, which viewers ask for and Orthanc does not serve.
 
 Orthanc 1.10 refuses frames of one bit a voxel. OHIF 3.13 can read the whole object instead, but then its dcmjs
-takes the wrong bits wherever rows x columns is no multiple of eight, and draws the tumor in pieces elsewhere. So the
+takes the wrong bits wherever rows x columns is not a multiple of eight, and draws the tumor in pieces elsewhere. So the
 gateway serves the frames, each from its first bit on, and the viewer is told to ask for them.
 """
 

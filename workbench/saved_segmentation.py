@@ -31,7 +31,7 @@ def repair_stored(body: bytes, content_type: str, creator: str) -> tuple[bytes, 
     Raises
     ------
     Refusal
-        For a body that is no such request, and for an object that is no segmentation of Acuity's segments: viewers
+        For a body of another form, and for an object that is not a segmentation with Acuity's segments: viewers
         store nothing else.
     """
     kind = Message()
@@ -50,7 +50,7 @@ def _repaired(content: bytes, creator: str) -> bytes:
     """A corrected segmentation made whole; its voxels and UIDs stay as they are."""
     ds = dcmread(BytesIO(content))
     if ds.get("SOPClassUID") != SegmentationStorage or ds.get("SegmentationType") != "BINARY":
-        raise _unfit("An object that is no binary segmentation.", "Viewers store corrected segmentations only.")
+        raise _unfit("An object that is not a binary segmentation.", "Viewers store corrected segmentations only.")
     if "ContentCreatorName" in ds:
         del ds.ContentCreatorName  # who saves is known from the login, not from what a viewer says
     try:
