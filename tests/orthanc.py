@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 import pytest
 import requests
+
+from tests.workbench.standin import free_port
 
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _START_S = 60.0
@@ -65,7 +66,7 @@ def running_orthanc(folder: Path, **settings: Any) -> Iterator[Orthanc]:
     program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if program is None or not _PLUGIN.exists():
         pytest.skip("Orthanc with DICOMweb is not installed (Debian packages orthanc and orthanc-dicomweb)")
-    port = _free_port()
+    port = free_port()
     configuration = folder / "orthanc.json"
     configuration.write_text(json.dumps(_configuration(folder / "storage", port) | settings))
     with (folder / "orthanc.log").open("w") as log:
@@ -91,13 +92,6 @@ def _configuration(storage: Path, port: int) -> dict[str, Any]:
         "DicomServerEnabled": False,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(process: subprocess.Popen[bytes], server: Orthanc, log: Path) -> None:

@@ -5,40 +5,27 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from acuity.demo.study import write_demo_study
 from acuity.errors import WorkbenchError
-from workbench.multipart import related
+from workbench import multipart
 
 _SECONDS = 120
 
 
-def load_once(dicomweb: str, mark: Path) -> bool:
-    """Make the demo study and store it, unless ``mark`` says that this was done; whoever deletes it is rid of it.
-
-    Parameters
-    ----------
-    dicomweb : root of the archive's DICOMweb
-
-    Returns
-    -------
-    bool
-        Whether it was loaded now.
+def load(dicomweb: str) -> None:
+    """Make the demo study and store it in the archive, whose DICOMweb root is ``dicomweb``.
 
     Raises
     ------
     WorkbenchError
         Where the archive does not take it.
     """
-    if mark.exists():
-        return False
     with tempfile.TemporaryDirectory() as folder:
         write_demo_study(Path(folder))
         for series in sorted(Path(folder).iterdir()):
             store(dicomweb, sorted(series.iterdir()))
-    mark.touch()
-    return True
 
 
 def store(dicomweb: str, files: list[Path]) -> None:
@@ -49,12 +36,12 @@ def store(dicomweb: str, files: list[Path]) -> None:
     WorkbenchError
         Where it does not take them.
     """
-    body, kind = related((file.read_bytes() for file in files), "application/dicom")
+    body, kind = multipart.encode((file.read_bytes() for file in files), "application/dicom")
     headers = {"content-type": kind, "accept": "application/dicom+json", "connection": "close"}
     try:
-        answer = httpx.post(f"{dicomweb}/studies", content=body, headers=headers, timeout=_SECONDS, trust_env=False)
-        found = f"The archive answers {answer.status_code}."
-    except httpx.HTTPError as error:
-        answer, found = None, f"The archive cannot be reached: {type(error).__name__}."
-    if answer is None or answer.status_code != 200:
+        answer = httpx2.post(f"{dicomweb}/studies", content=body, headers=headers, timeout=_SECONDS, trust_env=False)
+        found = "" if answer.status_code == 200 else f"The archive answers {answer.status_code}."
+    except httpx2.HTTPError as error:
+        found = f"The archive cannot be reached: {type(error).__name__}."
+    if found:
         raise WorkbenchError(found, rule="It must take the demo study.", remedy="Look into Orthanc's log.")

@@ -7,37 +7,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
+import httpx2
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from workbench.refusal import Refusal
 
-# What the gateway decides itself, credentials, and what holds for one connection only (RFC 9110 section 7.6.1).
-_OURS = {
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "referer",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-}
-_KEPT = {
+# What the servers may know of a request, and the browser of an answer. No credential, nothing that a proxy says of a
+# client, no permission for other origins, and nothing that holds for one connection only (RFC 9110 section 7.6.1).
+_REQUEST_HEADERS = {"accept", "accept-encoding", "accept-language", "if-modified-since", "if-none-match", "range"}
+_ANSWER_HEADERS = {
     "content-type",
     "content-encoding",
     "content-disposition",
@@ -60,9 +39,9 @@ class Server:
     public_url : of the gateway; Orthanc makes the addresses of bulk data of it
     """
 
-    def __init__(self, name: str, address: str, client: httpx.AsyncClient, *, seconds: float, public_url: str) -> None:
+    def __init__(self, name: str, address: str, client: httpx2.AsyncClient, *, seconds: float, public_url: str) -> None:
         self.name, self._address, self._client = name, address, client
-        self._timeout = httpx.Timeout(seconds, connect=5.0)
+        self._timeout = httpx2.Timeout(seconds, connect=5.0)
         public = urlsplit(public_url)
         self._forwarded = f'host="{public.netloc}";proto={public.scheme}'
 
@@ -73,7 +52,7 @@ class Server:
         ----------
         path : below the server's root, of characters that need no escape
         kind : type of the content; a form has its own
-        body : ``content``, or ``files`` and ``data`` of a form, as httpx takes them; without any the request goes
+        body : ``content``, or ``files`` and ``data`` of a form, as httpx2 takes them; without any the request goes
             without a body, whatever Content-Length says: MONAI Label's client sends that of the request before
 
         Raises
@@ -81,80 +60,66 @@ class Server:
         Refusal
             Where the server does not answer, or sends the client elsewhere.
         """
-        headers = {k: v for k, v in request.headers.items() if k not in _OURS}
-        if kind:
-            headers["content-type"] = kind
-        headers["forwarded"] = self._forwarded
-        headers["connection"] = "close"
-        headers.setdefault("accept-encoding", "identity")  # httpx would ask for gzip, which this client may not read
-        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
-        outgoing = self._client.build_request(request.method, url, headers=headers, timeout=self._timeout, **body)
-        try:
-            answer = await self._client.send(outgoing, stream=True)
-        except httpx.TimeoutException as error:
-            raise Refusal(
-                504,
-                "no-answer",
-                f"{self.name} does not answer in time.",
-                rule="It must, to be of use.",
-                remedy="Look into its log; `python -m workbench status` says where.",
-            ) from error
-        except httpx.HTTPError as error:
-            raise self._unreachable() from error
+        headers = {k: v for k, v in request.headers.items() if k in _REQUEST_HEADERS}
+        headers |= {"forwarded": self._forwarded} | ({"content-type": kind} if kind else {})
+        headers.setdefault("accept-encoding", "identity")  # httpx2 would ask for gzip, which this client may not read
+        answer = await self._send(request.method, path, query, headers, **body)
         if answer.is_redirect:
             await answer.aclose()
+            found = f"{self.name} sends the request elsewhere."
             raise Refusal(
-                502,
-                "redirect",
-                f"{self.name} sends the request elsewhere.",
-                rule="What passes the gateway is answered behind it.",
-                remedy="Report this.",
+                502, "redirect", found, "A request that passes the gateway must be answered behind it.", "Report this."
             )
-        kept = {k: v for k, v in answer.headers.items() if k in _KEPT}
+        kept = {k: v for k, v in answer.headers.items() if k in _ANSWER_HEADERS}
         return StreamingResponse(_stream(answer), answer.status_code, {**kept, "cache-control": "no-store"})
 
-    async def read(self, path: str, query: bytes, accept: str) -> bytes:
-        """What the server holds at a path, for the gateway's own use, whole.
+    async def read(self, path: str, query: bytes, accept: str) -> httpx2.Response:
+        """Read a path of the server as a whole, for the gateway's own use.
 
         Raises
         ------
         Refusal
             Where it does not answer, or not with 200.
         """
-        url = httpx.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        answer = await self._send("GET", path, query, {"accept": accept})
         try:
-            headers = {"accept": accept, "connection": "close"}
-            answer = await self._client.get(url, headers=headers, timeout=self._timeout)
-        except httpx.HTTPError as error:
+            await answer.aread()
+        except httpx2.HTTPError as error:
             raise self._unreachable() from error
+        finally:
+            await answer.aclose()
         if answer.status_code != 200:
-            raise Refusal(
-                502 if answer.status_code >= 500 else 404,
-                "not-there",
-                f"{self.name} does not have it.",
-                rule="What is asked for must be there.",
-                remedy="Read the study again.",
-            )
-        return answer.content
+            status, found = 502 if answer.status_code >= 500 else 404, f"{self.name} does not have it."
+            raise Refusal(status, "not-there", found, "It must hold what the viewer asks for.", "Open the study again.")
+        return answer
+
+    async def _send(
+        self, method: str, path: str, query: bytes, headers: dict[str, str], **body: Any
+    ) -> httpx2.Response:
+        url = httpx2.URL(f"{self._address}/{path}").copy_with(query=query or None)
+        headers = {**headers, "connection": "close"}
+        outgoing = self._client.build_request(method, url, headers=headers, timeout=self._timeout, **body)
+        try:
+            return await self._client.send(outgoing, stream=True)
+        except httpx2.TimeoutException as error:
+            found, remedy = f"{self.name} does not answer in time.", "Look into its log: python -m workbench status"
+            rule = f"It must answer within {self._timeout.read:.0f} s."
+            raise Refusal(504, "no-answer", found, rule, remedy) from error
+        except httpx2.HTTPError as error:
+            raise self._unreachable() from error
 
     def _unreachable(self) -> Refusal:
-        return Refusal(
-            502,
-            "unreachable",
-            f"{self.name} cannot be reached.",
-            rule="It must run.",
-            remedy="Start the workbench again: python -m workbench up",
-        )
+        found, remedy = f"{self.name} cannot be reached.", "Start the workbench again: python -m workbench up"
+        return Refusal(502, "unreachable", found, "It must run.", remedy)
 
 
-def make_client() -> httpx.AsyncClient:
+def make_client(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
     """A client that opens a connection for each request: Orthanc closes idle ones without a word."""
-    return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=0), trust_env=False, follow_redirects=False
-    )
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=0)
+    return httpx2.AsyncClient(transport=transport, limits=limits, trust_env=False, follow_redirects=False)
 
 
-async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _stream(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
+import httpx2
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workbench import dicomweb_rules, label_rules
+from workbench import rules
 from workbench.forward import Server, make_client
 from workbench.guard import Guard
 from workbench.identity import Sessions, SharedToken, Verifier
 from workbench.login import OPEN_PATHS, Login
-from workbench.oidc import OidcSettings, OidcVerifier
+from workbench.oidc import OidcVerifier
 from workbench.one_bit_frames import OneBitFrames
-from workbench.refusal import Refusal, answer, bad_value
+from workbench.refusal import Refusal, bad_value
 from workbench.saved_segmentation import repair_stored
+from workbench.settings import Settings
 from workbench.viewer import Viewer
 
 _KIB, _MIB = 1 << 10, 1 << 20
@@ -45,42 +43,26 @@ _LIMITS = {
 _MOST_PARAMETERS = _MIB  # bytes of JSON in a form
 _ORTHANC_S, _LABEL_S = 300.0, 3600.0  # a study is super-resolved and segmented in minutes on a small computer
 _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+_FORMS = ("multipart/form-data", "application/x-www-form")
 
 
-@dataclass(frozen=True)
-class GatewaySettings:
-    """What the gateway stands in front of, and for whom.
+def create_app(
+    settings: Settings, viewer: Path, token: str, transport: httpx2.AsyncBaseTransport | None = None
+) -> Starlette:
+    """The gateway as an ASGI application.
 
     Parameters
     ----------
-    public_url : the address that browsers open
-    orthanc : DICOMweb root of Orthanc, such as http://127.0.0.1:8471/dicom-web
-    label : root of MONAI Label
     viewer : OHIF's distribution
-    token : of all who use it, and ``annotator`` their name; not used with ``oidc``
-    oidc : the identity provider; None for the token
+    token : of all who use it, where the settings name no identity provider
+    transport : how the servers are reached; by the network unless given
     """
-
-    public_url: str
-    orthanc: str
-    label: str
-    viewer: Path
-    token: str
-    annotator: str = "Annotator"
-    oidc: OidcSettings | None = None
-
-
-def create_app(settings: GatewaySettings, client: httpx.AsyncClient | None = None) -> Starlette:
-    """The gateway as an ASGI application, which reaches its servers through ``client``."""
-    client = client or make_client()
-    verifier: Verifier = SharedToken(settings.token, settings.annotator)
+    client, public, sessions = make_client(transport), settings.url, Sessions()
+    verifier: Verifier = SharedToken(token, settings.annotator)
     if settings.oidc is not None:
-        verifier = OidcVerifier(settings.oidc, client)
-    sessions = Sessions()
-    viewer = Viewer(settings.viewer)
-    public = settings.public_url
+        verifier = OidcVerifier(settings.oidc, transport)
     cookie = f"acuity-{urlsplit(public).port or 443}"  # cookies know no ports: two workbenches must not meet
-    orthanc = Server("Orthanc", settings.orthanc, client, seconds=_ORTHANC_S, public_url=public)
+    orthanc = Server("Orthanc", settings.dicomweb, client, seconds=_ORTHANC_S, public_url=public)
     label = Server("MONAI Label", settings.label, client, seconds=_LABEL_S, public_url=public)
 
     @asynccontextmanager
@@ -88,14 +70,13 @@ def create_app(settings: GatewaySettings, client: httpx.AsyncClient | None = Non
         async with client:
             yield
 
-    login = Login(verifier, sessions, cookie=cookie, public_url=public)
     return Starlette(
         routes=[
             Route("/health", _health),
-            *login.routes(),
+            *Login(verifier, sessions, cookie=cookie, public_url=public).routes(),
             Route("/dicom-web/{path:path}", partial(_dicomweb, orthanc, OneBitFrames(orthanc)), methods=_METHODS),
             Route("/monai/{path:path}", partial(_label, label), methods=_METHODS),
-            Route("/{path:path}", viewer.answer, methods=["GET"]),
+            Route("/{path:path}", Viewer(viewer).answer, methods=["GET"]),
         ],
         middleware=[
             Middleware(
@@ -108,7 +89,7 @@ def create_app(settings: GatewaySettings, client: httpx.AsyncClient | None = Non
                 limits=_LIMITS,
             ),
         ],
-        exception_handlers={Refusal: answer, HTTPException: _http_error, Exception: _failure},
+        exception_handlers={Refusal: _refusal, HTTPException: _http_error, Exception: _failure},
         lifespan=lifespan,
     )
 
@@ -118,9 +99,9 @@ async def _health(_: Request) -> Response:
 
 
 async def _dicomweb(orthanc: Server, frames: OneBitFrames, request: Request) -> Response:
-    path, query = request.path_params["path"], request.scope["query_string"]
-    stores = dicomweb_rules.check(request.method, path, query)
-    if not stores:
+    path, query = _target(request)
+    call = rules.find("dicom-web", request.method, path, query)
+    if call.body == "none":
         return await frames.answer(path) or await orthanc.forward(request, path, query)
     # Read whole, not streamed: what a viewer stores is checked and repaired before the archive gets it.
     sent_as, creator = request.headers.get("content-type", ""), request.state.identity.name
@@ -129,55 +110,35 @@ async def _dicomweb(orthanc: Server, frames: OneBitFrames, request: Request) -> 
 
 
 async def _label(label: Server, request: Request) -> Response:
-    path, query = request.path_params["path"], request.scope["query_string"]
-    call = label_rules.find(request.method, path, request.query_params.multi_items())
+    path, query = _target(request)
+    call = rules.find("monai", request.method, path, query)
     if call.body == "none":
         return await label.forward(request, path, query)
     if call.body == "json":
-        parameters = json.dumps(label_rules.check_parameters(await request.body())).encode()
+        parameters = json.dumps(rules.check_parameters(await request.body())).encode()
         return await label.forward(request, path, query, content=parameters, kind="application/json")
-    async with AsyncExitStack() as closing:
-        if request.headers.get("content-type", "").startswith(("multipart/form-data", "application/x-www-form")):
-            form = await closing.enter_async_context(
-                request.form(max_files=1, max_fields=8, max_part_size=_MOST_PARAMETERS)
-            )
-        else:
-            raise bad_value("A body of another type.", "This call takes a form (multipart/form-data).")
-        data, files = _form(call, form.multi_items(), request)
+    if not request.headers.get("content-type", "").startswith(_FORMS):
+        raise bad_value("A body of another type.", "This call takes a form (multipart/form-data).")
+    async with request.form(max_files=1, max_fields=8, max_part_size=_MOST_PARAMETERS) as form:
+        data, files = rules.check_form(call, form.multi_items(), request.state.identity.name)
         return await label.forward(request, path, query, data=data, files=files)
 
 
-def _form(call: label_rules.Call, items: list[tuple[str, Any]], request: Request) -> tuple[dict, dict]:
-    """The fields and files of a form that may pass, the fields checked and the files under names of ours."""
-    if len({name for name, _ in items}) != len(items):
-        raise bad_value("A field that stands in the form twice.", "Each may stand there once.")
-    data: dict[str, str] = {}
-    files: dict[str, tuple[str, Any, str]] = {}
-    for name, value in items:
-        if isinstance(value, UploadFile) and name in call.files:
-            files[name] = label_rules.file_name(value.filename), value.file, "application/octet-stream"
-        elif isinstance(value, str) and name == "params":
-            data[name] = json.dumps(_signed(label_rules.check_parameters(value), request))
-        elif isinstance(value, str) and name in call.numbers and value.isdigit() and len(value) < 10:
-            data[name] = value
-        elif name != "client_id":  # MONAI Label's client sends it along with a session; nothing reads it
-            raise bad_value(
-                "A field that this call does not have.", f"It has: {', '.join(('params', *call.files, *call.numbers))}."
-            )
-    return data, files
+def _target(request: Request) -> tuple[str, bytes]:
+    """Path below the server's root and query; Starlette's own path parameter would lose a newline at the end."""
+    return request.scope["path"].split("/", 2)[2], request.scope["query_string"]
 
 
-def _signed(parameters: dict[str, Any], request: Request) -> dict[str, Any]:
-    """The parameters of a form with the name of who sends it, which the datastores write into what they store."""
-    return {**parameters, "user": request.state.identity.name}
+async def _refusal(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return refusal.response()
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    refusal = Refusal(error.status_code, "refused", f"{error.detail}.", rule="", remedy="Correct the request.")
-    return refusal.response()
+    return Refusal(error.status_code, "refused", f"{error.detail}.", "", "Correct the request.").response()
 
 
 async def _failure(_: Request, __: Exception) -> Response:
     """What went wrong is in the gateway's log, not in the answer."""
-    return Refusal(500, "failure", "The gateway failed.", rule="", remedy="Look into its log.").response()
+    return Refusal(500, "failure", "The gateway failed.", "", "Look into its log.").response()

@@ -1,4 +1,4 @@
-"""Who asks: the bearer token of this workbench, sessions of browsers, and what a credential stands for."""
+"""Identities: the people behind a bearer token or a browser's session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cachetools import TLRUCache
+
 from acuity.errors import WorkbenchError
 
 _SESSION_S = 12 * 3600  # a working day
@@ -20,7 +22,7 @@ _SHORTEST_TOKEN = 32  # characters; ours are 43, of 256 random bits
 
 @dataclass(frozen=True)
 class Identity:
-    """One who may use the workbench.
+    """A person who may use the workbench.
 
     Parameters
     ----------
@@ -40,15 +42,15 @@ def plain_name(text: str) -> str:
 
 
 class Verifier(Protocol):
-    """Tells whom a bearer credential stands for."""
+    """Checks bearer credentials."""
 
     async def identify(self, credential: str) -> Identity | None:
-        """The identity, or None for a credential that is not valid."""
+        """The person whom the credential stands for; None where it is not valid."""
         ...
 
 
 class SharedToken:
-    """One token for all who use this workbench: what it has without a configured identity provider."""
+    """One token for all who use this workbench; used where no identity provider is configured."""
 
     def __init__(self, token: str, name: str) -> None:
         self._token, self._name = token.encode(), plain_name(name)
@@ -60,17 +62,20 @@ class SharedToken:
 
 
 class Sessions:
-    """Sessions of browsers, kept in memory by the hash of their cookie: a restart asks everyone to log in again."""
+    """Sessions of browsers, kept in memory by the hash of their cookie.
+
+    A signed cookie would need no memory, but could not be revoked by logging out. A restart asks everyone to log in
+    again.
+    """
 
     def __init__(self) -> None:
-        self._sessions: dict[bytes, tuple[Identity, float]] = {}
+        self._sessions: TLRUCache[bytes, tuple[Identity, float]] = TLRUCache(
+            _MOST_SESSIONS, ttu=lambda _key, session, _now: session[1], timer=time.time
+        )
 
     def begin(self, identity: Identity) -> tuple[str, int]:
         """The cookie's value and how many seconds it is valid: a working day, or as long as the credential."""
         now = time.time()
-        self._sessions = {k: (i, end) for k, (i, end) in self._sessions.items() if end > now}
-        while len(self._sessions) >= _MOST_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]  # the oldest
         end = min(now + _SESSION_S, identity.expires or now + _SESSION_S)
         cookie = secrets.token_urlsafe(32)
         self._sessions[_key(cookie)] = identity, end
@@ -78,8 +83,8 @@ class Sessions:
 
     def find(self, cookie: str) -> Identity | None:
         """Whose session it is; None where there is none or it has ended."""
-        identity, end = self._sessions.get(_key(cookie), (None, 0.0))
-        return identity if time.time() < end else None
+        session = self._sessions.get(_key(cookie))
+        return session[0] if session else None
 
     def end(self, cookie: str) -> None:
         """Log out."""
@@ -104,18 +109,13 @@ def read_or_make_token(path: Path) -> tuple[str, bool]:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(token + "\n")
         return token, True
+    remedy = "Delete it, so that the next start makes a new one."
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise WorkbenchError(
-            f"The token's file has the permissions {mode:o}: {path}",
-            rule="Only its owner may read it (600).",
-            remedy="Delete it, so that the next start makes a new one.",
-        )
+        found = f"The token's file has the permissions {mode:o}: {path}"
+        raise WorkbenchError(found, rule="Only its owner may read it (600).", remedy=remedy)
     token = path.read_text(encoding="ascii", errors="replace").strip()
     if len(token) < _SHORTEST_TOKEN:
-        raise WorkbenchError(
-            f"The token's file holds {len(token)} characters: {path}",
-            rule=f"A token has {_SHORTEST_TOKEN} at least.",
-            remedy="Delete it, so that the next start makes a new one.",
-        )
+        found = f"The token's file holds {len(token)} characters: {path}"
+        raise WorkbenchError(found, rule=f"A token has {_SHORTEST_TOKEN} at least.", remedy=remedy)
     return token, False

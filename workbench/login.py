@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -15,6 +16,7 @@ from workbench.oidc import OidcVerifier
 from workbench.refusal import Refusal, bad_value
 
 _PAGES = Path(__file__).resolve().parent / "pages"
+_PAGE_FILES = ("login.js", "login.css")
 _NOT_KEPT = {"cache-control": "no-store"}
 _POLICY = {
     "content-security-policy": "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; "
@@ -24,15 +26,8 @@ _POLICY = {
 _ONWARD = '<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>Acuity</title>'
 
 OPEN_PATHS = frozenset(
-    {
-        "/login",
-        "/login/login.js",
-        "/login/login.css",
-        "/login/callback",
-        "/monai/auth/",
-        "/monai/auth/token",
-        "/monai/auth/token/valid",
-    }
+    ["/login", "/login/callback", "/monai/auth/", "/monai/auth/token", "/monai/auth/token/valid"]
+    + [f"/login/{name}" for name in _PAGE_FILES]
 )
 
 
@@ -52,12 +47,12 @@ class Login:
         self._callback = f"{self._origin}/login/callback"
 
     def routes(self) -> list[Route]:
-        """For the gateway; those of MONAI Label's own client, which asks for a name and a password, among them."""
+        """Routes for the gateway, including those that MONAI Label's own client calls with a name and a password."""
         return [
             Route("/login", self.page, methods=["GET"]),
             Route("/login", self.with_token, methods=["POST"]),
             Route("/login/callback", self.callback, methods=["GET"]),
-            Route("/login/{file}", _page_file, methods=["GET"]),
+            *(Route(f"/login/{name}", partial(_page_file, name), methods=["GET"]) for name in _PAGE_FILES),
             Route("/logout", self.log_out, methods=["POST"]),
             Route("/monai/auth/", _auth_enabled, methods=["GET"]),
             Route("/monai/auth/token", self.token, methods=["POST"]),
@@ -71,58 +66,37 @@ class Login:
         address, state = await self._verifier.begin(self._callback)
         response = RedirectResponse(address, 303, _NOT_KEPT)
         # Lax: it must come along from the provider's page.
-        response.set_cookie(
-            f"{self._cookie}-login",
-            state,
-            max_age=600,
-            path="/login",
-            secure=self._secure,
-            httponly=True,
-            samesite="lax",
-        )
+        name, secure = f"{self._cookie}-login", self._secure
+        response.set_cookie(name, state, max_age=600, path="/login", secure=secure, httponly=True, samesite="lax")
         return response
 
     async def with_token(self, request: Request) -> Response:
         """A session for the token that the login page sends as the body."""
         if request.headers.get("origin") != self._origin:
-            raise Refusal(
-                403,
-                "other-origin",
-                "A login that another site's page asks for.",
-                rule="Logins come from the workbench's own page.",
-                remedy="Open /login.",
-            )
+            found, rule = "A login that another site's page asks for.", "Logins come from the workbench's own page."
+            raise Refusal(403, "other-origin", found, rule, "Open /login.")
         identity = await self._verifier.identify((await request.body()).decode("utf-8", "replace").strip())
-        if identity is None:
-            raise _wrong()
-        return self._with_session(identity, Response(status_code=204, headers=_NOT_KEPT))
+        return self._with_session(_valid(identity), Response(status_code=204, headers=_NOT_KEPT))
 
     async def callback(self, request: Request) -> Response:
         """Where the identity provider sends the browser back to."""
         state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
         bound = request.cookies.get(f"{self._cookie}-login", "")
-        if (
-            not isinstance(self._verifier, OidcVerifier)
-            or not state
-            or not hmac.compare_digest(state.encode(), bound.encode())
-        ):
-            raise _wrong()
-        identity = await self._verifier.complete(state, code, self._callback) if code else None
-        if identity is None:
-            raise _wrong()
-        response = self._with_session(identity, HTMLResponse(_ONWARD, headers=_NOT_KEPT))
+        identity = None
+        if isinstance(self._verifier, OidcVerifier) and state and hmac.compare_digest(state.encode(), bound.encode()):
+            identity = await self._verifier.complete(state, code, self._callback) if code else None
+        response = self._with_session(_valid(identity), HTMLResponse(_ONWARD, headers=_NOT_KEPT))
         response.delete_cookie(f"{self._cookie}-login", path="/login")
         return response
 
     async def token(self, request: Request) -> Response:
-        """What 3D Slicer's login dialog calls: the password is a bearer token, the name does not count."""
+        """Answer 3D Slicer's login dialog: the password is a bearer token, the name does not count."""
         try:
             sent = parse_qs((await request.body()).decode("ascii"), max_num_fields=10)
-        except (UnicodeDecodeError, ValueError):
-            raise bad_value("A form that cannot be read.", "It holds username and password.") from None
+        except ValueError:
+            raise bad_value("A form that cannot be read.", "It must hold username and password.") from None
         credential = sent.get("password", [""])[0]
-        if await self._verifier.identify(credential) is None:
-            raise _wrong()
+        _valid(await self._verifier.identify(credential))
         return JSONResponse({"access_token": credential, "token_type": "bearer"}, headers=_NOT_KEPT)
 
     async def log_out(self, request: Request) -> Response:
@@ -138,12 +112,8 @@ class Login:
         return response
 
 
-async def _page_file(request: Request) -> Response:
-    if f"/login/{request.path_params['file']}" not in OPEN_PATHS:
-        raise Refusal(
-            404, "not-allowed", "A file that the login page does not have.", rule="It has two.", remedy="Open /login."
-        )
-    return FileResponse(_PAGES / request.path_params["file"])
+async def _page_file(name: str, _: Request) -> Response:
+    return FileResponse(_PAGES / name)
 
 
 async def _auth_enabled(_: Request) -> Response:
@@ -151,16 +121,17 @@ async def _auth_enabled(_: Request) -> Response:
 
 
 async def _token_valid(request: Request) -> Response:
-    if request.state.identity is None:
-        raise _wrong()
+    _valid(request.state.identity)
     return JSONResponse({})
 
 
-def _wrong() -> Refusal:
-    return Refusal(
-        401,
-        "wrong-credential",
-        "A login that is not valid.",
-        rule="It needs the workbench's token, or an account that may use the workbench.",
-        remedy="Take the token from the file that `python -m workbench up` names, or log in again.",
-    )
+def _valid(identity: Identity | None) -> Identity:
+    if identity is None:
+        raise Refusal(
+            401,
+            "wrong-credential",
+            "A login that is not valid.",
+            "It needs the workbench's token, or an account that may use the workbench.",
+            "Take the token from the file that `python -m workbench up` names, or log in again.",
+        )
+    return identity

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid4
 
+from requests_toolbelt.multipart.decoder import (
+    ImproperBodyPartContentException,
+    MultipartDecoder,
+    NonMultipartContentTypeException,
+)
 
-def related(parts: Iterable[bytes], kind: str, parameters: str = "") -> tuple[bytes, str]:
+
+def encode(parts: Iterable[bytes], kind: str, parameters: str = "") -> tuple[bytes, str]:
     """Parts of one kind as one body, and its content type.
 
     Parameters
@@ -18,3 +24,17 @@ def related(parts: Iterable[bytes], kind: str, parameters: str = "") -> tuple[by
     head = f"--{boundary}\r\nContent-Type: {kind}{parameters}\r\n\r\n".encode()
     body = b"".join(head + part + b"\r\n" for part in parts) + f"--{boundary}--\r\n".encode()
     return body, f'multipart/related; type="{kind}"; boundary={boundary}'
+
+
+def decode(body: bytes, content_type: str) -> list[bytes]:
+    """The contents of a body's parts.
+
+    Raises
+    ------
+    ValueError
+        For a body that is not multipart, or not of this content type.
+    """
+    try:
+        return [part.content for part in MultipartDecoder(body, content_type).parts]
+    except (ImproperBodyPartContentException, NonMultipartContentTypeException) as error:
+        raise ValueError("not a multipart body") from error

@@ -1,72 +1,64 @@
-"""OpenID Connect: identities from a hospital's provider, for browsers (code flow with PKCE) and for bearer tokens."""
+"""OpenID Connect by authlib: identities from a hospital's provider, for browsers and for bearer tokens.
+
+Browsers log in by the code flow with PKCE. The checks that authlib leaves to its caller are here: the discovery
+document must be the issuer's own, one algorithm is accepted, and a stranger's token cannot make the gateway fetch keys
+at will.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
 import time
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
-import jwt
+import httpx2
+from authlib.integrations.starlette_client import OAuth, OAuthError
+from cachetools import TTLCache
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
 
 from workbench.identity import Identity, plain_name
 from workbench.refusal import Refusal
+from workbench.settings import OidcSettings
 
 # Pinned: "none" and the symmetric ones would let anyone who knows the public key sign.
 _ALGORITHMS = ["RS256"]
-_LEEWAY_S = 30
+_LEEWAY_S = 30  # between the provider's clock and ours
 _KEYS_S = 3600  # how long the provider's keys are taken as current
-_KEYS_AGAIN_S = 30  # and the least time between two fetches, whatever key a token names
-_FLOW_S = 600  # how long a login may take
-_MOST_FLOWS = 1000
-
-
-@dataclass(frozen=True)
-class OidcSettings:
-    """A provider of identities.
-
-    Parameters
-    ----------
-    issuer : its address, https, as its discovery document and its tokens spell it
-    client_id : of the workbench at the provider, a public client or one with ``client_secret``
-    audience : that bearer tokens of programs are made for; the client_id unless given
-    scope : asked of the provider
-    claim, value : who may use the workbench: those whose ``claim`` is or contains ``value``; all where not given
-    """
-
-    issuer: str
-    client_id: str
-    client_secret: str | None = None
-    audience: str | None = None
-    scope: str = "openid profile"
-    claim: str | None = None
-    value: str | None = None
-
-
-@dataclass(frozen=True)
-class _Flow:
-    nonce: str
-    verifier: str
-    began: float
+_KEYS_AGAIN_S = 30  # the least time between two fetches, whatever key a token names
+_ENDS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_LOGIN_S, _MOST_LOGINS = 600, 1000  # how long a login may take, and how many at once
 
 
 class OidcVerifier:
-    """The provider's side of a login, and the check of its tokens."""
+    """The provider's side of a login, and the check of its tokens.
 
-    def __init__(self, settings: OidcSettings, client: httpx.AsyncClient) -> None:
-        self._settings, self._client = settings, client
-        self._document: dict[str, Any] | None = None
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = 0.0
-        self._flows: dict[str, _Flow] = {}
+    Parameters
+    ----------
+    transport : how the provider is reached; by the network unless given
+    """
+
+    def __init__(self, settings: OidcSettings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
+        self._provider = OAuth().register(
+            "provider",
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            server_metadata_url=f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": settings.scope,
+                "code_challenge_method": "S256",
+                "token_endpoint_auth_method": "client_secret_post" if settings.client_secret else "none",
+                "transport": transport,
+                "trust_env": False,
+            },
+        )
+        self._logins: TTLCache[str, dict[str, str]] = TTLCache(_MOST_LOGINS, _LOGIN_S, timer=time.time)
+        self._keys, self._fetched = KeySet([]), 0.0
 
     async def identify(self, credential: str) -> Identity | None:
-        """Whom a bearer token (JWT, RFC 9068 or an ID token) stands for; None where it is not valid."""
-        return await self._verify(credential, self._settings.audience or self._settings.client_id, None)
+        """The person of a bearer token (JWT, RFC 9068 or an ID token); None where it is not valid."""
+        return await self._verify(credential, self._settings.audience or self._settings.client_id)
 
     async def begin(self, redirect_uri: str) -> tuple[str, str]:
         """Begin a login: the provider's address to go to, and the state that must come back.
@@ -74,109 +66,82 @@ class OidcVerifier:
         The state has to be bound to the browser by a cookie: it keeps others from logging a browser in as
         themselves (RFC 9700 section 4.7).
         """
-        document = await self._discover()
-        now = time.time()
-        self._flows = {s: f for s, f in self._flows.items() if f.began > now - _FLOW_S}
-        while len(self._flows) >= _MOST_FLOWS:
-            del self._flows[next(iter(self._flows))]
-        state, flow = secrets.token_urlsafe(32), _Flow(secrets.token_urlsafe(32), secrets.token_urlsafe(64), now)
-        self._flows[state] = flow
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(flow.verifier.encode()).digest()).rstrip(b"=").decode()
-        query = urlencode(
-            {
-                "response_type": "code",
-                "client_id": self._settings.client_id,
-                "redirect_uri": redirect_uri,
-                "scope": self._settings.scope,
-                "state": state,
-                "nonce": flow.nonce,
-                "code_challenge": challenge,
-                "code_challenge_method": "S256",
-            }
-        )
-        return f"{document['authorization_endpoint']}?{query}", state
+        await self._discover()
+        login = await self._provider.create_authorization_url(redirect_uri)
+        self._logins[login["state"]] = login
+        return login["url"], login["state"]
 
     async def complete(self, state: str, code: str, redirect_uri: str) -> Identity | None:
-        """Trade the code for an ID token; None where the flow is unknown, used or too old, or the token not valid."""
-        flow = self._flows.pop(state, None)
-        if flow is None or flow.began < time.time() - _FLOW_S:
+        """Trade the code for an ID token; None where the login is unknown, used or too old, or the token not valid."""
+        login = self._logins.pop(state, None)
+        if login is None:
             return None
-        document = await self._discover()
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": redirect_uri,
-            "client_id": self._settings.client_id,
-            "code_verifier": flow.verifier,
-        }
-        if self._settings.client_secret:
-            form["client_secret"] = self._settings.client_secret
+        await self._discover()
         try:
-            answer = await self._client.post(document["token_endpoint"], data=form)
-            token = answer.json().get("id_token") if answer.status_code == 200 else None
-        except (httpx.HTTPError, ValueError, AttributeError) as error:
-            raise _unreachable() from error
-        return await self._verify(token, self._settings.client_id, flow.nonce) if isinstance(token, str) else None
-
-    async def _verify(self, token: str, audience: str, nonce: str | None) -> Identity | None:
-        try:
-            key = await self._key(str(jwt.get_unverified_header(token).get("kid")))
-            if key is None:
-                return None
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=_ALGORITHMS,
-                audience=audience,
-                issuer=self._settings.issuer,
-                leeway=_LEEWAY_S,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": False},
+            answer = await self._provider.fetch_access_token(
+                redirect_uri, code=code, code_verifier=login["code_verifier"]
             )
-        except jwt.PyJWTError:
+        except OAuthError:
             return None
-        if nonce is not None and not secrets.compare_digest(str(claims.get("nonce", "")), nonce):
-            return None
-        if self._settings.claim is not None and not _has(claims.get(self._settings.claim), self._settings.value):
+        except (httpx2.HTTPError, ValueError, TypeError) as error:
+            raise _unreachable() from error
+        return await self._verify(str(answer.get("id_token")), self._settings.client_id, login["nonce"])
+
+    async def _verify(self, token: str, audience: str, nonce: str | None = None) -> Identity | None:
+        s = self._settings
+        demands: dict[str, Any] = {name: {"essential": True} for name in ("sub", "exp", "iat")}
+        for name, value in {"iss": s.issuer, "aud": audience, "nonce": nonce}.items():
+            demands |= {name: {"essential": True, "value": value}} if value is not None else {}
+        allowed: dict[str, Any] = {s.claim: {"essential": True, "value": s.value}} if s.claim else {}
+        try:
+            claims = await self._signed(token)
+            jwt.JWTClaimsRegistry(leeway=_LEEWAY_S, **demands).validate(claims)
+            jwt.BaseClaimsRegistry(**allowed).validate(claims)
+        except (JoseError, ValueError):
             return None
         name = claims.get("name") or claims.get("preferred_username") or claims["sub"]
         return Identity(plain_name(str(name)), personal=True, expires=float(claims["exp"]))
 
-    async def _key(self, kid: str) -> jwt.PyJWK | None:
-        """The provider's key of this id; fetched anew where it is not known, for providers change their keys."""
-        age = time.time() - self._fetched
-        if age > _KEYS_S or (kid not in self._keys and age > _KEYS_AGAIN_S):
-            document = await self._discover()
-            found = await self._fetch(document["jwks_uri"])
-            rsa = [k for k in found.get("keys", []) if k.get("kty") == "RSA" and k.get("use", "sig") == "sig"]
-            self._keys = {str(k.get("kid")): jwt.PyJWK(k, algorithm="RS256") for k in rsa}
-            self._fetched = time.time()
-        return self._keys.get(kid)
-
-    async def _discover(self) -> dict[str, Any]:
-        """The discovery document (OpenID Connect Discovery 1.0 section 4), fetched once."""
-        if self._document is None:
-            document = await self._fetch(f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-            ends = [str(document.get(k)) for k in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-            secure = self._settings.issuer.startswith("http://") or all(e.startswith("https://") for e in ends)
-            if document.get("issuer") != self._settings.issuer or "None" in ends or not secure:
-                raise Refusal(
-                    502,
-                    "identity-provider",
-                    "The identity provider's discovery document is another's.",
-                    rule="It names the configured issuer and its end points, all by https.",
-                    remedy="Correct `oidc.issuer` in the workbench's configuration.",
-                )
-            self._document = document
-        return self._document
-
-    async def _fetch(self, url: str) -> dict[str, Any]:
+    async def _signed(self, token: str) -> dict[str, Any]:
+        """The claims of a token with a valid signature; keys are fetched anew where its key is not known."""
+        await self._refresh_keys(_KEYS_S)
         try:
-            answer = await self._client.get(url)
-            answer.raise_for_status()
-            content = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            return jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims
+        except InvalidKeyIdError:
+            await self._refresh_keys(_KEYS_AGAIN_S)
+            return jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims
+
+    async def _refresh_keys(self, oldest_s: float) -> None:
+        if time.time() - self._fetched <= oldest_s:
+            return
+        await self._discover()
+        try:
+            found = (await self._provider.fetch_jwk_set(force=True))["keys"]
+            usable = [k for k in found if k.get("kty") == "RSA" and k.get("use", "sig") == "sig"]
+            self._keys = KeySet([KeySet.registry_cls.import_key(key) for key in usable])
+        except (httpx2.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unreachable() from error
-        return content if isinstance(content, dict) else {}
+        self._fetched = time.time()
+
+    async def _discover(self) -> None:
+        """Read the discovery document (OpenID Connect Discovery 1.0 section 4) unless it has been read."""
+        try:
+            document = await self._provider.load_server_metadata()
+        except (httpx2.HTTPError, ValueError, TypeError) as error:
+            raise _unreachable() from error
+        for name in document.keys() - {"issuer", *_ENDS, "_loaded_at"}:
+            del document[name]  # authlib would take each for an argument of its HTTP client
+        issuer, ends = self._settings.issuer, [str(document.get(name)) for name in _ENDS]
+        secure = issuer.startswith("http://") or all(end.startswith("https://") for end in ends)
+        if document.get("issuer") != issuer or "None" in ends or not secure:
+            self._provider.server_metadata.clear()  # read it again at the next login
+            raise Refusal(
+                502,
+                "identity-provider",
+                "The discovery document is not the configured identity provider's.",
+                "It must name the configured issuer and its end points, all by https.",
+                "Correct `oidc.issuer` in the workbench's configuration.",
+            )
 
 
 def _unreachable() -> Refusal:
@@ -184,10 +149,6 @@ def _unreachable() -> Refusal:
         502,
         "identity-provider",
         "The identity provider does not answer.",
-        rule="It tells who may enter.",
-        remedy="Try again; if it stays so, ask those who run it.",
+        "It decides who may log in.",
+        "Try again; if it stays so, ask those who run it.",
     )
-
-
-def _has(claim: Any, value: str | None) -> bool:
-    return value in claim if isinstance(claim, list) else claim == value

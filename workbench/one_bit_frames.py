@@ -1,7 +1,7 @@
 """Single frames of BINARY segmentations, which viewers ask for and Orthanc does not serve.
 
 Orthanc 1.10 refuses frames of one bit a voxel. OHIF 3.13 can read the whole object instead, but then its dcmjs
-takes the wrong bits wherever rows x columns is no multiple of eight, and draws the tumor in pieces elsewhere. So the
+takes the wrong bits wherever rows x columns is not a multiple of eight, and draws the tumor in pieces elsewhere. So the
 gateway serves the frames, each from its first bit on, and the viewer is told to ask for them.
 """
 
@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import OrderedDict
 from io import BytesIO
-from typing import Any
 
 import anyio
 import numpy as np
+from cachetools import LRUCache
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from requests_toolbelt.multipart.decoder import ImproperBodyPartContentException, MultipartDecoder
 from starlette.responses import Response
 
+from workbench import multipart
 from workbench.forward import Server
-from workbench.multipart import related
 from workbench.refusal import Refusal, bad_value
 
 _PATH = re.compile(r"studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([0-9,]+)")
@@ -35,8 +33,8 @@ class OneBitFrames:
 
     def __init__(self, archive: Server) -> None:
         self._archive = archive
-        self._segmentations: OrderedDict[str, bool] = OrderedDict()
-        self._frames: OrderedDict[str, list[bytes] | None] = OrderedDict()
+        self._segmentations: LRUCache[str, bool] = LRUCache(_MOST_SERIES)
+        self._frames: LRUCache[str, list[bytes] | None] = LRUCache(_MOST_OBJECTS)
         self._lock = asyncio.Lock()  # a viewer asks for many frames at once; the object is fetched once
 
     async def answer(self, path: str) -> Response | None:
@@ -65,27 +63,27 @@ class OneBitFrames:
         wanted = [int(number) for number in numbers.split(",")]
         if max(wanted) > len(frames):
             raise bad_value("A frame that the segmentation does not have.", f"It has {len(frames)} frames.")
-        chosen = (frames[number - 1] for number in wanted)
-        body, kind = related(chosen, "application/octet-stream", "; transfer-syntax=1.2.840.10008.1.2.1")
+        syntax = "; transfer-syntax=1.2.840.10008.1.2.1"
+        body, kind = multipart.encode((frames[number - 1] for number in wanted), "application/octet-stream", syntax)
         return Response(body, 200, {"content-type": kind, "cache-control": "no-store"})
 
     async def _is_segmentation(self, study: str, series: str) -> bool:
         if series not in self._segmentations:
             query = f"SeriesInstanceUID={series}&includefield=00080060".encode()
             found = await self._archive.read(f"studies/{study}/series", query, "application/dicom+json")
-            modalities = [entry.get("00080060", {}).get("Value") for entry in json.loads(found or b"[]")]
-            _remember(self._segmentations, series, ["SEG"] in modalities, _MOST_SERIES)
+            modalities = [entry.get("00080060", {}).get("Value") for entry in json.loads(found.content or b"[]")]
+            self._segmentations[series] = ["SEG"] in modalities
         return self._segmentations[series]
 
     async def _frames_of(self, path: str) -> list[bytes] | None:
         if path not in self._frames:
-            body = await self._archive.read(path, b"", _WHOLE)
-            _remember(self._frames, path, await anyio.to_thread.run_sync(split, body), _MOST_OBJECTS)
-        self._frames.move_to_end(path)
+            found = await self._archive.read(path, b"", _WHOLE)
+            kind = found.headers.get("content-type", "")
+            self._frames[path] = await anyio.to_thread.run_sync(split, found.content, kind)
         return self._frames[path]
 
 
-def split(body: bytes) -> list[bytes] | None:
+def split(body: bytes, content_type: str) -> list[bytes] | None:
     """The frames of the object in a multipart body; None where it has not one bit a voxel.
 
     Raises
@@ -94,24 +92,12 @@ def split(body: bytes) -> list[bytes] | None:
         Where the archive sent something else.
     """
     try:
-        boundary = body[2 : body.index(b"\r\n")].decode("ascii")
-        (part,) = MultipartDecoder(body, f"multipart/related; boundary={boundary}").parts
-        ds = dcmread(BytesIO(part.content))
+        (content,) = multipart.decode(body, content_type)
+        ds = dcmread(BytesIO(content))
         if ds.BitsAllocated != 1:
             return None
         pixels = np.reshape(ds.pixel_array, (int(ds.get("NumberOfFrames", 1)), -1))
-    except (AttributeError, ImproperBodyPartContentException, InvalidDicomError, ValueError) as error:
-        raise Refusal(
-            502,
-            "bad-answer",
-            "The archive sent no segmentation.",
-            rule="It has stored one.",
-            remedy="Look into its log.",
-        ) from error
+    except (AttributeError, InvalidDicomError, ValueError) as error:
+        found = "The archive sent no segmentation."
+        raise Refusal(502, "bad-answer", found, "It has stored one.", "Look into its log.") from error
     return [frame.tobytes() for frame in np.packbits(pixels, axis=1, bitorder="little")]
-
-
-def _remember(memory: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:
-    memory[key] = value
-    while len(memory) > most:
-        memory.popitem(last=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acuity.errors import WorkbenchError
+from workbench.settings import Settings
 
 _PLUGIN = "libOrthancDicomWeb.so"
 _PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
@@ -55,8 +56,8 @@ def configuration(folder: Path, port: int, plugin: Path) -> dict[str, Any]:
     }
 
 
-def prepare(folder: Path, file: Path, port: int) -> list[str]:
-    """Write the configuration to ``file`` and return the command that runs Orthanc with it.
+def prepare(settings: Settings) -> list[str]:
+    """Write the configuration into the state folder and return the command that runs Orthanc with it.
 
     Raises
     ------
@@ -71,6 +72,7 @@ def prepare(folder: Path, file: Path, port: int) -> list[str]:
             rule="The workbench's archive is Orthanc with its DICOMweb plugin.",
             remedy="Debian and Ubuntu: sudo apt-get install orthanc orthanc-dicomweb",
         )
+    folder, file = settings.state / "archive", settings.state / "orthanc.json"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps(configuration(folder, port, plugin), indent=2))
+    file.write_text(json.dumps(configuration(folder, settings.orthanc_port, plugin), indent=2))
     return [program, str(file)]

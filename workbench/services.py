@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import httpx
+import httpx2
 import psutil
 
 from acuity.errors import WorkbenchError
@@ -25,127 +26,136 @@ _MOST_LOG = 10 << 20  # bytes; a larger log is put aside when its server starts
 
 
 @dataclass(frozen=True)
-class Process:
-    """A running server, told from a later process of the same number by when it was created."""
+class Service:
+    """One server of the workbench.
+
+    Parameters
+    ----------
+    name : for messages; its last word names the log
+    port, flag : that it listens on, and the option of the command line that names another port
+    url, headers : of a request that it answers with 200 when it is well
+    folder : of the workbench's state; it holds the log, and a note by which another call finds the process
+    seconds : how long it may take to start
+    """
 
     name: str
-    pid: int
-    created: float
     port: int
+    flag: str
+    url: str
+    folder: Path
+    seconds: float = 120.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        try:
-            found = psutil.Process(self.pid)
-            return abs(found.create_time() - self.created) < 1.0 and found.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+    @property
+    def log(self) -> Path:
+        """What the server prints."""
+        return self.folder / "logs" / f"{self.name.split()[-1].lower()}.log"
 
-
-class Ledger:
-    """The file that says which servers run, so that another call can stop them."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def read(self) -> list[Process]:
-        """Those that were started, in order; some may have ended since."""
-        try:
-            return [Process(**entry) for entry in json.loads(self._file.read_text())]
-        except FileNotFoundError:
-            return []
-
-    def write(self, processes: list[Process]) -> None:
-        """Replace the list in one step."""
-        scratch = self._file.with_suffix(".new")
-        scratch.write_text(json.dumps([asdict(process) for process in processes], indent=2))
-        os.replace(scratch, self._file)
-
-
-def check_port(name: str, port: int, flag: str) -> None:
-    """Refuse a port that another program has.
-
-    Raises
-    ------
-    WorkbenchError
-        With the port, the server that wants it, and the flag that names another.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise WorkbenchError(
-                f"Port {port} is in use by another program; {name} wants it.",
-                rule="Each server has a port of its own.",
-                remedy=f"Stop that program (ss -ltnp 'sport = :{port}' shows it), or choose another port with {flag}.",
-            ) from error
-
-
-def start(name: str, command: list[str], port: int, log: Path) -> Process:
-    """Start a server in a session of its own; what it prints goes to ``log``, which only its owner can read."""
-    # The servers' packages lie in the repository, which the working folder of a server is not.
-    paths = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if log.exists() and log.stat().st_size > _MOST_LOG:
-        os.replace(log, log.with_suffix(".log.1"))
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": paths},
-            cwd=log.parent,
-            start_new_session=True,
-            umask=0o077,
-        )
-    process = Process(name, child.pid, psutil.Process(child.pid).create_time(), port)
-    child.returncode = 0  # it outlives this program, which does not wait for it
-    return process
-
-
-def wait_for(process: Process, healthy: Callable[[], bool], seconds: float, log: Path) -> None:
-    """Wait until a server answers.
-
-    Raises
-    ------
-    WorkbenchError
-        Where it ended, or does not answer in time.
-    """
-    end = time.monotonic() + seconds
-    while not healthy():
-        ended = not process.alive()
-        if ended or time.monotonic() > end:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
-            raise WorkbenchError(
-                f"{process.name} ended while it started."
-                if ended
-                else f"{process.name} did not answer on port {process.port} within {seconds:.0f} s.",
-                rule="Every server of the workbench must run.",
-                remedy=f"Look into its log, {log}. It ends with:\n{tail}",
+    def start(self, command: list[str]) -> None:
+        """Start it in a session of its own; only the owner can read its log."""
+        # The servers' packages lie in the repository, which the working folder of a server is not.
+        paths = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.log.exists() and self.log.stat().st_size > _MOST_LOG:
+            os.replace(self.log, self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": paths},
+                cwd=self.log.parent,
+                start_new_session=True,
+                umask=0o077,
             )
-        time.sleep(_PATIENCE_S)
+        child.returncode = 0  # it outlives this program, which does not wait for it
+        note = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "port": self.port}
+        self._note.write_text(json.dumps(note))
 
+    def process(self) -> psutil.Process | None:
+        """Its process where it runs, told from a later one of the same number by when it was created."""
+        note = self._noted()
+        try:
+            process = psutil.Process(note["pid"]) if note else None
+            if process is None or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return process if abs(process.create_time() - note["created"]) < 1.0 else None
+        except psutil.NoSuchProcess:
+            return None
 
-def answers(url: str, headers: Mapping[str, str] | None = None) -> bool:
-    """Whether a server on this computer answers with 200."""
-    try:
-        # It is this computer's own server that is asked; its certificate is made out to its public name.
-        return httpx.get(url, headers=headers, timeout=5, trust_env=False, verify=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+    def moved(self) -> bool:
+        """Whether it was started on another port than this one."""
+        return self._noted().get("port", self.port) != self.port
 
+    def healthy(self) -> bool:
+        """Whether it answers its request with 200."""
+        try:
+            # It is this computer's own server that is asked; its certificate is made out to its public name.
+            answer = httpx2.get(self.url, headers=self.headers, timeout=5, trust_env=False, verify=False)
+        except httpx2.HTTPError:
+            return False
+        return answer.status_code == 200
 
-def stop(process: Process) -> bool:
-    """Stop a server and all that it started; False where it had ended before."""
-    if not process.alive():
-        return False
-    leader = psutil.Process(process.pid)
-    os.killpg(process.pid, signal.SIGTERM)  # its session's number is its own
-    try:
-        leader.wait(_TERM_S)
-    except psutil.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        leader.wait(_TERM_S)
-    return True
+    def state(self) -> str:
+        """Running, not answering or stopped."""
+        return "stopped" if self.process() is None else "running" if self.healthy() else "not answering"
+
+    def check_port(self) -> None:
+        """Refuse a port that another program has.
+
+        Raises
+        ------
+        WorkbenchError
+            With the port, the server that needs it, and the flag that names another.
+        """
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                found = f"Port {self.port} is in use by another program; {self.name} needs it."
+                remedy = f"Stop that program (ss -ltnp 'sport = :{self.port}' shows it), or give another {self.flag}."
+                raise WorkbenchError(found, rule="Each server has a port of its own.", remedy=remedy) from error
+
+    def wait(self) -> None:
+        """Wait until it is well.
+
+        Raises
+        ------
+        WorkbenchError
+            Where it ended, or does not answer in time.
+        """
+        end = time.monotonic() + self.seconds
+        while not self.healthy():
+            ended = self.process() is None
+            if ended or time.monotonic() > end:
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL:])
+                slow = f"{self.name} did not answer on port {self.port} within {self.seconds:.0f} s."
+                found = f"{self.name} ended while it started." if ended else slow
+                remedy = f"Look into its log, {self.log}. It ends with:\n{tail}"
+                raise WorkbenchError(found, rule="Every server of the workbench must run.", remedy=remedy)
+            time.sleep(_PATIENCE_S)
+
+    def stop(self) -> bool:
+        """Stop it and all that it started; False where it did not run."""
+        process = self.process()
+        if process is not None:
+            os.killpg(process.pid, signal.SIGTERM)  # its session's number is its own
+            try:
+                process.wait(_TERM_S)
+            except psutil.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(_TERM_S)
+        self._note.unlink(missing_ok=True)
+        return process is not None
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / f"{self.log.stem}-process.json"
+
+    def _noted(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._note.read_text()))
+        except (FileNotFoundError, ValueError):  # not started, or the note is being written
+            return {}

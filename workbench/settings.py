@@ -1,23 +1,82 @@
-"""Ports, folders and people of a workbench: from flags, else from a YAML file, else as it comes."""
+"""Ports, folders and people of a workbench: from flags, else from a YAML file, else by default."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
 from acuity.errors import WorkbenchError
-from workbench.oidc import OidcSettings
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
+_ONLY_THESE = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True)
+def _absolute(value: Any) -> Any:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    return path
+
+
+Text = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=1024, le=65535, strict=True)]
+Place = Annotated[Path, BeforeValidator(_absolute)]
+ExistingPlace = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing)]
+
+
+@dataclass(frozen=True, config=_ONLY_THESE)
+class OidcSettings:
+    """An OpenID Connect provider.
+
+    Parameters
+    ----------
+    issuer : its address, https, as its discovery document and its tokens spell it
+    client_id : of the workbench at the provider, a public client or one with ``client_secret``
+    audience : that bearer tokens of programs are made for; the client_id unless given
+    scope : asked of the provider
+    claim, value : who may use the workbench: those whose ``claim`` is or contains ``value``; all where not given
+    """
+
+    issuer: Text
+    client_id: Text
+    client_secret: Text | None = None
+    audience: Text | None = None
+    scope: Text = "openid profile"
+    claim: Text | None = None
+    value: Text | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> OidcSettings:
+        if (self.claim is None) != (self.value is None):
+            raise ValueError("claim and value go together: they say who may use the workbench")
+        issuer = urlsplit(self.issuer)
+        if issuer.scheme != "https" and not _loopback(issuer.hostname or ""):
+            raise ValueError(f"the issuer {self.issuer} must begin with https:// or be on this computer")
+        return self
+
+
+@dataclass(frozen=True, config=_ONLY_THESE)
 class Settings:
     """What ``python -m workbench`` needs to know.
 
@@ -25,28 +84,28 @@ class Settings:
     ----------
     state : folder of everything that a restart must not lose: archive, models, token, logs
     cache : folder of what can be fetched again: the viewer
-    host : address that the gateway listens on; Orthanc and MONAI Label always listen on 127.0.0.1
+    host : address that the gateway listens on; Orthanc and MONAI Label serve this computer only
     port, orthanc_port, label_port : of the gateway and of the two servers behind it
     public_url : the address that browsers open; made of host and port where it is not given
     certificate, key : PEM files, where the gateway itself speaks https
     bundles : the released models
     annotator : the name that corrections are saved under, where logins are by the common token
     demo : whether the demo study is loaded once
-    oidc : the hospital's identity provider, in the place of the token
+    oidc : the hospital's identity provider, in place of the token
     """
 
-    state: Path
-    cache: Path
+    state: Place
+    cache: Place
     host: str = "127.0.0.1"
-    port: int = 8470
-    orthanc_port: int = 8471
-    label_port: int = 8472
+    port: Port = 8470
+    orthanc_port: Port = 8471
+    label_port: Port = 8472
     public_url: str = ""
-    certificate: Path | None = None
-    key: Path | None = None
-    bundles: Path = _REPOSITORY / "bundles"
+    certificate: ExistingPlace | None = None
+    key: ExistingPlace | None = None
+    bundles: ExistingPlace = _REPOSITORY / "bundles"
     annotator: str = "Annotator"
-    demo: bool = True
+    demo: StrictBool = True
     oidc: OidcSettings | None = None
 
     @property
@@ -64,6 +123,27 @@ class Settings:
     def label(self) -> str:
         """Root of MONAI Label."""
         return f"http://127.0.0.1:{self.label_port}"
+
+    @property
+    def token_file(self) -> Path:
+        """The file with the token that the login asks for."""
+        return self.state / "token"
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if len({self.port, self.orthanc_port, self.label_port}) < 3:
+            raise ValueError("the three ports must differ")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        public = urlsplit(self.url)
+        if public.scheme not in ("http", "https") or not public.hostname or public.path or public.query:
+            raise ValueError(f"public_url is {self.public_url}; it must be https:// and a host, and nothing after it")
+        if public.scheme != "https" and not (_loopback(self.host) and _loopback(public.hostname)):
+            raise ValueError(
+                f"the workbench would be open to the network at {self.url} without encryption; give certificate and "
+                "key, or keep host on 127.0.0.1 behind a server that speaks https, and name its address as public_url"
+            )
+        return self
 
 
 def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
@@ -85,82 +165,37 @@ def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
     }
     values |= _read(file) if file else {}
     values |= {name: value for name, value in flags.items() if value is not None}
-    types = {
-        "state": Path,
-        "cache": Path,
-        "certificate": Path,
-        "key": Path,
-        "bundles": Path,
-        "port": int,
-        "orthanc_port": int,
-        "label_port": int,
-        "demo": bool,
-    }
-    unknown = sorted(values.keys() - {f.name for f in fields(Settings)})
+    unknown = sorted(values.keys() - {field.name for field in fields(Settings)})
     if unknown:
-        raise _invalid(f"The setting `{unknown[0]}`.", f"Settings are {', '.join(f.name for f in fields(Settings))}.")
-    for name, value in values.items():
-        kind = types.get(name, str)
-        if kind is Path and isinstance(value, str | Path):
-            values[name] = Path(value).expanduser().absolute()
-        elif name != "oidc" and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise _invalid(f"`{name}` is {value!r}.", f"It is of the type {kind.__name__}.")
-    values["oidc"] = _oidc(values.get("oidc"))
-    settings = Settings(**values)
-    _check(settings)
-    return settings
+        raise _invalid(f"`{unknown[0]}` is not a setting.", f"There are {', '.join(f.name for f in fields(Settings))}.")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]  # a value could be the client's secret
+        place = ".".join(map(str, first["loc"])) or "the settings"
+        raise _invalid(f"`{place}` cannot be used.", first["msg"].removeprefix("Value error, ") + ".") from None
+
+
+def save_settings(settings: Settings, file: Path) -> None:
+    """Write settings for another process of the same user, who alone may read them: a secret may be among them."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        target.write(TypeAdapter(Settings).dump_json(settings))
+
+
+def load_settings(file: Path) -> Settings:
+    """What ``save_settings`` has written."""
+    return Settings(**json.loads(file.read_bytes()))
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _invalid(f"The configuration cannot be read: {file}", "It is a YAML file.") from error
+        raise _invalid(f"The configuration cannot be read: {file}", "It must be a YAML file.") from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise _invalid(f"The configuration is no list of names and values: {file}", "Its lines are `name: value`.")
+        raise _invalid(f"The configuration holds no names and values: {file}", "Its lines are `name: value`.")
     return found
-
-
-def _oidc(found: Any) -> OidcSettings | None:
-    if found is None:
-        return None
-    names = {f.name for f in fields(OidcSettings)}
-    if not isinstance(found, dict) or not {"issuer", "client_id"} <= found.keys() <= names:
-        raise _invalid(
-            "`oidc` lacks a name or has another one.",
-            f"It has issuer and client_id, and may have {', '.join(sorted(names))}.",
-        )
-    if not all(isinstance(value, str) and value for value in found.values()):
-        raise _invalid("`oidc` has an empty value or one that is no text.", "All of its values are texts.")
-    if ("claim" in found) != ("value" in found):
-        raise _invalid("`oidc` has one of claim and value.", "They go together: who may use the workbench.")
-    issuer = urlsplit(found["issuer"])
-    if issuer.scheme != "https" and not _loopback(issuer.hostname or ""):
-        raise _invalid(f"`oidc.issuer` is {found['issuer']}.", "It begins with https://, or is on this computer.")
-    return OidcSettings(**found)
-
-
-def _check(settings: Settings) -> None:
-    ports = [settings.port, settings.orthanc_port, settings.label_port]
-    if len(set(ports)) < len(ports) or not all(1024 <= port <= 65535 for port in ports):
-        raise _invalid(f"The ports are {', '.join(map(str, ports))}.", "They differ, and lie between 1024 and 65535.")
-    if (settings.certificate is None) != (settings.key is None):
-        raise _invalid("One of `certificate` and `key` is given.", "They go together.")
-    for name in ("certificate", "key", "bundles"):
-        path = getattr(settings, name)
-        if path is not None and not path.exists():
-            raise _invalid(f"`{name}` names what does not exist: {path}", "It must.")
-    public = urlsplit(settings.url)
-    if public.scheme not in ("http", "https") or not public.hostname or public.path or public.query:
-        raise _invalid(f"`public_url` is {settings.public_url}.", "It is https:// and a host, and nothing after it.")
-    exposed = not (_loopback(settings.host) and _loopback(public.hostname))
-    if exposed and public.scheme != "https":
-        raise WorkbenchError(
-            f"The workbench would be open to the network at {settings.url} without encryption.",
-            rule="Beyond this computer it is reached by https only: images and the token would pass in the clear.",
-            remedy="Give `certificate` and `key`, or keep `host` on 127.0.0.1 behind a server that speaks https, with "
-            "`public_url` saying its address.",
-        )
 
 
 def _loopback(host: str) -> bool:

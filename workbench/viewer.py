@@ -62,7 +62,7 @@ class Viewer:
                 OURS / path.removeprefix("acuity/"), media_type="text/javascript", headers=_NOT_KEPT | self._headers
             )
         if "\0" in path:
-            raise not_allowed("A path that is none.")
+            raise not_allowed("A path that is not valid.")
         file = (self._folder / path).resolve()
         if file.is_relative_to(self._folder) and file.is_file():
             cached = "private, max-age=31536000, immutable" if _UNCHANGING.fullmatch(file.name) else "no-cache"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,12 @@ from acuity.errors import WorkbenchError
 from acuity.volume import Volume
 from tests.e2e.label_standin import LabelServer
 from tests.workbench.standin import free_port, serving
-from workbench import demo, ohif, orthanc, serve, services
-from workbench.gateway import GatewaySettings
+from workbench import demo, orthanc
+from workbench.identity import read_or_make_token
+from workbench.launcher import Workbench, gateway_command
 from workbench.settings import read_settings
 
 SPACING_MM = 2.0
-TOKEN = "t" * 43
-_START_S = 120.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,62 +32,53 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True)
 class Running:
-    """A workbench: the gateway's address, the archive's, and what the study truly holds.
+    """A workbench: the gateway's address and token, the archive's address, and what the study truly holds.
 
     Parameters
     ----------
     truth : labels on the grid of all four series
     images : each sequence on that grid
-    files : of each series by its UID
     """
 
     url: str
+    token: str
     dicomweb: str
     study: str
     truth: Volume
     images: dict[Sequence, Volume]
     label: LabelServer
-    files: dict[str, list[Path]] = field(repr=False)
 
 
 @pytest.fixture(scope="session")
 def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Orthanc and the gateway as the launcher starts them; in the place of the models, who knows the truth."""
+    """Orthanc and the gateway as the launcher starts them; in place of the models, a stand-in that knows the truth."""
     folder = tmp_path_factory.mktemp("workbench")
-    (folder / "logs").mkdir()
-    ports = {name: free_port() for name in ("gateway", "orthanc", "label")}
-    dicomweb, url = f"http://127.0.0.1:{ports['orthanc']}/dicom-web", f"http://127.0.0.1:{ports['gateway']}"
+    ports = {name: free_port() for name in ("port", "orthanc_port", "label_port")}
+    settings = read_settings(None, {"state": folder, "annotator": "Test Annotator", **ports})
+    token, _ = read_or_make_token(settings.token_file)
     try:
-        command = orthanc.prepare(folder / "archive", folder / "orthanc.json", ports["orthanc"])
-        viewer = ohif.distribution(read_settings(None, {}).cache)
+        commands = orthanc.prepare(settings), gateway_command(settings)
     except WorkbenchError as error:
         pytest.skip(f"the workbench's programs are not on this machine: {error}")
     phantom = write_demo_study(folder / "study", spacing=(SPACING_MM,) * 3, phantom_spacing_mm=SPACING_MM)
-    series = {path.name: sorted(path.iterdir()) for path in sorted((folder / "study").iterdir())}
-    files = {str(dcmread(paths[0], stop_before_pixels=True).SeriesInstanceUID): paths for paths in series.values()}
-    label = LabelServer(phantom.labels, files, dicomweb)
-    gateway = GatewaySettings(url, dicomweb, f"http://127.0.0.1:{ports['label']}", viewer, TOKEN, "Test Annotator")
-    started = []
+    series = [sorted(path.iterdir()) for path in sorted((folder / "study").iterdir())]
+    headers = [dcmread(paths[0], stop_before_pixels=True) for paths in series]
+    files = {str(header.SeriesInstanceUID): paths for header, paths in zip(headers, series, strict=True)}
+    label = LabelServer(phantom.labels, files, settings.dicomweb)
+    workbench = Workbench(settings)
+    services = workbench.orthanc, workbench.gateway
     try:
-        for name, what, answer in (
-            ("orthanc", command, f"{dicomweb}/studies?limit=1"),
-            (
-                "gateway",
-                serve.write(folder / "gateway.json", gateway, {"host": "127.0.0.1", "port": ports["gateway"]}),
-                f"{url}/health",
-            ),
-        ):
-            log = folder / "logs" / f"{name}.log"
-            started.append(services.start(name, what, ports[name], log))
-            services.wait_for(started[-1], partial(services.answers, answer), _START_S, log)
-        for paths in series.values():
-            demo.store(dicomweb, paths)
-        study = str(dcmread(next(iter(files.values()))[0], stop_before_pixels=True).StudyInstanceUID)
-        with serving(label.app(), ports["label"]):
-            yield Running(url, dicomweb, study, phantom.labels, phantom.volumes, label, files)
+        for service, command in zip(services, commands, strict=True):
+            service.start(command)
+            service.wait()
+        for paths in series:
+            demo.store(settings.dicomweb, paths)
+        study = str(headers[0].StudyInstanceUID)
+        with serving(label.app(), settings.label_port):
+            yield Running(settings.url, token, settings.dicomweb, study, phantom.labels, phantom.volumes, label)
     finally:
-        for process in reversed(started):
-            services.stop(process)
+        for service in reversed(services):
+            service.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from acuity.anatomy import SEGMENTS, Sequence
 from acuity.dicom.reading.read_seg import read_segmentation
-from tests.e2e.conftest import TOKEN, Running, bounding_box
+from tests.e2e.conftest import Running, bounding_box
 from tests.e2e.label_standin import REFUSED, TRAINING
 from tests.e2e.viewer import (
     PATIENCE_MS,
@@ -39,7 +39,7 @@ EDEMA = SEGMENTS[1]
 
 @pytest.fixture(scope="module")
 def page(workbench: Running, browser: Browser) -> Iterator[Page]:
-    page = logged_in(browser, workbench.url, TOKEN)
+    page = logged_in(browser, workbench.url, workbench.token)
     yield page
     page.close()
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -114,13 +114,13 @@ def as_in_viewer(labels: NDArray[Any]) -> NDArray[Any]:
 
 def series_of(dicomweb: str, study: str, modality: str) -> list[str]:
     """The UIDs of a study's series of one modality, as the archive lists them."""
-    found = httpx.get(f"{dicomweb}/studies/{study}/series", params={"Modality": modality}, timeout=60).json()
+    found = httpx2.get(f"{dicomweb}/studies/{study}/series", params={"Modality": modality}, timeout=60).json()
     return [str(series["0020000E"]["Value"][0]) for series in found]
 
 
 def instances(dicomweb: str, study: str, series: str, folder: Path) -> list[Path]:
     """The files of a series, as the archive has them."""
-    answer = httpx.get(
+    answer = httpx2.get(
         f"{dicomweb}/studies/{study}/series/{series}",
         timeout=60,
         headers={"accept": 'multipart/related; type="application/dicom"'},

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from functools import partialmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
+import numpy as np
 import pytest
-from starlette.applications import Starlette
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+from starlette.testclient import TestClient
 
-from tests.workbench.standin import LABEL, ORTHANC, Servers
-from workbench.gateway import GatewaySettings, create_app
+from acuity.dicom.writing.model_info import ModelInfo
+from acuity.dicom.writing.segmentation import write_segmentation
+from acuity.volume import Volume
+from tests.dicom_builder import oblique_affine, write_mr_series
+from tests.workbench.standin import Servers
+from workbench.gateway import create_app
+from workbench.settings import Settings
 
 URL = "http://127.0.0.1:8470"
 TOKEN = "t" * 43
+
+MakeClient = Callable[..., "Client"]
+WriteSeg = Callable[[NDArray[np.uint8]], Path]
+
+
+class Client(TestClient):
+    """A client that sends ".." as it is given, which httpx2 would tidy away; others do not."""
+
+    def request(self, method: str, url: Any, **request: Any) -> httpx2.Response:
+        path, question, query = str(url).partition("?")
+        return super().request(method, path.replace("..", "%2e%2e") + question + query, **request)
 
 
 @pytest.fixture
@@ -32,58 +50,52 @@ def viewer_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def make_client(viewer_folder: Path) -> MakeClient:
+    """Makes a client of a gateway whose servers are ``handle``, with a bearer token or without."""
+
+    def make(handle: Any, token: str = "", **settings: Any) -> Client:
+        made = Settings(state=viewer_folder.parent / "state", cache=viewer_folder.parent, **settings)
+        app = create_app(made, viewer_folder, TOKEN, httpx2.MockTransport(handle))
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return Client(app, base_url=URL, headers=headers, follow_redirects=False)
+
+    return make
+
+
+@pytest.fixture
 def servers() -> Servers:
     return Servers()
 
 
-class Client:
-    """A client of an ASGI application, one request at a time, without a server between them."""
-
-    def __init__(self, app: Starlette) -> None:
-        self._app = app
-        self.cookies = httpx.Cookies()
-        self.headers: dict[str, str] = {}
-        self.send_default_encodings = True  # httpx asks for gzip by itself
-
-    def request(self, method: str, path: str, *, headers: Mapping[str, str] = {}, **request: Any) -> httpx.Response:
-        address, question, query = path.partition("?")
-        path = address.replace("..", "%2e%2e") + question + query  # httpx would tidy it away; others do not
-
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
-            content = request.pop("content", None)
-            if isinstance(content, Iterator):
-                request["content"] = _chunks(content)
-            elif content is not None:
-                request["content"] = content
-            async with httpx.AsyncClient(transport=transport, base_url=URL, cookies=self.cookies) as client:
-                if not self.send_default_encodings:
-                    del client.headers["accept-encoding"]
-                answer = await client.request(method, path, headers={**self.headers, **headers}, **request)
-                self.cookies = client.cookies
-                return answer
-
-        return asyncio.run(send())
-
-    get = partialmethod(request, "GET")
-    post = partialmethod(request, "POST")
-    put = partialmethod(request, "PUT")
-    options = partialmethod(request, "OPTIONS")
-
-
-async def _chunks(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for chunk in content:
-        yield chunk
-
-
 @pytest.fixture
-def stranger(servers: Servers, viewer_folder: Path) -> Client:
+def stranger(servers: Servers, make_client: MakeClient) -> Client:
     """A client without a credential."""
-    return Client(create_app(GatewaySettings(URL, ORTHANC, LABEL, viewer_folder, TOKEN), servers.client()))
+    return make_client(servers.handle)
 
 
 @pytest.fixture
-def client(stranger: Client) -> Client:
-    """The same with the token."""
-    stranger.headers["authorization"] = f"Bearer {TOKEN}"
-    return stranger
+def client(servers: Servers, make_client: MakeClient) -> Client:
+    """A client with the token."""
+    return make_client(servers.handle, TOKEN)
+
+
+@pytest.fixture
+def write_seg(tmp_path: Path) -> WriteSeg:
+    """Writes a segmentation of labels (I, J, K) over an oblique series."""
+
+    def write(labels: NDArray[np.uint8]) -> Path:
+        affine = oblique_affine()
+        files = write_mr_series(tmp_path / "series", np.zeros(labels.shape, np.uint16), affine)
+        images = [dcmread(file) for file in files]
+        write_segmentation(
+            Volume(labels, affine, str(images[0].FrameOfReferenceUID)),
+            images,
+            tmp_path / "seg.dcm",
+            series_uid=generate_uid(),
+            series_number=9,
+            description="x",
+            model=ModelInfo("m", "1", "0" * 64),
+        )
+        return tmp_path / "seg.dcm"
+
+    return write

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 
-import httpx
+import httpx2
 import uvicorn
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from starlette.applications import Starlette
 
-ORTHANC, LABEL = "http://orthanc/dicom-web", "http://label"
+_NAMES = {8471: "orthanc", 8472: "label"}
 
 
 @dataclass
@@ -23,10 +23,10 @@ class Reached:
     """One request as it came out of the gateway."""
 
     method: str
-    host: str
+    server: str
     path: str
     query: str
-    headers: httpx.Headers
+    headers: httpx2.Headers
     body: bytes
 
     def form(self) -> dict[str, tuple[str | None, bytes]]:
@@ -49,23 +49,11 @@ class Servers:
     body: bytes = b'{"fine": true}'
     reached: list[Reached] = field(default_factory=list)
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
-
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        body = await request.aread()
-        self.reached.append(
-            Reached(
-                request.method,
-                url.host,
-                url.raw_path.decode().partition("?")[0],
-                url.query.decode(),
-                request.headers,
-                body,
-            )
-        )
-        return httpx.Response(self.status, headers=self.headers, content=self._stream())
+    async def handle(self, request: httpx2.Request) -> httpx2.Response:
+        url, body = request.url, await request.aread()
+        path, server = url.raw_path.decode().partition("?")[0], _NAMES[url.port or 0]
+        self.reached.append(Reached(request.method, server, path, url.query.decode(), request.headers, body))
+        return httpx2.Response(self.status, headers=self.headers, content=self._stream())
 
     async def _stream(self) -> AsyncIterator[bytes]:
         yield self.body

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from tests.workbench.conftest import TOKEN
 from tests.workbench.standin import free_port, serving
-from workbench.gateway import GatewaySettings, create_app
+from workbench.gateway import create_app
+from workbench.settings import Settings
 
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 PART = b"x" * 65536
@@ -31,12 +32,9 @@ class Archive:
 
     go_on: threading.Event = field(default_factory=threading.Event)
     paths: list[str] = field(default_factory=list)
-    received: int = 0
 
     async def answer(self, request: Request) -> Response:
         self.paths.append(request.scope["raw_path"].decode())
-        async for chunk in request.stream():
-            self.received += len(chunk)
         return StreamingResponse(self._parts(), media_type="application/octet-stream")
 
     async def _parts(self) -> AsyncIterator[bytes]:
@@ -54,24 +52,17 @@ def archive() -> Archive:
 def port(archive: Archive, viewer_folder: Path) -> Iterator[int]:
     """Of a gateway; nothing listens where it looks for MONAI Label."""
     own, behind, nobody = free_port(), free_port(), free_port()
-    settings = GatewaySettings(
-        f"http://127.0.0.1:{own}",
-        f"http://127.0.0.1:{behind}/dicom-web",
-        f"http://127.0.0.1:{nobody}",
-        viewer_folder,
-        TOKEN,
-    )
-    routes = [Route("/{path:path}", archive.answer, methods=["GET", "POST"])]
+    settings = Settings(viewer_folder, viewer_folder, port=own, orthanc_port=behind, label_port=nobody)
     with ExitStack() as running:
-        running.enter_context(serving(Starlette(routes=routes), behind))
-        running.enter_context(serving(create_app(settings), own))
+        running.enter_context(serving(Starlette(routes=[Route("/{path:path}", archive.answer)]), behind))
+        running.enter_context(serving(create_app(settings, viewer_folder, TOKEN), own))
         yield own
 
 
 def test_an_answer_passes_while_it_comes(archive: Archive, port: int) -> None:
     """A study of hundreds of MiB must not be held in memory; what waits for its end would wait here for ever."""
     url = f"http://127.0.0.1:{port}/dicom-web/studies/1.2.3"
-    with httpx.stream("GET", url, headers=HEADERS, timeout=20) as answer:
+    with httpx2.stream("GET", url, headers=HEADERS, timeout=20) as answer:
         parts = answer.iter_raw()
         assert next(parts)
         archive.go_on.set()
@@ -98,6 +89,6 @@ def test_an_address_that_clients_would_tidy_reaches_nothing(archive: Archive, po
 
 
 def test_a_server_that_is_down_is_named(port: int) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
+    answer = httpx2.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
     assert (answer.status_code, answer.json()["code"]) == (502, "unreachable")
     assert "MONAI Label cannot be reached" in answer.json()["detail"]

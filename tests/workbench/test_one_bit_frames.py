@@ -5,24 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from io import BytesIO
-from pathlib import Path
 
 import highdicom as hd
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import generate_uid
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
-from acuity.dicom.writing.model_info import ModelInfo
-from acuity.dicom.writing.segmentation import write_segmentation
-from acuity.volume import Volume
-from tests.dicom_builder import oblique_affine, write_mr_series
-from tests.workbench.conftest import TOKEN, URL, Client
-from tests.workbench.standin import LABEL, ORTHANC
-from workbench.gateway import GatewaySettings, create_app
-from workbench.multipart import related
+from tests.workbench.conftest import TOKEN, MakeClient, WriteSeg
+from workbench import multipart
 
 
 class Archive:
@@ -32,42 +24,23 @@ class Archive:
         self._content, self._modality = content, modality
         self.asked: list[str] = []
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(re.sub(r"[0-9.]{10,}", "UID", request.url.path.removeprefix("/dicom-web/")))
         if request.url.path.endswith("/series"):
-            return httpx.Response(200, json=[{"00080060": {"vr": "CS", "Value": [self._modality]}}])
+            return httpx2.Response(200, json=[{"00080060": {"vr": "CS", "Value": [self._modality]}}])
         if "/frames/" in request.url.path:
-            return httpx.Response(400, content=self._stream(b"Bad file format"))
-        body, kind = related([self._content], "application/dicom")
-        return httpx.Response(200, content=body, headers={"content-type": kind})
+            return httpx2.Response(400, content=self._stream(b"Bad file format"))
+        body, kind = multipart.encode([self._content], "application/dicom")
+        return httpx2.Response(200, content=body, headers={"content-type": kind})
 
     async def _stream(self, content: bytes) -> AsyncIterator[bytes]:
         yield content
 
 
 @pytest.fixture(params=[(7, 5), (8, 6)], ids=["35 pixels", "48 pixels"])
-def segmentation(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
-    shape, affine = (*request.param, 6), oblique_affine()
-    images = [dcmread(path) for path in write_mr_series(tmp_path / "series", np.zeros(shape, np.uint16), affine)]
-    labels = np.random.default_rng(0).choice([0, 1, 2, 4], shape).astype(np.uint8)
-    volume = Volume(labels, affine, str(images[0].FrameOfReferenceUID))
-    write_segmentation(
-        volume,
-        images,
-        tmp_path / "seg.dcm",
-        series_uid=generate_uid(),
-        series_number=9,
-        description="x",
-        model=ModelInfo("m", "1", "0" * 64),
-    )
-    return (tmp_path / "seg.dcm").read_bytes()
-
-
-def client_of(archive: Archive, viewer_folder: Path) -> Client:
-    settings = GatewaySettings(URL, ORTHANC, LABEL, viewer_folder, TOKEN)
-    client = Client(create_app(settings, httpx.AsyncClient(transport=httpx.MockTransport(archive.handle))))
-    client.headers["authorization"] = f"Bearer {TOKEN}"
-    return client
+def segmentation(request: pytest.FixtureRequest, write_seg: WriteSeg) -> bytes:
+    labels = np.random.default_rng(0).choice([0, 1, 2, 4], (*request.param, 6)).astype(np.uint8)
+    return write_seg(labels).read_bytes()
 
 
 def path_of(content: bytes) -> str:
@@ -75,9 +48,9 @@ def path_of(content: bytes) -> str:
     return f"/dicom-web/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
 
 
-def test_each_frame_is_highdicoms(segmentation: bytes, viewer_folder: Path) -> None:
+def test_each_frame_is_highdicoms(segmentation: bytes, make_client: MakeClient) -> None:
     archive = Archive(segmentation, "SEG")
-    client = client_of(archive, viewer_folder)
+    client = make_client(archive.handle, TOKEN)
     expected = hd.seg.segread(BytesIO(segmentation)).pixel_array
     for number in (1, 2, len(expected)):
         answer = client.get(f"{path_of(segmentation)}/frames/{number}")
@@ -89,15 +62,20 @@ def test_each_frame_is_highdicoms(segmentation: bytes, viewer_folder: Path) -> N
     assert archive.asked == ["studies/UID/series", "studies/UID/series/UID/instances/UID"]  # once for all
 
 
-def test_several_frames_at_once_and_none_that_is_not_there(segmentation: bytes, viewer_folder: Path) -> None:
-    client = client_of(Archive(segmentation, "SEG"), viewer_folder)
+def test_several_frames_at_once_and_none_that_is_not_there(segmentation: bytes, make_client: MakeClient) -> None:
+    client = make_client(Archive(segmentation, "SEG").handle, TOKEN)
     answer = client.get(f"{path_of(segmentation)}/frames/3,1")
     assert len(MultipartDecoder(answer.content, answer.headers["content-type"]).parts) == 2
     assert client.get(f"{path_of(segmentation)}/frames/1000").status_code == 400
 
 
-def test_frames_of_images_are_the_archives(segmentation: bytes, viewer_folder: Path) -> None:
+def test_frames_of_images_are_the_archives(segmentation: bytes, make_client: MakeClient) -> None:
     archive = Archive(segmentation, "MR")
-    answer = client_of(archive, viewer_folder).get(f"{path_of(segmentation)}/frames/1")
+    answer = make_client(archive.handle, TOKEN).get(f"{path_of(segmentation)}/frames/1")
     assert answer.text == "Bad file format"
     assert archive.asked == ["studies/UID/series", "studies/UID/series/UID/instances/UID/frames/1"]
+
+
+def test_an_archive_that_sends_something_else_is_named(segmentation: bytes, make_client: MakeClient) -> None:
+    client = make_client(Archive(b"no DICOM", "SEG").handle, TOKEN)
+    assert client.get(f"{path_of(segmentation)}/frames/1").json()["code"] == "bad-answer"

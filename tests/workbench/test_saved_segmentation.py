@@ -6,23 +6,19 @@ from io import BytesIO
 from pathlib import Path
 
 import highdicom as hd
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import MRImageStorage, generate_uid
+from pydicom.uid import MRImageStorage
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
 from acuity.anatomy import SEGMENTS
 from acuity.dicom.reading.read_seg import read_segmentation
-from acuity.dicom.writing.model_info import ModelInfo
-from acuity.dicom.writing.segmentation import write_segmentation
-from acuity.volume import Volume
-from tests.dicom_builder import oblique_affine, write_mr_series
 from tests.judges import dciodvfy_errors
-from tests.workbench.conftest import Client
+from tests.workbench.conftest import Client, WriteSeg
 from tests.workbench.standin import Servers
-from workbench.multipart import related
+from workbench import multipart
 
 STUDIES = "/dicom-web/studies"
 
@@ -34,23 +30,12 @@ def as_bytes(ds: Dataset) -> bytes:
 
 
 @pytest.fixture
-def as_ohif_saves_it(tmp_path: Path) -> Dataset:
+def as_ohif_saves_it(write_seg: WriteSeg) -> Dataset:
     """A segmentation of an oblique series, with what OHIF's export loses lost: codes, colors, creator, algorithm."""
-    shape, affine = (20, 18, 6), oblique_affine()
-    images = [dcmread(path) for path in write_mr_series(tmp_path / "series", np.zeros(shape, np.uint16), affine)]
-    labels = np.zeros(shape, np.uint8)
+    labels = np.zeros((20, 18, 6), np.uint8)
     labels[3:9, 4:8, 1:4] = 2
     labels[5:7, 5:7, 2] = 4
-    volume = Volume(labels, affine, str(images[0].FrameOfReferenceUID))
-    ds = write_segmentation(
-        volume,
-        images,
-        tmp_path / "seg.dcm",
-        series_uid=generate_uid(),
-        series_number=9,
-        description="x",
-        model=ModelInfo("m", "1", "0" * 64),
-    )
+    ds = dcmread(write_seg(labels))
     tissue = hd.sr.CodedConcept("T-D0050", "SRT", "Tissue")
     for item in ds.SegmentSequence:
         item.SegmentedPropertyCategoryCodeSequence = [tissue]
@@ -76,8 +61,8 @@ def packed_by_frame(content: bytes) -> bytes:
     return as_bytes(ds)
 
 
-def send(client: Client, *objects: bytes) -> httpx.Response:
-    body, kind = related(objects, "application/dicom")
+def send(client: Client, *objects: bytes) -> httpx2.Response:
+    body, kind = multipart.encode(objects, "application/dicom")
     return client.post(STUDIES, content=body, headers={"content-type": kind})
 
 
@@ -111,25 +96,13 @@ def test_a_correction_reaches_the_archive_whole(
 @pytest.mark.parametrize("frames", [1, 2, 3, 8])
 @pytest.mark.parametrize("shape", [(7, 5), (5, 3), (8, 6)], ids=["35 bits", "15 bits", "48 bits"])
 def test_frames_that_ohif_begins_at_bytes_are_packed_without_gaps(
-    client: Client, servers: Servers, tmp_path: Path, shape: tuple[int, int], frames: int
+    client: Client, servers: Servers, tmp_path: Path, write_seg: WriteSeg, shape: tuple[int, int], frames: int
 ) -> None:
     """Else each segment is sheared into pieces wherever rows x columns is no multiple of eight."""
-    affine = oblique_affine()
-    images = write_mr_series(tmp_path / "series", np.zeros((*shape, frames), np.uint16), affine)
-    headers = [dcmread(path) for path in images]
-    labels = Volume(np.full((*shape, frames), 2, np.uint8), affine, str(headers[0].FrameOfReferenceUID))
-    labels.array[::2, 1:, :] = 0
-    labels.array[-1, -1, :] = 2  # the last voxel of a frame lies in its last byte
-    write_segmentation(
-        labels,
-        headers,
-        tmp_path / "sound.dcm",
-        series_uid=generate_uid(),
-        series_number=9,
-        description="x",
-        model=ModelInfo("m", "1", "0" * 64),
-    )
-    sound = (tmp_path / "sound.dcm").read_bytes()
+    labels = np.full((*shape, frames), 2, np.uint8)
+    labels[::2, 1:, :] = 0
+    labels[-1, -1, :] = 2  # the last voxel of a frame lies in its last byte
+    sound = write_seg(labels).read_bytes()
     for sent in (packed_by_frame(sound), sound):
         servers.reached.clear()
         assert send(client, sent).status_code == 200

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acuity.errors import WorkbenchError
-from workbench.settings import read_settings
+from workbench.settings import load_settings, read_settings, save_settings
 
 
 @pytest.fixture(autouse=True)
@@ -40,22 +41,22 @@ def test_flags_stand_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"prot": 1}, "The setting `prot`"),
-        ({"port": "80"}, "type int"),
-        ({"port": True}, "type int"),
-        ({"port": 80}, "between 1024 and 65535"),
-        ({"port": 8471}, "They differ"),
-        ({"demo": "no"}, "type bool"),
-        ({"certificate": "c.pem"}, "They go together"),
+        ({"prot": 1}, "`prot` is not a setting"),
+        ({"port": "80"}, "`port`.*valid integer"),
+        ({"port": True}, "`port`.*valid integer"),
+        ({"port": 80}, "`port`.*greater than or equal to 1024"),
+        ({"port": 8471}, "must differ"),
+        ({"demo": "no"}, "`demo`.*valid boolean"),
+        ({"certificate": "c.pem"}, "certificate.*does not exist"),
         ({"bundles": "/nowhere/at/all"}, "does not exist"),
         ({"host": "0.0.0.0"}, "without encryption"),
         ({"public_url": "http://acuity.example"}, "without encryption"),
         ({"public_url": "https://acuity.example/viewer"}, "nothing after it"),
         ({"public_url": "ftp://acuity.example"}, "https:// and a host"),
-        ({"oidc": {"issuer": "https://id.example"}}, "issuer and client_id"),
-        ({"oidc": {"issuer": "http://id.example", "client_id": "a"}}, "begins with https://"),
+        ({"oidc": {"issuer": "https://id.example"}}, "`oidc.client_id`.*required"),
+        ({"oidc": {"issuer": "http://id.example", "client_id": "a"}}, "begin with https://"),
         ({"oidc": {"issuer": "https://id.example", "client_id": "a", "claim": "groups"}}, "go together"),
-        ({"oidc": {"issuer": "https://id.example", "client_id": 7}}, "are texts"),
+        ({"oidc": {"issuer": "https://id.example", "client_id": 7}}, "`oidc.client_id`.*valid string"),
     ],
 )
 def test_what_is_not_valid_is_refused(values: dict[str, Any], message: str) -> None:
@@ -73,3 +74,23 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
 
 def test_behind_a_server_that_speaks_https_the_gateway_stays_on_loopback() -> None:
     assert read_settings(None, {"public_url": "https://acuity.example"}).url == "https://acuity.example"
+
+
+def test_the_gateways_process_gets_the_same_settings_and_nobody_else(tmp_path: Path) -> None:
+    key, bundles = tmp_path / "key.pem", tmp_path
+    key.touch()
+    oidc = {"issuer": "https://id.example", "client_id": "acuity", "client_secret": "secret"}
+    flags = {"oidc": oidc, "certificate": key, "key": key, "bundles": bundles, "demo": False, "host": "0.0.0.0"}
+    settings = read_settings(None, {**flags, "public_url": "https://acuity.example"})
+    file = tmp_path / "gateway.json"
+    file.touch(mode=0o644)
+    save_settings(settings, file)
+    assert load_settings(file) == settings
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_refusal_does_not_tell_the_secret() -> None:
+    oidc = {"issuer": "https://id.example", "client_id": "a", "client_secret": "hush", "claim": "groups"}
+    with pytest.raises(WorkbenchError) as refusal:
+        read_settings(None, {"oidc": oidc})
+    assert "go together" in str(refusal.value) and "hush" not in str(refusal.value)

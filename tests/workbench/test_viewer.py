@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 import pytest
 
@@ -27,19 +28,11 @@ def test_files_whose_name_holds_their_hash_are_kept_by_browsers(client: Client) 
     assert client.get("/acuity/extension.js").headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../secret.txt",
-        "/%2e%2e/secret.txt",
-        "/..%2fsecret.txt",
-        "/x/..%2f..%2fsecret.txt",
-        "/acuity/..%2f..%2fgateway.py",
-        "/acuity/x.js",
-        "/nothing.js",
-        "/%00.js",
-    ],
-)
+OUTSIDE = ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/x/..%2f..%2fsecret.txt"]
+OUTSIDE += ["/acuity/..%2f..%2fgateway.py", "/acuity/x.js", "/nothing.js", "/%00.js"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
 def test_nothing_outside_is_served(client: Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404 and "outside" not in answer.text
@@ -54,7 +47,5 @@ def test_the_policy_lets_ohifs_inline_scripts_run_and_no_others(client: Client) 
 
 def test_the_viewers_modules_import_what_the_gateway_serves(client: Client) -> None:
     for file in OURS.glob("*.js"):
-        for line in file.read_text().splitlines():
-            _, found, rest = line.partition('"/acuity/')
-            if found:
-                assert client.get(f"/acuity/{rest.partition(chr(34))[0]}").status_code == 200, line
+        for module in re.findall(r'"(?:/acuity|[.])/([^"/]+[.]js)"', file.read_text()):
+            assert client.get(f"/acuity/{module}").status_code == 200, (file, module)

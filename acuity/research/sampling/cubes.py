@@ -48,11 +48,14 @@ def read_cubes(path: Path, left_out: Collection[str] = ()) -> list[Cube]:
     ------
     DataError : the file is absent or lacks an array
     """
-    with any_as_data_error(
-        f"{path.name} cannot be read as cubes",
-        rule="It holds the arrays x, y, scale, spacing_mm, patient, also and low_grade.",
-        remedy="Give another file, or train without cubes.",
-    ), np.load(path, allow_pickle=False) as file:
+    with (
+        any_as_data_error(
+            f"{path.name} cannot be read as cubes",
+            rule="It holds the arrays x, y, scale, spacing_mm, patient, also and low_grade.",
+            remedy="Give another file, or train without cubes.",
+        ),
+        np.load(path, allow_pickle=False) as file,
+    ):
         x, y, scale, spacing = (file[name] for name in ("x", "y", "scale", "spacing_mm"))
         names = list(zip(file["patient"], file["also"], file["low_grade"], strict=True))
     size = tuple(round(n * mm) for n, mm in zip(y.shape[1:], spacing, strict=True))

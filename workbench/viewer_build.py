@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from acuity.errors import WorkbenchError
 
@@ -71,12 +71,12 @@ def _fetch(folder: Path) -> Path:
     registry = os.environ.get("NPM_CONFIG_REGISTRY", _REGISTRY).rstrip("/")
     target = folder / _ARCHIVE
     try:
-        with httpx.stream("GET", f"{registry}/@ohif/app/-/{_ARCHIVE}", timeout=60, follow_redirects=True) as answer:
+        with httpx2.stream("GET", f"{registry}/@ohif/app/-/{_ARCHIVE}", timeout=60, follow_redirects=True) as answer:
             answer.raise_for_status()
             with target.open("wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise WorkbenchError(
             f"OHIF {VERSION} could not be fetched from {registry}: {type(error).__name__}",
             rule="The viewer is fetched once, by npm or by https.",
