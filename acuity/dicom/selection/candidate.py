@@ -12,7 +12,8 @@ import numpy as np
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan, plane_of, scan_of
 from acuity.dicom.reading.study import Series, Stack
-from acuity.dicom.selection.classify import Agent, Kind, agent_given, classify
+from acuity.dicom.selection.agents import Agent, agent_given
+from acuity.dicom.selection.classify import Kind, classify
 from acuity.dicom.selection.rules import Rules
 from acuity.volume import Grid
 
@@ -78,7 +79,7 @@ def candidates_of(series: Series, rules: Rules) -> list[Candidate]:
     for index, stack in enumerate(stacks):
         scan = scan_of(series, stack)
         kind = classify(scan, rules) if series.modality in ("MR", "") else Kind(None, f"{series.modality}, not MR")
-        found.append(Candidate(series, stack, index, scan, kind, agent_given(scan, rules)))
+        found.append(Candidate(series, stack, index, scan, kind, agent_given(scan, rules.agent)))
     return found
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.study import Stack
+from acuity.dicom.selection.agents import Agent
 from acuity.dicom.selection.candidate import Candidate, RankedCandidate
-from acuity.dicom.selection.classify import Agent
 from acuity.dicom.selection.enhancement import Enhancement, measure_enhancement
 from acuity.errors import AmbiguousSequenceError, MissingSequenceError, SelectionError
 from acuity.volume import Volume

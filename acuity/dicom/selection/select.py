@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.read import load_stack, raise_refusal
 from acuity.dicom.reading.study import Series, Stack, Study
+from acuity.dicom.selection.agents import Agent
 from acuity.dicom.selection.candidate import (
     Candidate,
     RankedCandidate,
@@ -16,7 +17,6 @@ from acuity.dicom.selection.candidate import (
     preferred,
     sequence_names,
 )
-from acuity.dicom.selection.classify import Agent
 from acuity.dicom.selection.contrast import Load, divide
 from acuity.dicom.selection.rules import Pin, Rules, default_rules
 from acuity.errors import AcuityError, AmbiguousSequenceError, MissingSequenceError, RulesError, SeriesError

@@ -11,8 +11,9 @@ import pytest
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
 from acuity.dicom.reading.study import Series, Stack
+from acuity.dicom.selection.agents import Agent
 from acuity.dicom.selection.candidate import Candidate
-from acuity.dicom.selection.classify import Agent, Kind
+from acuity.dicom.selection.classify import Kind
 from acuity.dicom.selection.contrast import divide
 from acuity.volume import Grid, Volume
 from tests.dicom_builder import axial_affine
