@@ -15,11 +15,13 @@ from pydicom import Dataset
 from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
 from acuity.dicom.reading.headers import Header, quiet_number, quiet_text, quiet_value, seconds, values_of
 from acuity.dicom.reading.study import Series, Stack
+from acuity.dicom.reading.traits import b_value
 from acuity.volume import Grid
 
 _MAKER = "acuity"  # the manufacturer in the contributing equipment of every series that Acuity writes
 
 _NO_AGENT = {"no", "none", "n", "0", "-", "--", "nil", "na", "n/a", "false", "without"}
+_LONGEST = 1e5  # ms; a longer time is a filler, such as 1.8e308 in InversionTimes of Philips
 _PLANES = ("sagittal", "coronal", "axial")  # the plane whose normal is nearest to x, y, z
 
 
@@ -38,7 +40,8 @@ class Scan:
     inversions : number of inversion pulses that are given with a time
     stacks : number of volumes in the series; slices : number of slices in this volume, None for a refused
         series, of which some may be missing
-    agent : the contrast agent as the header words it; "" where none is stated
+    agent : the contrast agent as the header words it, which may be free text; "" where none is stated
+    agent_denied : the header says that no agent was given
     acquired : seconds since year 1, None where no time is given
     description, sequence_name, body_part : texts
     plane : "axial", "sagittal", "coronal"; "" where the orientation is absent
@@ -63,6 +66,7 @@ class Scan:
     slices: int | None = None
     stacks: int = 1
     agent: str = ""
+    agent_denied: bool = False
     acquired: float | None = None
     plane: str = ""
     made_by_acuity: bool = False
@@ -88,8 +92,7 @@ def scan_of(series: Series, stack: Stack | None = None) -> Scan:
     if not datasets:
         return Scan(description=series.description)
     header = Header(datasets[0], stack.frames[0] if stack is not None and stack.frames else 0)
-    times = (quiet_number(value) for value in values_of(header.get("InversionTimes", "InversionTime")))
-    inversions = [time for time in times if time]
+    inversions = _times(header, "InversionTimes") or _times(header, "InversionTime")
     return Scan(
         description=series.description or header.text("ProtocolName"),
         sequence_name=header.text("SequenceName", "PulseSequenceName"),
@@ -100,19 +103,26 @@ def scan_of(series: Series, stack: Stack | None = None) -> Scan:
         scan_options=header.words("ScanOptions"),
         image_type=header.words("ImageType") | header.words("FrameType") | header.words("ComplexImageComponent"),
         contrast=header.words("AcquisitionContrast") - {"UNKNOWN"},
-        repetition_time=header.positive("RepetitionTime"),
-        echo_time=header.positive("EffectiveEchoTime", "EchoTime"),
+        repetition_time=next(iter(_times(header, "RepetitionTime")), None),
+        echo_time=next(iter(_times(header, "EffectiveEchoTime", "EchoTime")), None),
         inversion_time=min(inversions, default=None),
         inversions=len(inversions),
         flip_angle=header.positive("FlipAngle"),
-        b_value=quiet_number(header.get("DiffusionBValue")),
+        b_value=quiet_number(public if (public := header.get("DiffusionBValue")) is not None else b_value(datasets[0])),
         slices=stack.grid.shape[2] if stack is not None else None,
         stacks=max(1, len(series.stacks)),
-        agent=_agent(header),
+        agent="" if _agent_denied(header) else _agent(header),
+        agent_denied=_agent_denied(header),
         acquired=_acquired(datasets, stack.frames if stack is not None else None),
         plane=plane_of(stack.grid) if stack is not None else _plane(header.get("ImageOrientationPatient")),
         made_by_acuity=_made_by_acuity(datasets[0]),
     )
+
+
+def _times(header: Header, *keywords: str) -> list[float]:
+    """The times of an element in ms, without zeros and fillers."""
+    numbers = (quiet_number(value) for value in values_of(header.get(*keywords)))
+    return [number for number in numbers if number is not None and 0 < number < _LONGEST]
 
 
 def plane_of(grid: Grid) -> str:
@@ -121,20 +131,22 @@ def plane_of(grid: Grid) -> str:
 
 
 def _agent(header: Header) -> str:
-    """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none, or denies one."""
-    administered = header.text("ContrastBolusAgentAdministered").upper()
-    agent = header.text("ContrastBolusAgent")
-    if administered == "NO" or (agent and agent.lower() in _NO_AGENT):
-        return ""
-    if agent:
+    """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none."""
+    if agent := header.text("ContrastBolusAgent"):
         return agent
     if coded := header.get("ContrastBolusAgentSequence"):
         return quiet_text(coded[0], "CodeMeaning") or "a coded agent"
-    if administered == "YES":
+    if header.text("ContrastBolusAgentAdministered").upper() == "YES":
         return "an agent"
     if header.positive("ContrastBolusVolume"):
         return f"{header.text('ContrastBolusVolume')} ml of an agent"
     return "an agent with a start time" if header.text("ContrastBolusStartTime") else ""
+
+
+def _agent_denied(header: Header) -> bool:
+    """Whether the header says that no agent was given before this image."""
+    administered = header.text("ContrastBolusAgentAdministered").upper()
+    return administered == "NO" or header.text("ContrastBolusAgent").lower() in _NO_AGENT
 
 
 def _acquired(datasets: tuple[Dataset, ...], frames: tuple[int, ...] | None) -> float | None:

@@ -42,7 +42,7 @@ _PLACE_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032}
 def classic_traits(ds: Dataset) -> dict[str, Any]:
     """The traits of a single-frame image by keyword; absent ones are left out."""
     traits: dict[str, Any] = {keyword: _rounded(quiet_value(ds, keyword)) for keyword in _CLASSIC_NUMBERS}
-    traits["DiffusionBValue"] = _b_value(ds)
+    traits["DiffusionBValue"] = b_value(ds)
     traits["ImageType"] = _joined(quiet_value(ds, "ImageType"))
     traits["ComplexImageComponent"] = quiet_value(ds, "ComplexImageComponent") or _ge_component(ds)
     traits["AcquisitionTime"] = _moment(quiet_text(ds, "AcquisitionDate"), quiet_text(ds, "AcquisitionTime"))
@@ -77,7 +77,7 @@ def _dimensions(ds: Dataset, frame: int) -> dict[str, Any]:
     }
 
 
-def _b_value(ds: Dataset) -> float | None:
+def b_value(ds: Dataset) -> float | None:
     """The diffusion b-value in s/mm^2: DiffusionBValue, else the vendors' private element, else None."""
     if (public := _rounded(quiet_value(ds, "DiffusionBValue"))) is not None:
         return public

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
-from acuity.dicom.selection.rules import Rule, Rules, matches
+from acuity.dicom.selection.rules import Rule, Rules
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,8 @@ class Kind:
     warning: str = ""
 
 
-@dataclass(frozen=True)
-class Agent:
-    """Whether a contrast agent had been given: True, False, or None where nothing says so."""
-
-    given: bool | None
-    reason: str
-    warning: str = ""
-
-
 def classify(scan: Scan, rules: Rules) -> Kind:
-    """The kind of ``scan``; T1c comes back as T1, see ``agent_given``."""
+    """The kind of ``scan``; T1c comes back as T1, see ``agents``."""
     if scan.made_by_acuity:
         return Kind(None, "an output of Acuity, in which details were inferred and not measured")
     excluded = _first(rules.exclude, scan)
@@ -59,20 +50,6 @@ def classify(scan: Scan, rules: Rules) -> Kind:
         None,
         f"{scan.timing()} and a name that say nothing of the contrast" if named is None else f"by name {named.name}",
     )
-
-
-def agent_given(scan: Scan, rules: Rules) -> Agent:
-    """Whether a contrast agent was given before ``scan``, by the header's statement or else by name."""
-    says_without = matches(rules.without_agent, scan.description)
-    says_with = not says_without and matches(rules.with_agent, scan.description)
-    if scan.agent:
-        warning = "Its name says that no contrast agent was given, but its header states one." if says_without else ""
-        return Agent(True, "its header states a contrast agent", warning)
-    if says_with:
-        return Agent(True, "its name says so, though no contrast agent is stated")
-    if says_without:
-        return Agent(False, "its name says that no contrast agent was given")
-    return Agent(None, "neither header nor name says whether a contrast agent was given")
 
 
 def _first(rules: tuple[Rule, ...], scan: Scan) -> Rule | None:

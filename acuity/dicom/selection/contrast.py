@@ -1,24 +1,35 @@
 """Tell T1 from T1c among T1-weighted volumes.
 
-Sources of evidence in order of trust: the header's statement of a contrast agent; the name; the time (an agent stays
-for an hour, so every scan after an enhanced one is enhanced too); and where all of these are silent, the
-intensities of a scan against an earlier one of the same protocol.
+An agent stays for an hour: what is acquired after an enhanced scan is enhanced, too. Every division of the scans into
+those before and those after the agent that obeys this is therefore scored by three kinds of evidence, in order of
+weight: intensities of scans of one protocol, the header, and the name. The best division holds for a scan if every
+division that has this scan on the other side is worse by a margin; a scan without that margin is left undecided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import product
 
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.study import Stack
+from acuity.dicom.selection.agents import BY_NAME, DOUBTFUL, NAMED, STATED
 from acuity.dicom.selection.candidate import Candidate, RankedCandidate
-from acuity.dicom.selection.classify import Agent
-from acuity.dicom.selection.enhancement import Enhancement, measure_enhancement
+from acuity.dicom.selection.comparison import Change, Load, changes_between
 from acuity.errors import AmbiguousSequenceError, MissingSequenceError, SelectionError
-from acuity.volume import Volume
 
-Load = Callable[[Stack], Volume]
+__all__ = ["Division", "Load", "divide"]
+
+# Points of a division; those of header and name are in ``agents``. A margin of 3 takes a name, and no doubt.
+_SHOWN = 12  # a pair of scans is on the two sides that its intensities show
+_UNCHANGED = 1  # a pair without a change is on one side; an agent may escape notice
+_SILENT_BEFORE, _SILENT_AFTER = (
+    -4,
+    -2,
+)  # nothing is said of an agent, though another scan's header or name speaks of one
+_MARGIN = 3
+_FREE = 10  # scans whose order no time tells, up to which every division is tried
+
+_Side = tuple[bool, ...]  # for each scan in order whether it is enhanced
 
 
 @dataclass
@@ -29,15 +40,11 @@ class Division:
     with_agent: list[RankedCandidate] = field(default_factory=list)
     problems: dict[Sequence, SelectionError] = field(default_factory=dict)
 
-    def add(self, candidate: Candidate, given: bool, why: str, doubt: int = 0) -> None:
-        """Put a candidate before or after the agent."""
-        (self.with_agent if given else self.without).append(RankedCandidate(candidate, why, doubt))
-
 
 def divide(candidates: list[Candidate], load: Load) -> Division:
     """Divide T1-weighted ``candidates`` (all with stacks) into those before and after a contrast agent.
 
-    Pixels are read, with ``load``, only where headers do not decide.
+    Pixels are read, with ``load``, wherever more than one of them could be T1c. Undecided ones are in neither list.
 
     Raises
     ------
@@ -45,14 +52,23 @@ def divide(candidates: list[Candidate], load: Load) -> Division:
         When pixels are needed and cannot be decoded.
     """
     ordered = _in_order(candidates)
-    if len(ordered) > 1 and all(c.agent.given for c in ordered):
-        return _all_stated(ordered, load)
-    stated = [c for c in ordered if c.agent.given]
-    if stated:
-        return _by_stated_agent(ordered, stated[0], load)
-    if len(ordered) < 2 or all(c.agent.given is False for c in ordered):
-        return Division([RankedCandidate(c, c.agent.reason) for c in ordered])
-    return _by_intensity(ordered, load)
+    if not ordered:
+        return Division()
+    if len(ordered) == 1:
+        ranked = [RankedCandidate(ordered[0], ordered[0].agent.reason)]
+        return Division(with_agent=ranked) if ordered[0].agent.given else Division(ranked)
+    changes = changes_between(ordered, load) if _need_pixels(ordered) else []
+    sides = _sides(ordered, changes)
+    enhanced = {id(c) for c, side in zip(ordered, sides, strict=True) if side}
+    proven = [c for c in ordered if id(c) in enhanced and (c.agent.weight > 0 or _shown(c, changes))]
+    division = Division()
+    for c, side in zip(ordered, sides, strict=True):
+        if side:
+            division.with_agent.append(_with_agent(c, proven, changes))
+        elif side is not None:
+            division.without.append(RankedCandidate(c, _why_without(c, proven, changes)))
+    division.problems = _problems(ordered, division, changes)
+    return division
 
 
 def _in_order(candidates: list[Candidate]) -> list[Candidate]:
@@ -61,141 +77,125 @@ def _in_order(candidates: list[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda c: (c.scan.acquired if timed else 0.0, c.scan.number, c.index))
 
 
-def _by_stated_agent(ordered: list[Candidate], first: Candidate, load: Load) -> Division:
-    """Scans from the ``first`` one that states an agent on are T1c, earlier ones are T1."""
-    division = Division()
-    before: list[Candidate] = []
-    for c in ordered:
-        denied, later = c.agent.given is False, not c.earlier_than(first)
-        if c.agent.given:
-            division.add(c, True, c.agent.reason)
-        elif not later or (denied and not c.timed_against(first)):
-            before.append(c)
-        else:
-            contradicted = " though its name says otherwise" if denied else ""
-            why = f"acquired after {first}, for which the agent had been given{contradicted}"
-            division.add(c, True, why, 2 if denied else 1)
-    changes = _compare(before, load)
-    for c in before:
-        change = changes.get(id(c))
-        if change is not None and change.enhancement.verdict > 0:
-            division.add(c, True, str(change), 1)
-        elif c.agent.given is False:
-            division.add(c, False, c.agent.reason)
-        else:
-            why = f"acquired before {first}, for which a contrast agent had been given"
-            division.add(c, False, why, int(c is not before[0]))
-    return division
+def _need_pixels(ordered: list[Candidate]) -> bool:
+    """Whether more than one scan could be T1c: not if one states an agent and all others deny it or one comes before.
+
+    A name is believed only where the names of all others deny.
+    """
+    claiming = [c for c in ordered if c.agent.weight > 0]
+    denying = [c for c in ordered if c.agent.weight < 0]
+    others = len(ordered) - 1
+    if not claiming and len(denying) == len(ordered):
+        return False
+    if len(claiming) != 1 or claiming[0].agent.weight < BY_NAME or claiming[0] is not ordered[-1]:
+        return not all(abs(c.agent.weight) >= NAMED for c in ordered)
+    return len(denying) != others and not (others == 1 and claiming[0].agent.weight >= STATED)
 
 
-def _by_intensity(ordered: list[Candidate], load: Load) -> Division:
-    """No scan states an agent: intensities must show one."""
-    changes = _compare(ordered, load)
-    enhanced = {id(x.later if x.enhancement.verdict > 0 else x.earlier): x for x in changes.values() if x.decides}
-    if not enhanced:
-        return _undecided(ordered, list(changes.values()))
-    first = next(c for c in ordered if id(c) in enhanced)
-    compared = {id(x.earlier) for x in changes.values()} | changes.keys()
-    division = Division()
-    for c in ordered:
-        if id(c) in enhanced:
-            division.add(c, True, str(enhanced[id(c)]))
-        elif c.agent.given is False:
-            division.add(c, False, c.agent.reason)
-        elif id(c) in compared:
-            later = c.timed_against(first) and not c.earlier_than(first)
-            division.add(c, False, f"not enhanced, unlike {first}", int(later))
-        elif c.earlier_than(first):
-            division.add(c, False, f"acquired before {first}, which is enhanced", int(c is not ordered[0]))
-        else:
-            division.add(c, True, f"acquired after {first}, which is enhanced", 1)
-    return division
+def _sides(ordered: list[Candidate], changes: list[Change]) -> list[bool | None]:
+    """For each scan whether it is enhanced; None where that is not certain."""
+    weights = [_weight(c, ordered) for c in ordered]
+    positions = {id(c): n for n, c in enumerate(ordered)}
+    scores: dict[_Side, int] = {}
+    for sides in _possible(ordered):
+        evidence = sum(weight for weight, side in zip(weights, sides, strict=True) if side)
+        for change in changes:
+            evidence += _points(change, sides[positions[id(change.earlier)]], sides[positions[id(change.later)]])
+        scores[sides] = evidence
+    best = max(scores, key=lambda sides: scores[sides])
+    found: list[bool | None] = []
+    for n, side in enumerate(best):
+        rival = max((score for sides, score in scores.items() if sides[n] != side), default=None)
+        found.append(side if rival is None or scores[best] - rival >= _MARGIN else None)
+    return found
 
 
-def _all_stated(ordered: list[Candidate], load: Load) -> Division:
-    """Every header states an agent, because it was registered with the examination: intensities must decide."""
-    silent = [c if c.named else replace(c, agent=Agent(None, "")) for c in ordered]
-    division = _by_intensity(silent, load)
-    if division.problems:
-        missing = MissingSequenceError(
+def _possible(ordered: list[Candidate]) -> list[_Side]:
+    """All divisions in which no scan is enhanced before one that is not."""
+    count = len(ordered)
+    splits = [tuple(n >= first for n in range(count)) for first in range(count + 1)]
+    pairs = [(n, m) for n in range(count) for m in range(count) if n != m and ordered[n].timed_against(ordered[m])]
+    if count > _FREE or len(pairs) == count * (count - 1):
+        return splits
+    before = [(n, m) for n, m in pairs if ordered[n].earlier_than(ordered[m])]
+    return [s for s in product((False, True), repeat=count) if all(s[m] or not s[n] for n, m in before)]
+
+
+def _weight(c: Candidate, ordered: list[Candidate]) -> int:
+    """Points for taking ``c`` for enhanced, by header and name."""
+    weight = c.agent.weight
+    claims = [o for o in ordered if o is not c and o.agent.weight > 0]
+    if weight == 0 and claims:
+        return _SILENT_AFTER if any(o.timed_against(c) and o.earlier_than(c) for o in claims) else _SILENT_BEFORE
+    # An agent may be registered before it is injected: only the last of several statements is sure to be true.
+    later = any(c.earlier_than(o) or not c.timed_against(o) for o in claims)
+    return min(weight, DOUBTFUL) if later and weight < NAMED else weight
+
+
+def _points(change: Change, earlier: bool, later: bool) -> int:
+    """Points of one pair for the sides of its two scans."""
+    if change.enhancement.verdict == 0:
+        return _UNCHANGED if earlier == later else 0
+    if change.enhanced is None or earlier == later:
+        return 0
+    return _SHOWN if (change.enhanced is change.later) == later else -_SHOWN
+
+
+def _shown(c: Candidate, changes: list[Change]) -> Change | None:
+    return next((change for change in changes if change.enhanced is c), None)
+
+
+def _with_agent(c: Candidate, proven: list[Candidate], changes: list[Change]) -> RankedCandidate:
+    """``c`` as T1c with the reasons; less certain where only a scan before it tells, and least against its name."""
+    change = _shown(c, changes)
+    reasons = [c.agent.reason] if c.agent.weight > 0 else []
+    reasons += [str(change)] if change else []
+    if reasons:
+        return RankedCandidate(c, "; ".join(reasons))
+    denied = c.agent.weight < 0
+    first = next((o for o in proven if o.earlier_than(c)), None)
+    why = f"acquired after {first}, {_how(first)}" if first else "on the side of the enhanced scans"
+    return RankedCandidate(c, why + (" though its name says otherwise" if denied else ""), 2 if denied else 1)
+
+
+def _why_without(c: Candidate, proven: list[Candidate], changes: list[Change]) -> str:
+    if c.agent.weight < 0 or not proven:
+        return c.agent.reason
+    compared = next((x for x in changes if x.earlier is c and x.enhanced is x.later), None)
+    if compared is None or proven[0].agent.weight > 0:
+        return f"acquired before {proven[0]}, {_how(proven[0])}"
+    return f"not enhanced, unlike {compared.later}"
+
+
+def _how(c: Candidate) -> str:
+    return "for which a contrast agent had been given" if c.agent.weight > 0 else "which is enhanced"
+
+
+def _problems(ordered: list[Candidate], division: Division, changes: list[Change]) -> dict[Sequence, SelectionError]:
+    """The error of each sequence without a candidate, though there are T1-weighted volumes."""
+    undecided = len(division.with_agent) + len(division.without) < len(ordered)
+    problems: dict[Sequence, SelectionError] = {}
+    if not division.with_agent and undecided:
+        problems[Sequence.T1C] = _ambiguous(ordered, changes)
+    if not division.without and undecided:
+        problems[Sequence.T1] = _ambiguous(ordered, changes)
+    elif not division.without and all(c.agent.given for c in ordered):
+        problems[Sequence.T1] = MissingSequenceError(
             f"All {len(ordered)} T1-weighted volumes state a contrast agent, and no intensity change tells them apart.",
             rule="T1 is a scan without contrast agent.",
             remedy="If one was acquired before the agent, name it: T1=UID.",
         )
-        return Division([], [RankedCandidate(c, c.agent.reason) for c in ordered], {Sequence.T1: missing})
-    return division
+    return problems
 
 
-@dataclass(frozen=True)
-class _Change:
-    """The change of intensity between an earlier and a later scan of one protocol."""
-
-    earlier: Candidate
-    later: Candidate
-    enhancement: Enhancement
-
-    @property
-    def decides(self) -> bool:
-        """A scan cannot lose its enhancement: a darker later scan counts only where no time orders them."""
-        verdict = self.enhancement.verdict
-        return verdict > 0 or (verdict < 0 and not self.later.timed_against(self.earlier))
-
-    def __str__(self) -> str:
-        """Why one of the two is T1c, for people."""
-        if self.enhancement.verdict < 0:
-            return f"enhanced against {self.later} ({self.enhancement} in the latter)"
-        after = "acquired later than" if self.later.timed_against(self.earlier) else "numbered after"
-        return f"{after} {self.earlier} and enhanced against it ({self.enhancement})"
-
-
-def _compare(ordered: list[Candidate], load: Load) -> dict[int, _Change]:
-    """Each scan that does not say "without agent" against the earliest of its protocol, by id of the scan."""
-    changes: dict[int, _Change] = {}
-    loaded: dict[int, Volume] = {}
-
-    def volume(c: Candidate) -> Volume:
-        if id(c) not in loaded:
-            loaded[id(c)] = load(c.readable_stack)
-        return loaded[id(c)]
-
-    for n, c in enumerate(ordered):
-        alike = [e for e in ordered[:n] if _same_protocol(e, c)]
-        if c.agent.given is not False and alike:
-            reference = next((e for e in alike if e.scan.plane == c.scan.plane), alike[0])
-            changes[id(c)] = _Change(reference, c, measure_enhancement(volume(reference), volume(c)))
-    return changes
-
-
-def _same_protocol(one: Candidate, other: Candidate) -> bool:
-    """Whether the contrast of two scans is so similar that only an agent makes tissue brighter."""
-    a, b = one.scan, other.scan
-    families = {"SE", "GR"}
-    if a.scanning_sequence & families != b.scanning_sequence & families:
-        return False
-    return (
-        _near(a.echo_time, b.echo_time, 0.3, 3.0)
-        and _near(a.repetition_time, b.repetition_time, 0.5, 0.0)
-        and _near(a.inversion_time, b.inversion_time, 0.3, 0.0)
-    )
-
-
-def _near(a: float | None, b: float | None, share: float, floor: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= max(floor, share * max(a, b))
-
-
-def _undecided(ordered: list[Candidate], changes: list[_Change]) -> Division:
+def _ambiguous(ordered: list[Candidate], changes: list[Change]) -> AmbiguousSequenceError:
     tried = "; ".join(f"{x.later} against {x.earlier}: {x.enhancement}" for x in changes)
     names = ", ".join(str(c) for c in ordered)
-    error = AmbiguousSequenceError(
-        f"{len(ordered)} T1-weighted volumes ({names}): none states a contrast agent, and "
+    stated = any(c.agent.weight > 0 for c in ordered)
+    said = "header and name do not settle which follow a contrast agent" if stated else "none states a contrast agent"
+    return AmbiguousSequenceError(
+        f"{len(ordered)} T1-weighted volumes ({names}): {said}, and "
         + (f"no enhancement can be shown ({tried})." if tried else "no two are of one protocol, to be compared."),
         rule="T1c is told from T1 by its header or name, or by an enhancement against an earlier scan.",
         remedy="Name the series: T1=UID and T1c=UID, or in a rule file.",
     )
-    certain = [RankedCandidate(c, c.agent.reason) for c in ordered if c.agent.given is False]
-    problems: dict[Sequence, SelectionError] = {Sequence.T1C: error}
-    if not certain:
-        problems[Sequence.T1] = error
-    return Division(certain, [], problems)

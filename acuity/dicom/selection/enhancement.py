@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, generate_binary_structure, maximum_filter, minimum_filter
+from scipy.ndimage import (
+    binary_closing,
+    binary_fill_holes,
+    distance_transform_edt,
+    gaussian_filter,
+    generate_binary_structure,
+    maximum_filter,
+    minimum_filter,
+)
 from scipy.optimize import least_squares
 
 from acuity.volume import Volume
@@ -34,6 +42,7 @@ _FRACTION = 3e-3
 _RATIO = 3.0
 _ENOUGH = 100  # voxels that a fraction can be taken of
 
+_SCALP = 12.0  # mm; scalp and skull together, as far as their fat reaches
 _NEIGHBORS = generate_binary_structure(3, 1)  # how far motion may carry tissue: one coarse voxel
 _MAD_TO_SIGMA = 1.4826
 _FWHM_TO_SIGMA = 2.355
@@ -46,8 +55,8 @@ class Enhancement:
 
     Parameters
     ----------
-    brighter, darker : fractions (0..1) of the head where the second volume is brighter, and darker, than gain,
-        offset, noise, motion and a share of the range of tissue explain
+    brighter, darker : fractions (0..1) of the head, or of its inside without the scalp, where the second volume is
+        brighter, and darker, than gain, offset, noise, motion and a share of the range of tissue explain
     verdict : 1 the second volume is enhanced, -1 the first one is, 0 neither can be shown
     """
 
@@ -75,11 +84,28 @@ def measure_enhancement(first: Volume, second: Volume) -> Enhancement:
     head = _foreground(x) & _foreground(y)
     if head.sum() < _ENOUGH:
         return Enhancement(0.0, 0.0, 0)
-    brighter, darker = _tails(x, y, head)
+    # Fat saturation darkens the scalp of one scan only: what is deeper counts before the whole.
+    deep = distance_transform_edt(_filled(head), sampling=_edges(first)[::-1]) > _SCALP
+    inside = _compare(x, y, head & deep) if (head & deep).sum() >= _ENOUGH else Enhancement(0.0, 0.0, 0)
+    return inside if inside.verdict else _compare(x, y, head)
+
+
+def _compare(x: NDArray[np.float64], y: NDArray[np.float64], where: NDArray[np.bool_]) -> Enhancement:
+    brighter, darker = _tails(x, y, where)
     # The other way round is not the mirror image: a line predicts what did not change, so that what did
     # stands out in the volume that is predicted.
-    first_brighter, first_darker = _tails(y, x, head)
+    first_brighter, first_darker = _tails(y, x, where)
     return Enhancement(brighter, darker, _shown(brighter, darker) - _shown(first_brighter, first_darker))
+
+
+def _filled(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``head`` with its dark inside (bone, fluid), and with air around it on all sides."""
+    return binary_fill_holes(binary_closing(np.pad(head, 1), iterations=2))[1:-1, 1:-1, 1:-1]
+
+
+def _edges(volume: Volume) -> NDArray[np.float64]:
+    """Edges of the voxels in mm of the grid on which ``volume`` is compared, along i, j, k."""
+    return np.asarray(volume.grid.with_spacing(tuple(np.maximum(volume.spacing, _SPACING))).spacing)
 
 
 def _shown(change: float, opposite: float) -> int:

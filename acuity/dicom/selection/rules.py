@@ -6,8 +6,7 @@ The file is documented where it is written: ``configs/sequences.yaml``.
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,8 @@ import yaml
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
+from acuity.dicom.selection.agents import KEYS, AgentWords, agent_words
+from acuity.dicom.selection.text import plain, whole_words
 from acuity.errors import RulesError
 from acuity.resources import config_file
 
@@ -123,8 +124,7 @@ class Rules:
     exclude: tuple[Rule, ...]
     physics: tuple[Rule, ...]
     names: tuple[Rule, ...]
-    with_agent: tuple[re.Pattern[str], ...]
-    without_agent: tuple[re.Pattern[str], ...]
+    agent: AgentWords
     series: Mapping[Sequence, Pin] = field(default_factory=dict)
 
 
@@ -138,7 +138,7 @@ class _InvalidError(Exception):
 @lru_cache(maxsize=1)
 def default_rules() -> Rules:
     """The rules of ``configs/sequences.yaml``."""
-    return _load(config_file("sequences.yaml"), Rules((), (), (), (), ()))
+    return _load(config_file("sequences.yaml"), Rules((), (), (), agent_words({})))
 
 
 def load_rules(path: Path) -> Rules:
@@ -150,12 +150,6 @@ def load_rules(path: Path) -> Rules:
         When the file is absent, is not YAML, or does not follow the format.
     """
     return _load(path, default_rules())
-
-
-def plain(text: str) -> str:
-    """A text as ``words`` are matched with it: lower case, without accents, underscores as spaces."""
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).lower().replace("_", " ").strip()
 
 
 def matches(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
@@ -188,9 +182,10 @@ def _parse(content: Any, base: Rules) -> Rules:
         if part in parts
     }
     if "contrast" in parts:
-        words = _mapping(parts["contrast"], "contrast", ("with", "without"))
-        changes["with_agent"] = _patterns(words.get("with", []), "contrast.with")
-        changes["without_agent"] = _patterns(words.get("without", []), "contrast.without")
+        words = _mapping(parts["contrast"], "contrast", KEYS)
+        for key, value in words.items():
+            _patterns(value, f"contrast.{key}")
+        changes["agent"] = agent_words({**base.agent.lists, **{k: tuple(map(str, v)) for k, v in words.items()}})
     if "series" in parts:
         pins = _mapping(parts["series"], "series")
         changes["series"] = {_sequence(name): _pin(value, f"series.{name}") for name, value in pins.items()}
@@ -258,12 +253,14 @@ def _sequence(name: Any) -> Sequence:
 
 
 def _patterns(value: Any, where: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(_compile(rf"(?<![a-z0-9])(?:{text})(?![a-z0-9])", where) for text in _list(value, where))
+    return tuple(_compile(str(text), where, whole_words) for text in _list(value, where))
 
 
-def _compile(pattern: str, where: str) -> re.Pattern[str]:
+def _compile(
+    pattern: str, where: str, compiled: Callable[[str], re.Pattern[str]] = lambda text: re.compile(text, re.IGNORECASE)
+) -> re.Pattern[str]:
     try:
-        return re.compile(pattern, re.IGNORECASE)
+        return compiled(pattern)
     except re.error as error:
         found = f"{where} holds {pattern!r}, which is no regular expression ({error})"
         raise _InvalidError(found, "words are regular expressions") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.read import load_stack, raise_refusal
 from acuity.dicom.reading.study import Series, Stack, Study
+from acuity.dicom.selection.agents import NAMED, Agent
 from acuity.dicom.selection.candidate import (
     Candidate,
     RankedCandidate,
@@ -16,7 +17,6 @@ from acuity.dicom.selection.candidate import (
     preferred,
     sequence_names,
 )
-from acuity.dicom.selection.classify import Agent
 from acuity.dicom.selection.contrast import Load, divide
 from acuity.dicom.selection.rules import Pin, Rules, default_rules
 from acuity.errors import AcuityError, AmbiguousSequenceError, MissingSequenceError, RulesError, SeriesError
@@ -99,26 +99,28 @@ def examine(
     """
     rules = rules or default_rules()
     pins = dict(rules.series) | {sequence: Pin(uid=uid) for sequence, uid in (overrides or {}).items()}
-    candidates = _mark_named([c for series in study.series for c in candidates_of(series, rules)], pins)
+    candidates = _mark_named(candidates_of(study, rules), pins)
     ranked, problems = _rank(candidates, load)
     findings = _findings(candidates, ranked)
     plane = common_plane(candidates)
+    chosen: dict[Sequence, Candidate] = {}
     choices: dict[Sequence, Choice] = {}
-    for sequence in Sequence:
+    for sequence in (Sequence.T1C, Sequence.T1, Sequence.T2, Sequence.FLAIR):
         named = [c for c in candidates if c.named is sequence]
         fitting = [RankedCandidate(c, "named by the user") for c in named] or [
             r for r in ranked[sequence] if r.candidate.named is None
         ]
         if any(r.candidate.stack is not None for r in fitting):
             problems.pop(sequence, None)
-            choices[sequence] = _choose(fitting, plane)
+            like = chosen.get(Sequence.T1C) if sequence is Sequence.T1 else None
+            chosen[sequence], choices[sequence] = _choose(sequence, fitting, plane, like)
         else:
             refusal = _refusal(sequence, named or candidates)
             if refusal is not None:
                 problems[sequence] = refusal
     absent = [s for s in Sequence if s not in choices and s not in problems]
     problems |= dict.fromkeys(absent, _missing(absent, study, findings))
-    return Selection(choices, problems, findings)
+    return Selection({s: choices[s] for s in Sequence if s in choices}, problems, findings)
 
 
 def _rank(
@@ -141,14 +143,16 @@ def _rank(
     return ranked, problems
 
 
-def _choose(ranked: list[RankedCandidate], plane: str) -> Choice:
-    winner, over = preferred(ranked, plane)
+def _choose(
+    sequence: Sequence, ranked: list[RankedCandidate], plane: str, like: Candidate | None
+) -> tuple[Candidate, Choice]:
+    winner, over = preferred(ranked, plane, like, latest=sequence is Sequence.T1C)
     c = winner.candidate
     name = str(c)
     reasons = "; ".join(text for text in (c.kind.reason, winner.why) if text)
     warnings = [f"Warning: {text}" for text in (c.kind.warning, c.agent.warning) if text]
     sentences = [f"{name[0].upper()}{name[1:]}: {reasons}.", *([over] if over else []), *warnings]
-    return Choice(c.series, c.readable_stack, " ".join(sentences))
+    return c, Choice(c.series, c.readable_stack, " ".join(sentences))
 
 
 def _refusal(sequence: Sequence, candidates: list[Candidate]) -> SeriesError | None:
@@ -244,5 +248,6 @@ def _as_named(c: Candidate, sequence: Sequence) -> Candidate:
     if c.kind.sequence is not kind:
         warning = f"By the rules it would not be {kind.value}: {c.kind.reason}."
     if kind is Sequence.T1:
-        agent = Agent(sequence is Sequence.T1C, "named by the user")
+        given = sequence is Sequence.T1C
+        agent = Agent(given, "named by the user", weight=NAMED if given else -NAMED)
     return replace(c, named=sequence, kind=replace(c.kind, sequence=kind, warning=warning), agent=agent)

@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
-from acuity.dicom.selection.classify import agent_given, classify
+from acuity.dicom.selection.agents import agent_given
+from acuity.dicom.selection.classify import classify
 from acuity.dicom.selection.rules import default_rules
 
 T1, T2, FLAIR = Sequence.T1, Sequence.T2, Sequence.FLAIR
@@ -89,12 +92,38 @@ NAMES: dict[Sequence | None, list[str]] = {
     None: ["AX T2* GRE", "T2 star", "SWI", "PD", "DWI b1000", "ADC", "localizer", "TOF 3D", "ASL", "T1 SUB", "AX MIP",
            "STIR", "T1 lumbar spine", "HEAD", "T1 MAP", ""],
 }  # fmt: skip
+# What a name says of the agent, in the languages of the market: a word for it, and a word that denies it.
 AGENT_NAMES: dict[bool | None, list[str]] = {
-    True: ["AX T1 POST", "t1_mprage +C", "T1 C+", "T1 GD", "t1 tra KM", "T1Gd", "t1_se_mit_KM", "T1 avec gado",
-           "T1 con contraste", "t1ce", "T1 post-contrast"],
-    False: ["AX T1 PRE", "T1 w/o contrast", "T1 nativ", "t1 ohne KM", "T1 sans gado", "T1 sin contraste",
-            "T1 pre-contrast", "T1 non contrast"],
-    None: ["AX T1", "T1 POST OP", "t1_mprage_sag"],
+    True: ["t1_mprage +C", "T1 C+", "T1 GD", "t1 tra KM", "T1Gd", "t1_se_mit_KM", "T1 avec gado", "T1 con contraste",
+            "t1ce", "T1 post-contrast", "AX T1 POST", "T1 nach KM", "T1 tra gado", "AX T1 W CONTRAST",
+            "Ax T1 FLAIR +C", "AX T1 +GD PRE-OP", "AX T1 POST W/O FS", "T1 +C PRE-SAT", "t1_mprage_KM_p2", "T1-Gd",
+            "T1 - Gd", "T1 GD - SAG", "T1 dopo mdc", "T1 apres injection", "T1 po kontrastu",
+            "t1_vibe_dixon_tra_KM_W", "T1 met contrast", "T1 efter kontrast", "T1 c/ contraste", "T1 SAG C+",
+            "T1 no fs +C", "T1 CE"],
+    False: ["T1 w/o contrast", "T1 nativ", "t1 ohne KM", "T1 sans gado", "T1 sin contraste", "T1 pre-contrast",
+            "T1 non contrast", "T1 vor KM", "avant gado", "NO CONTRAST", "T1 zonder contrast", "T1 utan kontrast",
+            "T1 uten kontrast", "T1 uden kontrast", "T1 bez kontrastu", "T1 prima mdc", "T1 Gd-", "T1 kein KM",
+            "T1 o. KM", "T1 before contrast", "T1 w.o. contrast", "T1 non enhanced", "T1 ennen kontrasti",
+            "T1 przed kontrastem", "T1 -Gd", "T1 Gd (-)", "T1 (-)", "T1 senza mdc", "T1 sem contraste", "T1 sin gad",
+            "T1 sans injection", "T1 avant l'injection", "T1 pas de gado", "T1 antes de contraste", "T1 AX S/C",
+            "T1 kontrasztanyag nélkül", "T1 før kontrast", "T1 PRE", "T1 pre Gd", "T1 GD PRE", "AX T1 PRE (GAD)",
+            "T1 without", "T1 minus KM", "T1 ohne", "T1 unenhanced", "T1 noncontrast", "t1_nativ", "T1 до контраста",
+            "T1 без КУ", "T1 W/O", "T1 -C", "T1 C-", "T1 w/o GAD", "T1 voor contrast", "T1 před KL",
+            "T1 enne kontrasti", "T1 fara contrast", "T1 nonenhanced", "T1 precontrast", "T1 senza contrasto"],
+    None: ["t1_mprage_sag", "AX T1", "T1 PRE-OP", "T1 POST OP", "T1 W/O FS", "T1 no FS", "T1 avant et apres gado",
+            "T1 PRE POST GD", "T1 SANS FS", "T1 PRESAT", "T1-C", "T1 POST RT", "SAG T1 FS", "T1_mprage_iso"],
+}  # fmt: skip
+DENIALS = ["vor", "ohne", "kein", "avant", "sans", "no", "without", "w/o", "pre", "before", "zonder", "geen", "senza",
+           "prima", "bez", "przed", "sin", "sem", "antes de", "utan", "uten", "uden", "fara", "pas de"]  # fmt: skip
+AGENTS = ["KM", "Kontrastmittel", "contrast", "contraste", "gado", "Gd", "mdc", "injection", "contrasto", "Gadovist"]
+# What ContrastBolusAgent, which is free text (PS3.3 C.7.6.4), says of it.
+AGENT_TEXTS: dict[bool | None, list[str]] = {
+    True: ["Gadobutrol", "Dotarem 10 ml", "YES", "GADAVIST", "MultiHance", "10 ml Gd", "KM", "IV", "Gd-DTPA",
+            "Gadovist 1.0", "Magnevist", "ProHance", "PROHANCE 15CC", "GADOTERATE MEGLUMINE", "CONTRAST", "APPLIED"],
+    False: ["NO CONTRAST", "NONE GIVEN", "ohne KM", "NOT GIVEN", "sans", "SIN CONTRASTE", "NULL", "NONE & NONE",
+            "none", "kein KM", "senza", "patient refused", "0 ml", "bez", "No Gd", "without", "zonder contrast",
+            "N/A", "aucun", "-"],
+    None: ["UNKNOWN", "?", "unbekannt", "XXXX"],
 }  # fmt: skip
 
 
@@ -148,12 +177,35 @@ def test_timing_that_fits_no_rule_falls_back_to_the_name() -> None:
     assert kind.reason == "SE, TR 1500, TE 55 ms fits no rule; the name says T2"
 
 
-@pytest.mark.parametrize(("given", "name"), [(given, name) for given, names in AGENT_NAMES.items() for name in names])
-def test_agent_by_name(given: bool | None, name: str) -> None:
-    assert agent_given(scan(name=name), default_rules()).given is given
+@pytest.mark.parametrize(("expected", "name"), [(kind, name) for kind, names in AGENT_NAMES.items() for name in names])
+def test_agent_by_name(expected: bool | None, name: str) -> None:
+    assert agent_given(scan(name=name), default_rules().agent).given is expected
+
+
+@pytest.mark.parametrize(("expected", "text"), [(kind, text) for kind, texts in AGENT_TEXTS.items() for text in texts])
+def test_agent_by_the_free_text_of_the_header(expected: bool | None, text: str) -> None:
+    assert agent_given(scan(name="AX T1", agent=text), default_rules().agent).given is expected
+
+
+def test_a_header_that_denies_the_agent_of_the_name_leaves_it_open() -> None:
+    agent = agent_given(scan(name="T1 +C", agent="none given"), default_rules().agent)
+    assert agent.given is None and "its header denies one" in agent.warning
+
+
+@given(
+    st.sampled_from(DENIALS),
+    st.sampled_from(AGENTS),
+    st.sampled_from(["", "AX ", "t1_se_"]),
+    st.sampled_from([" ", "_", "  "]),
+)
+def test_a_denial_and_an_agent_deny_together(denial: str, agent: str, before: str, gap: str) -> None:
+    words = default_rules().agent
+    assert words.name_says(f"{before}T1 {denial}{gap}{agent}") == (False, True)
+    assert words.name_says(f"{before}T1 {agent}")[0]
+    assert words.header_says(f"{denial} {agent}") is False
 
 
 def test_the_stated_agent_wins_over_the_name_and_warns() -> None:
-    agent = agent_given(scan(name="T1 PRE", agent="Gadovist"), default_rules())
+    agent = agent_given(scan(name="T1 PRE", agent="Gadovist"), default_rules().agent)
     assert agent.given is True
     assert agent.warning == "Its name says that no contrast agent was given, but its header states one."

@@ -11,8 +11,9 @@ import pytest
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
 from acuity.dicom.reading.study import Series, Stack
+from acuity.dicom.selection.agents import BY_NAME, DENIED, STATED, Agent
 from acuity.dicom.selection.candidate import Candidate
-from acuity.dicom.selection.classify import Agent, Kind
+from acuity.dicom.selection.classify import Kind
 from acuity.dicom.selection.contrast import divide
 from acuity.volume import Grid, Volume
 from tests.dicom_builder import axial_affine
@@ -33,6 +34,11 @@ class T1:
     te: float | None = 11.0
     ti: float | None = None
     plane: str = "axial"
+    by_name: bool = False
+
+    def agent(self) -> Agent:
+        weight = {None: 0, False: DENIED, True: BY_NAME if self.by_name else STATED}[self.given]
+        return Agent(self.given, f"given is {self.given}", weight=weight)
 
     def candidate(self, number: int) -> Candidate:
         time = None if self.time is None else self.time or float(number)
@@ -47,7 +53,7 @@ class T1:
         )
         stack = Stack(GRID, (), attributes={"enhanced": self.enhanced, "seed": number})
         series = Series(str(number), "", "MR", "ok", "ok", "", (stack,))
-        return Candidate(series, stack, 0, scan, Kind(Sequence.T1, ""), Agent(self.given, f"given is {self.given}"))
+        return Candidate(series, stack, 0, scan, Kind(Sequence.T1, ""), self.agent())
 
 
 def load(stack: Stack) -> Volume:
@@ -65,8 +71,8 @@ DIVISIONS: dict[str, tuple[list[T1], str]] = {
     "two that say without": ([PRE, PRE], "T1 0, T1 0"),
     "stated": ([OLD, POST], "T1 0, T1c 0"),
     "stated, alone": ([POST], "T1c 0"),
-    "stated, a second scan before": ([OLD, T1(plane="sagittal"), POST], "T1 0, T1 1, T1c 0"),
-    "stated, enhanced before already": ([OLD, NEW, POST], "T1 0, T1c 1, T1c 0"),
+    "stated, a second scan before": ([OLD, T1(plane="sagittal"), POST], "T1 0, T1 0, T1c 0"),
+    "stated, enhanced before already": ([OLD, NEW, POST], "T1 0, T1c 0, T1c 0"),
     "stated, two before and one says without": ([OLD, PRE, POST], "T1 0, T1 0, T1c 0"),
     "stated, one after": ([OLD, POST, OLD], "T1 0, T1c 0, T1c 1"),
     "stated, one after says without": ([OLD, POST, PRE], "T1 0, T1c 0, T1c 2"),
@@ -74,11 +80,11 @@ DIVISIONS: dict[str, tuple[list[T1], str]] = {
     "stated first by number, later by time": ([T1(True, time=9.0), OLD], "T1c 0, T1 0"),
     "shown": ([OLD, NEW], "T1 0, T1c 0"),
     "shown, two before": ([OLD, OLD, NEW], "T1 0, T1 0, T1c 0"),
-    "shown, the last is not enhanced": ([OLD, NEW, OLD], "T1 0, T1c 0, T1 1"),
+    "shown, the last is not enhanced": ([OLD, NEW, OLD], "T1 0, T1c 0, T1c 1"),
     "shown, no times, the last is not enhanced": ([TIMELESS, TIMELESS_NEW, TIMELESS], "T1 0, T1c 0, T1 0"),
     "shown, one says without": ([PRE, OLD, NEW], "T1 0, T1 0, T1c 0"),
-    "shown, the last says without": ([OLD, NEW, PRE], "T1 0, T1c 0, T1 0"),
-    "shown, another protocol before": ([OLD, OTHER, NEW], "T1 0, T1 1, T1c 0"),
+    "shown, the last says without": ([OLD, NEW, PRE], "T1 0, T1c 0, T1c 2"),
+    "shown, another protocol before": ([OLD, OTHER, NEW], "T1 0, undecided, T1c 0"),
     "shown, another protocol first": ([OTHER, OLD, NEW], "T1 0, T1 0, T1c 0"),
     "shown, another protocol after": ([OLD, NEW, OTHER], "T1 0, T1c 0, T1c 1"),
     "shown, the first is enhanced, no times": ([TIMELESS_NEW, TIMELESS], "T1c 0, T1 0"),
@@ -94,7 +100,8 @@ def test_scans_before_and_after_the_agent(case: str) -> None:
     scans, expected = DIVISIONS[case]
     candidates = [scan.candidate(number) for number, scan in enumerate(scans, start=1)]
     division = divide(candidates, load)
-    found = {r.candidate.scan.number: f"T1 {r.doubt}" for r in division.without}
+    found = {number: "undecided" for number in range(1, len(scans) + 1)}
+    found |= {r.candidate.scan.number: f"T1 {r.doubt}" for r in division.without}
     found |= {r.candidate.scan.number: f"T1c {r.doubt}" for r in division.with_agent}
     assert ", ".join(found[number] for number in sorted(found)) == expected
     assert division.problems == {}
