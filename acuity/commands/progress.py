@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,7 +24,8 @@ class RunWithBar(Run):
         """As ``Run.perform``."""
 
         def shown() -> R:
-            with tqdm(total=100, desc=stage, bar_format=_NAME, leave=False, file=sys.stderr) as self._bar:
+            shape: Any = {"total": 100, "bar_format": _NAME, "mininterval": 0, "miniters": 1}
+            with tqdm(desc=stage, leave=False, file=sys.stderr, **shape) as self._bar:
                 return work()
 
         return super().perform(stage, shown)

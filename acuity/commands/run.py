@@ -14,6 +14,7 @@ from typing import get_args
 
 from acuity.anatomy import Sequence
 from acuity.errors import InputNotFoundError
+from acuity.pipeline.nifti_files import is_nifti
 from acuity.pipeline.options import Only, Options, add_wishes, chosen_wishes
 from acuity.pipeline.stopping import end_on_signals
 from acuity.resources import released_bundles
@@ -63,14 +64,14 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     if args.input is not None and not args.input.exists():
         raise InputNotFoundError(f"INPUT, {args.input}, does not exist.", remedy="Give a folder or file that exists.")
+    if not is_nifti(options) and (options.only or options.stripped):
+        args.parser.error("--only and --stripped are for NIfTI, and INPUT holds none, or DICOM too")
     from acuity.commands.progress import RunWithBar
-    from acuity.pipeline.api import is_nifti, stages_for
+    from acuity.pipeline.api import stages_for
     from acuity.pipeline.graph import run_stages
     from acuity.pipeline.launch import launch
     from acuity.pipeline.run import Run
 
-    if not is_nifti(options) and (options.only or options.stripped):
-        args.parser.error("--only and --stripped are for NIfTI, and INPUT holds none, or DICOM too")
     computing, writing = stages_for(options)
     shown = sys.stderr.isatty() and not args.quiet
     launch((RunWithBar if shown else Run)(options), lambda run, models: run_stages(run, models, computing + writing))

@@ -15,7 +15,7 @@ from acuity.models.super_resolution import Denoising
 from acuity.models.uncertainty import Uncertainty
 from acuity.pipeline import graph, nifti
 from acuity.pipeline.graph import Stage, run_stages
-from acuity.pipeline.nifti_files import is_nifti_input
+from acuity.pipeline.nifti_files import is_nifti
 from acuity.pipeline.options import Only, Options, named_series
 from acuity.pipeline.run import Described, R
 from acuity.pipeline.stages import Models, load_models
@@ -116,11 +116,6 @@ def run(
         uncertainty=tumor.uncertainty if tumor else {},
         record=call.record,
     )
-
-
-def is_nifti(options: Options) -> bool:
-    """Whether a run's input is NIfTI."""
-    return bool(options.images) or is_nifti_input(options.input)
 
 
 def stages_for(options: Options) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from acuity.anatomy import Sequence
 from acuity.errors import AmbiguousSequenceError, MissingSequenceError
+from acuity.pipeline.options import Options
 
 # The last part of a file's name, as BraTS has it up to 2021 (NAME_t1ce) and since 2023 (NAME-t1c).
 _ENDINGS = {
@@ -24,9 +25,12 @@ def nifti_files(path: Path) -> list[Path]:
     return [file for file in files if _SUFFIX.search(file.name)]
 
 
-def is_nifti_input(path: Path) -> bool:
-    """Whether there are NIfTI files and no DICOM file."""
-    return bool(nifti_files(path)) and not any(is_dicom(file) for file in [path, *path.rglob("*")])
+def is_nifti(options: Options) -> bool:
+    """Whether a run's input is NIfTI: files by name, or a folder of NIfTI files without a DICOM file."""
+    path = options.input
+    return bool(options.images) or (
+        bool(nifti_files(path)) and not any(is_dicom(file) for file in [path, *path.rglob("*")])
+    )
 
 
 def is_dicom(path: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from types import FrameType
 from typing import NoReturn
 
@@ -40,3 +41,18 @@ class Stop:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signum = self.signum or number
+
+
+def wait_for(process: subprocess.Popen) -> int:
+    """Wait for a process, pass signals on to it, and return its exit code, 128 + the signal's number for a signal."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code

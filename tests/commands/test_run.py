@@ -124,3 +124,39 @@ def test_a_signal_ends_it_with_one_line(
     assert err.splitlines()[-1].startswith("error: interrupted: ") and "Traceback" not in err
     left = os.listdir(tmp_path / "out") if (tmp_path / "out").exists() else []
     assert left in ([], ["result.json"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(12.0, marks=pytest.mark.slow)])
+def test_a_signal_ends_the_demo(number: signal.Signals, seconds: float, repository: Path, tmp_path: Path) -> None:
+    command = start(repository, "demo", "--out", tmp_path / "demo")
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.wait(seconds)
+    command.send_signal(number)
+    err = command.communicate(timeout=60)[1]
+    assert command.returncode == 128 + number
+    assert err.splitlines()[-1].startswith("error: interrupted: ") and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give either INPUT or the files"),
+        (("x", "--t1", "y"), "give either INPUT or the files"),
+        (("{dicom}", "--only", "sr"), "--only and --stripped are for NIfTI"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(
+    words: tuple[str, ...], message: str, repository: Path, study: Path, tmp_path: Path
+) -> None:
+    command = start(repository, "run", "-o", tmp_path / "out", *(word.format(dicom=study) for word in words))
+    err = command.communicate(timeout=120)[1]
+    assert command.returncode == 2 and message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_path_is_named_at_once(repository: Path, tmp_path: Path) -> None:
+    command = start(repository, "run", tmp_path / "nowhere", "-o", tmp_path / "out")
+    err = command.communicate(timeout=60)[1]
+    assert command.returncode == 10
+    assert f"INPUT, {tmp_path / 'nowhere'}, does not exist." in err

@@ -17,7 +17,7 @@ from acuity.errors import AcuityError
 from acuity.pipeline.api import Result, stages_for
 from acuity.pipeline.graph import run_stages
 from acuity.pipeline.nifti import read_image, write_image
-from acuity.pipeline.nifti_files import is_nifti_input, named_images
+from acuity.pipeline.nifti_files import is_nifti, named_images
 from acuity.pipeline.options import Options
 from acuity.pipeline.run import Run
 from acuity.pipeline.stages import Models, load_models
@@ -231,8 +231,9 @@ def test_a_folder_that_is_no_case_is_refused(
     (tmp_path / "in").mkdir()
     for name in names:
         (tmp_path / "in" / name).touch()
-    assert is_nifti_input(tmp_path / "in")
-    code, _ = perform(models, Options(input=tmp_path / "in", output=tmp_path / "out", models=Path()))
+    options = Options(input=tmp_path / "in", output=tmp_path / "out", models=Path())
+    assert is_nifti(options)
+    code, _ = perform(models, options)
     assert code == exit_code
     assert message in capsys.readouterr().err
 
