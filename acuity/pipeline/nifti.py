@@ -83,6 +83,30 @@ class AsMeasured(SuperResolved):
         return f"on the grid of {REFERENCE.value}"
 
 
+class Sharpened(SuperResolved):
+    """Images that each lie on a fine grid of their own; ``brain`` and ``source`` are those of the first image."""
+
+    def describe(self) -> dict[str, Any]:
+        """The ``super_resolution`` section of ``result.json``."""
+        return {
+            "super_resolution": {
+                "denoising": self.denoising,
+                "fusion": self.fusion,
+                "images": {
+                    sequence.value: {
+                        "shape": list(volume.shape),
+                        "spacing_mm": [round(float(s), 4) for s in volume.spacing],
+                        "data_consistency_residual": {
+                            "before": round(self.residuals[sequence][0], 5),
+                            "after": round(self.residuals[sequence][1], 5),
+                        },
+                    }
+                    for sequence, volume in self.volumes.items()
+                },
+            }
+        }
+
+
 @dataclass(frozen=True)
 class Written:
     """Files, told as one line."""
@@ -201,7 +225,7 @@ def _as_measured(run: Performer, models: Models, prepared: Prepared) -> AsMeasur
     return AsMeasured(volumes, prepared.brain, {}, {}, prepared.reference, model_info(models.segmentation))
 
 
-def _sharpen(run: Performer, models: Models, given: Images) -> SuperResolved:
+def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
     """Each image on its own grid; its foreground takes the place of the brain."""
     options, report = run.options, run.progress(SUPER_RESOLVE.name)
     volumes, residuals = {}, {}
@@ -216,7 +240,7 @@ def _sharpen(run: Performer, models: Models, given: Images) -> SuperResolved:
         )
         volumes[sequence], residuals[sequence] = result.volume, (result.residual, result.residual_after)
     first = next(iter(volumes))
-    return SuperResolved(
+    return Sharpened(
         volumes=volumes,
         brain=volumes[first],
         residuals=residuals,

@@ -159,7 +159,7 @@ def test_one_image_is_sharpened_alone(case: Path, models: Models, schema: dict[s
     assert [entry["path"] for entry in result["outputs"]] == ["series/T2.nii.gz"]
     sharp = read_image(tmp_path / "series" / "T2.nii.gz")
     assert sharp.grid.same_as(oblique_grid().with_spacing(SPACING), 0.05)
-    assert result["super_resolution"]["data_consistency_residual"]["T2"]["after"] < 1e-2
+    assert result["super_resolution"]["images"]["T2"]["data_consistency_residual"]["after"] < 1e-2
 
 
 def test_the_tumor_is_found_in_the_images_as_they_are(
