@@ -11,10 +11,12 @@ import warnings
 from pathlib import Path
 
 from acuity.pipeline.options import parse_options
+from acuity.pipeline.stopping import end_on_signals
 
 MODELS = Path(__file__).resolve().parent / "bundles"
 
 if __name__ == "__main__":
+    end_on_signals()  # until launch() takes over
     parse_options(default_models=MODELS)  # answers --help and a wrong command line before the slow imports below
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")  # its own log is for developers of holoscan
     warnings.simplefilter("ignore")  # those of holoscan's import (stack size, no GPU) tell a user nothing
@@ -56,25 +58,25 @@ class AcuityApp(Application):
         """Connect each input port to the operator whose output port has its name."""
         run, models = self.acuity_run, self.models
         operators = [
-            LoaderOperator(self, CountCondition(self, 1), run=run),
-            SelectorOperator(self, run=run),
-            PreparationOperator(self, run=run),
-            SuperResolutionOperator(self, run=run, bundle=models.super_resolution),
-            SegmentationOperator(self, run=run, bundle=models.segmentation),
-            SeriesWriterOperator(self, run=run),
-            SegmentationWriterOperator(self, run=run),
-            ReportWriterOperator(self, run=run),
-            OverviewWriterOperator(self, run=run),
+            LoaderOperator(self, CountCondition(self, 1), run=run, models=models),
+            SelectorOperator(self, run=run, models=models),
+            PreparationOperator(self, run=run, models=models),
+            SuperResolutionOperator(self, run=run, models=models),
+            SegmentationOperator(self, run=run, models=models),
+            SeriesWriterOperator(self, run=run, models=models),
+            SegmentationWriterOperator(self, run=run, models=models),
+            ReportWriterOperator(self, run=run, models=models),
+            OverviewWriterOperator(self, run=run, models=models),
         ]
-        makers = {operator.output: operator for operator in operators}
+        makers = {operator.stage.output: operator for operator in operators}
         for operator in operators:
-            for port in operator.inputs:
+            for port in operator.stage.inputs:
                 self.add_flow(makers[port], operator, {(port, port)})
 
 
 def main() -> None:
     """Run the application on the process's arguments and end the process."""
-    launch(parse_options(default_models=MODELS), lambda run, models: AcuityApp(run, models).run())
+    launch(Run(parse_options(default_models=MODELS)), lambda run, models: AcuityApp(run, models).run())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from acuity.errors import AcuityError
 
 # A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
 COMMANDS = {
+    "run": "sharpen a study, find the tumor and measure it; DICOM or NIfTI",
     "inspect": "show the series of a study and which would be T1, T1c, T2 and FLAIR",
     "train": "train super-resolution and segmentation models by recipe",
     "demo": "make a study with a known tumor, run the application on it, show what it found",

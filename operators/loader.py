@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from acuity.pipeline.stages import Loaded, load_study
+from acuity.pipeline.graph import READ
 from operators.stage import StageOperator
 
 
 class LoaderOperator(StageOperator):
     """Input folder of the run -> ``study``."""
 
-    stage = "read"
-    output = "study"
-
-    def work(self) -> Loaded:
-        """Read the study."""
-        return load_study(self.run.options.input)
+    stage = READ

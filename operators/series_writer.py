@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from acuity.pipeline.stages import SuperResolved
-from acuity.pipeline.writing import WrittenSeries, write_all_series
+from acuity.pipeline.graph import WRITE_SERIES
 from operators.stage import StageOperator
 
 
 class SeriesWriterOperator(StageOperator):
     """``images`` -> ``series``: four derived MR series on disk."""
 
-    stage = "write series"
-    inputs = ("images",)
-    output = "series"
-
-    def work(self, images: SuperResolved) -> WrittenSeries:
-        """Write ``series/``."""
-        return write_all_series(images, self.run.folder)
+    stage = WRITE_SERIES

@@ -1,14 +1,14 @@
-"""What all operators share: ports named by class attributes, and one call to the run."""
+"""What all operators share: ports named as a stage's results, and one call to the run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from acuity.models.bundle import Bundle
+from acuity.pipeline.graph import Stage, perform
 from acuity.pipeline.run import Run
+from acuity.pipeline.stages import Models
 
 
 class StageOperator(Operator):
@@ -21,40 +21,31 @@ class StageOperator(Operator):
     Parameters
     ----------
     run : keeps results' descriptions and the first error
-    bundle : of a stage that runs a network
+    models : the loaded bundles
 
     Attributes
     ----------
-    stage : name of the stage, in the progress lines and in ``result.json``
-    inputs : names of the input ports, which are also the parameters of :meth:`work`
-    output : name of the output port; None for a stage at the end
+    stage : what it performs; its inputs and its output are the ports
     """
 
-    stage: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]] = ()
-    output: ClassVar[str | None] = None
-    bundle: Bundle
+    stage: ClassVar[Stage]
 
-    def __init__(self, fragment: Fragment, *args: Any, run: Run, bundle: Bundle | None = None) -> None:
+    def __init__(self, fragment: Fragment, *args: Any, run: Run, models: Models) -> None:
         self.run = run
-        if bundle is not None:
-            self.bundle = bundle
-        run.expect(self.stage)
-        super().__init__(fragment, *args, name=self.stage)  # calls setup()
+        self.models = models
+        run.expect(self.stage.name)
+        super().__init__(fragment, *args, name=self.stage.name)  # calls setup()
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare the ports."""
-        for name in self.inputs:
+        for name in self.stage.inputs:
             spec.input(name)
-        if self.output is not None:
-            spec.output(self.output)
+        if self.stage.output is not None:
+            spec.output(self.stage.output)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Receive, work, emit."""
-        received = {name: op_input.receive(name) for name in self.inputs}
-        result = self.run.perform(self.stage, lambda: self.work(**received))
-        if result is not None and self.output is not None:
-            op_output.emit(result, self.output)
-
-    work: Callable[..., Any]
-    """The library call: input ports as keyword arguments, the output port's object as result."""
+        results = {name: op_input.receive(name) for name in self.stage.inputs}
+        result = perform(self.run, self.models, self.stage, results)
+        if result is not None and self.stage.output is not None:
+            op_output.emit(result, self.stage.output)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from acuity.errors import InputNotFoundError
 from acuity.pipeline.options import named_series
+from acuity.pipeline.stopping import end_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +25,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--series",
-        metavar="SEQUENCE=UID",
+        metavar="SEQUENCE=SERIES",
         type=named_series,
         action="append",
         default=[],
-        help="take the series with this UID for T1, T1c, T2 or FLAIR; may be repeated",
+        help="take this series for T1, T1c, T2 or FLAIR, by # and its number (T1c=#5) or by its UID; may be repeated",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table or the JSON; what could not be chosen goes to stderr."""
+    """Print the series or the JSON; what could not be chosen goes to stderr.
+
+    Raises
+    ------
+    AcuityError : STUDY does not exist, or as ``acuity.pipeline.inspection.inspect``
+    """
+    end_on_signals()
+    if not args.study.exists():
+        raise InputNotFoundError(f"STUDY, {args.study}, does not exist.", remedy="Give a folder or file that exists.")
     from acuity.pipeline.inspection import inspect
 
     inspect(args.study, rules=args.rules, named=dict(args.series), as_json=args.json)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from acuity.anatomy import Sequence
-from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.scan import scan_of
 from acuity.dicom.reading.study import Series, Study
 from acuity.dicom.selection.rules import default_rules, load_rules
 from acuity.dicom.selection.select import Selection, examine
+from acuity.pipeline.study import read_dicom, series_number, series_uids
 
 _logger = logging.getLogger(__name__)
 
-_WIDTH = 200  # characters, where the output is no terminal
+_WIDTH = 80  # characters, where the output is no terminal
 
 
 def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], as_json: bool) -> None:
@@ -32,23 +30,23 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
     ----------
     folder : of the study; or a DICOMDIR, or a file
     rules : file with rules that replace the built-in ones
-    named : SeriesInstanceUIDs that the user gives for sequences
-    as_json : print what ``describe`` gives in place of a table
+    named : for sequences, the SeriesInstanceUIDs that the user gives, or "#" and the Series Number
+    as_json : print what ``describe`` gives in place of paragraphs
 
     Raises
     ------
     AcuityError
-        As ``read_study``, ``load_rules`` and ``examine`` raise.
+        As ``read_dicom``, ``series_uids``, ``load_rules`` and ``examine`` raise.
     """
-    study = read_study(folder)
-    selection = examine(study, load_rules(rules) if rules else default_rules(), dict(named))
+    study = read_dicom(folder)
+    selection = examine(study, load_rules(rules) if rules else default_rules(), series_uids(study, named))
     for path, why in study.ignored:
         _logger.info("passed over %s: %s", path, why)
     if as_json:
         json.dump(describe(study, selection), sys.stdout, indent=2)
         print()
     else:
-        _print_table(study, selection)
+        _print_series(study, selection)
     errors: dict[str, list[str]] = {}
     for sequence, problem in selection.problems.items():
         errors.setdefault(f"{problem.code}: {problem}", []).append(sequence.value)
@@ -61,7 +59,7 @@ def describe(study: Study, selection: Selection) -> dict[str, Any]:
 
     Returns
     -------
-    ``{"series": [{series_uid, description, modality, verdict, code, reason, volumes, sequence}]}``; ``volumes``
+    ``{"series": [{series_uid, number, description, modality, verdict, code, reason, volumes, sequence}]}``; ``volumes``
     holds for each volume of the series its ``shape`` (voxels along i, j, k) and ``affine`` (4x4, LPS mm).
     """
     sequences = {c.series.series_uid: s.value for s, c in reversed(list(selection.choices.items()))}
@@ -69,6 +67,7 @@ def describe(study: Study, selection: Selection) -> dict[str, Any]:
         "series": [
             {
                 "series_uid": series.series_uid,
+                "number": series_number(series) or None,
                 "description": series.description,
                 "modality": series.modality,
                 "verdict": series.verdict,
@@ -94,34 +93,22 @@ def _reason(series: Series, selection: Selection) -> str:
     return " ".join([text, *(f"Warning: {warning}" for warning in series.warnings)])
 
 
-def _print_table(study: Study, selection: Selection) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    table = Table(show_lines=True)
-    for name in ("No.", "description", "modality", "verdict", "shape", "spacing (mm)", "timing", "sequence", "reason"):
-        table.add_column(name, overflow="fold")
-    described = describe(study, selection)["series"]
-    for series, entry in zip(study.series, described, strict=True):
-        scan = scan_of(series, series.stacks[0] if series.stacks else None)
-        verdict = Text(entry["code"], style="green" if entry["verdict"] == "ok" else "red")
-        cells = (
-            series.description,
-            series.modality,
-            verdict,
-            _shapes(series),
-            _spacings(series),
-            scan.timing(),
-            Text(entry["sequence"] or "", style="bold"),
-            entry["reason"],
-        )
-        table.add_row(str(scan.number or ""), *(c if isinstance(c, Text) else Text(c) for c in cells))
-    console.print(table)
+def _print_series(study: Study, selection: Selection) -> None:
+    """One paragraph a series: number, description and sequence or verdict; UID; volumes; timing; reason."""
+    width = max(60, min(100, shutil.get_terminal_size((_WIDTH, 24)).columns)) if sys.stdout.isatty() else _WIDTH
+    indent = " " * 6
+    for series, entry in zip(study.series, describe(study, selection)["series"], strict=True):
+        verdict = entry["sequence"] or ("-" if entry["verdict"] == "ok" else entry["code"])
+        room = width - len(indent) - len(verdict) - 1
+        number = f"#{entry['number']}" if entry["number"] else "-"
+        print(f"{number:<6}{textwrap.shorten(series.description, room, placeholder=' ...'):<{room}} {verdict}")
+        print(f"{indent}{series.series_uid}")
+        for stack in series.stacks:
+            shape = " x ".join(str(n) for n in stack.grid.shape)
+            print(f"{indent}{shape} voxels, {' x '.join(f'{mm:.3g}' for mm in stack.grid.spacing)} mm")
+        timing = scan_of(series, series.stacks[0] if series.stacks else None).timing()
+        print(f"{indent}{', '.join(filter(None, (series.modality, timing)))}")
+        print(textwrap.fill(entry["reason"], width, initial_indent=indent, subsequent_indent=indent), end="\n\n")
+    print("To name a series: --series T1c=#NUMBER or --series T1c=UID")
     if study.ignored:
-        console.print(f"{len(study.ignored)} files were passed over (-v lists them).")
-
-
-def _shapes(series: Series) -> str:
-    return "\n".join(" x ".join(str(n) for n in stack.grid.shape) for stack in series.stacks)
-
-
-def _spacings(series: Series) -> str:
-    return "\n".join(" x ".join(f"{mm:.3g}" for mm in stack.grid.spacing) for stack in series.stacks)
+        print(f"{len(study.ignored)} files were passed over (-v lists them).")

@@ -1,4 +1,4 @@
-"""The command line of the application, and the environment variables that replace it in a container.
+"""What the user of a run may wish, the command line of the application, and the variables that replace it.
 
 Nothing slow is imported here, so that ``--help`` and a wrong command line are answered at once.
 """
@@ -10,13 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from acuity import __version__, anatomy
 
 MAX_SPACING = 1.0  # mm, of the segmentation network's training
 # The values of -l in the Deploy SDK's own applications.
 _VERBOSITY = {"DEBUG": 2, "INFO": 1, "WARN": 0, "ERROR": -1, "CRITICAL": -1}
+Only = Literal["sr", "seg"]
 _SWITCH = {"": False, "0": False, "1": True}  # values of a variable for an option without a value
 
 
@@ -30,11 +31,14 @@ class Options:
     output : folder for the results; created if need be
     models : folder that holds the bundles
     rules : file with rules that replace the built-in ones for choosing the series; None for the built-in ones
-    series : SeriesInstanceUID named by the user for a sequence
+    series : for a sequence the SeriesInstanceUID that the user names, or "#" and the series' number
     spacing : coarsest voxel spacing in mm along i, j, k after super-resolution; an axis of the source that is
         finer keeps its own
     denoising : non-local means before or after super-resolution; None for none
     fusion : super-resolve across the slices in two planes and take the mean
+    images : NIfTI files in place of ``input``, for a run of ``acuity run``
+    only : of NIfTI, super-resolution ("sr") or segmentation ("seg") alone; None for both
+    stripped : NIfTI images are skull-stripped and aligned; False to recognize it
     verbosity : -1 silent but for errors, 0 one line a stage, 1 with details, 2 for developers
     """
 
@@ -46,6 +50,9 @@ class Options:
     spacing: tuple[float, float, float] = (MAX_SPACING, MAX_SPACING, MAX_SPACING)
     denoising: Literal["before", "after"] | None = None
     fusion: bool = False
+    images: Mapping[anatomy.Sequence, Path] = field(default_factory=dict)
+    only: Only | None = None
+    stripped: bool = False
     verbosity: int = 0
 
 
@@ -66,6 +73,19 @@ def parse_options(
     """
     parser = _parser(environ, default_models)
     args = parser.parse_args(argv)
+    return Options(
+        input=args.input,
+        output=args.output,
+        models=args.model,
+        verbosity=_VERBOSITY[args.log_level] if args.log_level else -1 if args.quiet else args.verbose,
+        **chosen_wishes(parser, args, environ),
+    )
+
+
+def chosen_wishes(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Fields of ``Options`` for the arguments of ``add_wishes``; ends the process with 2 where they are wrong."""
     try:
         named = args.series or [named_series(text) for text in environ.get("ACUITY_SERIES", "").split()]
     except argparse.ArgumentTypeError as error:
@@ -75,17 +95,13 @@ def parse_options(
         parser.error("argument --series: one sequence is named twice")
     if args.fusion is None:
         parser.error(f"variable ACUITY_FUSION: {environ['ACUITY_FUSION']!r} is neither 0 nor 1")
-    return Options(
-        input=args.input,
-        output=args.output,
-        models=args.model,
-        rules=args.rules,
-        series=series,
-        spacing=args.spacing,
-        denoising=args.denoise,
-        fusion=args.fusion,
-        verbosity=_VERBOSITY[args.log_level] if args.log_level else -1 if args.quiet else args.verbose,
-    )
+    return {
+        "rules": args.rules,
+        "series": series,
+        "spacing": args.spacing,
+        "denoising": args.denoise,
+        "fusion": args.fusion,
+    }
 
 
 def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.ArgumentParser:
@@ -121,6 +137,22 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
         metavar="MODELS",
         help="folder of the bundles [HOLOSCAN_MODEL_PATH] (default: those that came with the application)",
     )
+    add_wishes(parser, environ)
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
+    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    volume.add_argument(
+        "-l",
+        "--log-level",
+        type=str.upper,
+        choices=_VERBOSITY,
+        help="the same by the names that other applications of the Deploy SDK take",
+    )
+    return parser
+
+
+def add_wishes(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """Arguments of the application and of ``acuity run``: the series to take, and how to work on them."""
     parser.add_argument(
         "--rules",
         type=Path,
@@ -132,8 +164,9 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
         "--series",
         type=named_series,
         action="append",
-        metavar="SEQUENCE=UID",
-        help="take this series for T1, T1c, T2 or FLAIR; may be repeated [ACUITY_SERIES, separated by blanks]",
+        metavar="SEQUENCE=SERIES",
+        help="take this series for T1, T1c, T2 or FLAIR, by its UID or by # and its number (T1c=#5); "
+        "may be repeated [ACUITY_SERIES, separated by blanks]",
     )
     parser.add_argument(
         "--spacing",
@@ -158,27 +191,16 @@ def _parser(environ: Mapping[str, str], default_models: Path) -> argparse.Argume
         help="super-resolve across the slices in two planes and take the mean: one pass more "
         "[ACUITY_FUSION, 0 or 1] (default: no)",
     )
-    volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv for developers")
-    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    volume.add_argument(
-        "-l",
-        "--log-level",
-        type=str.upper,
-        choices=_VERBOSITY,
-        help="the same by the names that other applications of the Deploy SDK take",
-    )
-    return parser
 
 
 def named_series(text: str) -> tuple[anatomy.Sequence, str]:
-    """Parse "T1c=1.2.3"; raises argparse.ArgumentTypeError for another form."""
+    """Parse "T1c=1.2.3" or "T1c=#5"; raises argparse.ArgumentTypeError for another form."""
     name, _, uid = text.partition("=")
     names = {sequence.value.lower(): sequence for sequence in anatomy.Sequence}
     if name.lower() not in names:
         known = ", ".join(sequence.value for sequence in anatomy.Sequence)
         raise argparse.ArgumentTypeError(
-            f"{name!r} is no sequence; write one of {known}, then = and the SeriesInstanceUID"
+            f"{name!r} is no sequence; write one of {known}, then = and the SeriesInstanceUID or # and the number"
         )
     if not uid:
         raise argparse.ArgumentTypeError(f"no SeriesInstanceUID follows {name!r}; write {name}=UID")

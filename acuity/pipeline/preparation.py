@@ -101,12 +101,13 @@ def prepare(selection: Selection) -> Prepared:
     return prepare_volumes({sequence: load_stack(choice.stack) for sequence, choice in selection.choices.items()})
 
 
-def prepare_volumes(volumes: Mapping[Sequence, Volume]) -> Prepared:
+def prepare_volumes(volumes: Mapping[Sequence, Volume], *, stripped: bool | None = None) -> Prepared:
     """Align the series rigidly where headers do not say how they lie to one another, and find the brain.
 
     Parameters
     ----------
     volumes : float32, T1, T1c, T2 and FLAIR, each on the grid it was measured on
+    stripped : whether the head outside the brain was removed before; None to recognize it
 
     Raises
     ------
@@ -119,7 +120,8 @@ def prepare_volumes(volumes: Mapping[Sequence, Volume]) -> Prepared:
         itself = RigidResult(np.eye(4), False, "It is the reference.")
         alignment[sequence] = itself if sequence is REFERENCE else align(volume, reference)
         _log.info("%s: %s", sequence.value, alignment[sequence].reason)
-    stripped = is_skull_stripped(reference)
+    if stripped is None:
+        stripped = is_skull_stripped(reference)
     return Prepared(
         volumes=volumes,
         alignment=alignment,

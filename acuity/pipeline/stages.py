@@ -15,7 +15,6 @@ import numpy as np
 
 from acuity.anatomy import REGION_LABELS, Region, Sequence
 from acuity.dicom.reading.acquisition import acquisition_type
-from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.study import Study
 from acuity.dicom.selection.rules import load_rules
 from acuity.dicom.selection.select import Selection, select_sequences
@@ -30,6 +29,7 @@ from acuity.models.source_grid import labels_on_grid
 from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.models.uncertainty import Uncertainty, uncertainty
 from acuity.pipeline.preparation import REFERENCE, Prepared, mask_on_grid
+from acuity.pipeline.study import read_dicom, series_uids
 from acuity.volume import Grid, Volume
 
 SUPER_RESOLUTION_BUNDLE = "brain_mri_super_resolution"
@@ -95,7 +95,7 @@ class Loaded:
 
 def load_study(path: Path) -> Loaded:
     """Read a study's headers, see ``acuity.dicom.reading.read.read_study``."""
-    return Loaded(read_study(path))
+    return Loaded(read_dicom(path))
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,10 @@ def choose_series(loaded: Loaded, *, rules: Path | None = None, named: Mapping[S
     Parameters
     ----------
     rules : file with rules that replace the built-in ones
-    named : SeriesInstanceUID that the user named for a sequence
+    named : for a sequence the SeriesInstanceUID that the user named, or "#" and the Series Number
     """
-    return Chosen(
-        select_sequences(loaded.study, rules=load_rules(rules) if rules else None, overrides=dict(named or {}))
-    )
+    overrides = series_uids(loaded.study, named or {})
+    return Chosen(select_sequences(loaded.study, rules=load_rules(rules) if rules else None, overrides=overrides))
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def super_resolve_study(
     progress : called with the share that is done, 0 to 1
     denoising, fusion : see ``super_resolve``
     """
-    fine = prepared.reference.grid.with_spacing(_target(prepared.reference.grid, spacing))
+    fine = prepared.reference.grid.with_spacing(fine_spacing(prepared.reference.grid, spacing))
 
     def in_frame(volume: Volume) -> Volume:
         return replace(volume, frame_of_reference_uid=prepared.frame_of_reference_uid)
@@ -215,7 +214,7 @@ def super_resolve_study(
         result = super_resolve(
             volume,
             bundle.network,
-            spacing=_target(volume.grid, spacing),
+            spacing=fine_spacing(volume.grid, spacing),
             mask=prepared.brain_of(sequence),
             progress=share(progress, number / count, (number + 1) / count),
             denoising=denoising,
@@ -290,8 +289,8 @@ def as_measured(prepared: Prepared) -> dict[Sequence, Volume]:
     }
 
 
-def _target(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
-    """The wanted spacing along each axis, but never coarser than what was measured."""
+def fine_spacing(grid: Grid, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The wanted spacing in mm along i, j, k, but never coarser than what was measured."""
     i, j, k = (float(min(own, wanted)) for own, wanted in zip(grid.spacing, spacing, strict=True))
     return i, j, k
 

@@ -36,6 +36,7 @@ def test_json(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for series in content["series"]:
         assert list(series) == [
             "series_uid",
+            "number",
             "description",
             "modality",
             "verdict",
@@ -101,12 +102,17 @@ def test_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("AX T2", "24 x 20 x 12", "1 x 1 x 3", "SE, TR 4500, TE 99 ms", "missing-slice", "FLAIR", "Not chosen"):
         assert text in out
     assert "Phantom" not in out  # the patient's name and ID
+    assert max(map(len, out.splitlines())) <= 80
+    for spec in hospital_series():  # what --series needs
+        assert spec.uid in out and f"#{spec.number} " in out
 
 
 def test_series_may_be_named(study: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     sagittal, axial = hospital_series()[2], hospital_series()[1]
     content, _ = inspect_json(capsys, str(study), "--series", f"T1={sagittal.uid}")
     assert [s["description"] for s in content["series"] if s["sequence"] == "T1"] == ["SAG T1"]
+    by_number, _ = inspect_json(capsys, str(study), "--series", "T1=#3")
+    assert by_number == content
     rules = tmp_path / "rules.yaml"
     rules.write_text("series:\n  T1: {number: 3}\n", encoding="utf-8")
     content, _ = inspect_json(capsys, "--rules", str(rules), str(study))
@@ -119,8 +125,13 @@ def test_errors_have_their_exit_codes_and_say_found_rule_remedy(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(tmp_path / "nowhere")]) == 10
+    assert f"STUDY, {tmp_path / 'nowhere'}, does not exist." in capsys.readouterr().err
     assert main(["inspect", str(tmp_path)]) == 11
-    capsys.readouterr()
+    (tmp_path / "x_t1.nii.gz").touch()
+    assert main(["inspect", str(tmp_path)]) == 11
+    assert "There is no DICOM file, but 1 NIfTI file" in capsys.readouterr().err
+    assert main(["inspect", "--series", "T2=#77", str(study)]) == 32
+    assert "T2 is named by #77, and 0 series of the study have that number." in capsys.readouterr().err
     assert main(["inspect", "--json", "--series", "T2=1.2.3", str(study)]) == 32
     out, err = capsys.readouterr()
     assert out == ""
