@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import nrrd
@@ -171,7 +171,7 @@ def _checked(header: _Header, most_voxels: int) -> tuple[int, int, int]:
     return i, j, k
 
 
-def _open_nifti(file: BinaryIO) -> tuple[_Header, IO[bytes]]:
+def _open_nifti(file: BinaryIO) -> tuple[_Header, BinaryIO | gzip.GzipFile]:
     stream = _unpacked(file)
     start = stream.read(max(size for *_, size in _NIFTI))
     for place, magic, kind, size in _NIFTI:
@@ -190,13 +190,13 @@ def _open_nifti(file: BinaryIO) -> tuple[_Header, IO[bytes]]:
     return _Header(tuple(map(int, header.get_data_shape())), affine, header.get_data_dtype(), scale), stream
 
 
-def _unpacked(file: BinaryIO) -> IO[bytes]:
+def _unpacked(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return gzip.GzipFile(fileobj=file) if packed else file
 
 
-def _open_nrrd(file: BinaryIO) -> tuple[_Header, IO[bytes]]:
+def _open_nrrd(file: BinaryIO) -> tuple[_Header, BinaryIO | gzip.GzipFile]:
     lines = []
     while (line := file.readline(_MOST_HEADER)).strip():
         lines.append(line)
@@ -219,11 +219,11 @@ def _open_nrrd(file: BinaryIO) -> tuple[_Header, IO[bytes]]:
     affine[:3, :3] = np.asarray(header["space directions"], np.float64).T
     affine[:3, 3] = header["space origin"]
     dtype = nrrd.reader._determine_datatype(header)
-    stream: IO[bytes] = file if header["encoding"] == "raw" else gzip.GzipFile(fileobj=file)
+    stream: BinaryIO | gzip.GzipFile = file if header["encoding"] == "raw" else gzip.GzipFile(fileobj=file)
     return _Header(tuple(map(int, header["sizes"])), np.diag([*signs, 1.0]) @ affine, dtype), stream
 
 
-def _slices(header: _Header, shape: tuple[int, int, int], stream: IO[bytes]) -> Iterator[NDArray[Any]]:
+def _slices(header: _Header, shape: tuple[int, int, int], stream: BinaryIO | gzip.GzipFile) -> Iterator[NDArray[Any]]:
     size = shape[0] * shape[1] * header.dtype.itemsize
     for _ in range(shape[2]):
         try:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.app import app as _monai_label
 from monailabel.config import settings
-from monailabel.endpoints import activelearning, train
+from monailabel.endpoints import activelearning, datastore, info, train
 from monailabel.endpoints.infer import send_response
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -26,6 +26,18 @@ from label.learning.training import STATUS
 from label.status import RUNNING, training_status
 from label.uploads import received
 
+# The calls of MONAI Label that stay as they are.
+_THEIRS = {
+    ("/info/", "GET"),
+    ("/datastore/", "GET"),
+    ("/datastore/image", "GET"),
+    ("/datastore/image", "HEAD"),
+    ("/datastore/image/info", "GET"),
+    ("/datastore/label", "GET"),
+    ("/datastore/label", "HEAD"),
+    ("/datastore/label/info", "GET"),
+    ("/train/", "DELETE"),
+}
 _RESERVED = ("model", "image", "image_id", "session", "label_file")  # the address says these, not the parameters
 
 
@@ -163,8 +175,17 @@ def _completed(application: FastAPI) -> FastAPI:
             settings.MONAI_LABEL_AUTH_ROLE_ADMIN,
         )
     )
-    # Before MONAI Label's own, which run on the event loop and block it.
-    application.router.routes[:0] = [
+    application.router.redirect_slashes = False
+    theirs = [
+        route
+        for router in (info.router, datastore.router, train.router)
+        for route in router.routes
+        if isinstance(route, APIRoute) and (route.path, "".join(route.methods or ())) in _THEIRS
+    ]
+    # In the place of MONAI Label's own, which run on the event loop and block it, and instead of all others: they open
+    # any path, unpack archives, and take models of strangers.
+    application.router.routes[:] = [
+        *theirs,
         APIRoute("/infer/", inference, methods=["GET"], dependencies=user),
         APIRoute("/infer/", stop, methods=["DELETE"], dependencies=user),
         APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=user, response_model=None),

@@ -51,7 +51,7 @@ class Workbench:
             lambda: services.answers(f"{s.dicomweb}/studies?limit=1"),
         )
         self._label = _Server(
-            "MONAI Label", s.label_port, "--label-port", _LABEL_S, lambda: services.answers(f"{s.label}/info/")
+            "MONAI Label", s.label_port, "--label-port", _LABEL_S, lambda: services.answers(f"{s.label_address}/info/")
         )
         self._gateway = _Server(
             "Gateway", s.port, "--port", _GATEWAY_S, lambda: services.answers(own, {"host": public.netloc})
@@ -131,7 +131,7 @@ class Workbench:
     def _gateway_command(self, token: str) -> list[str]:
         s = self._settings
         viewer = ohif.distribution(s.cache)
-        gateway = GatewaySettings(s.url, s.dicomweb, s.label, viewer, token, s.annotator, s.oidc)
+        gateway = GatewaySettings(s.url, s.dicomweb, s.label_address, viewer, token, s.annotator, s.oidc)
         listen: dict[str, Any] = {"host": s.host, "port": s.port}
         if s.certificate and s.key:
             listen |= {"ssl_certfile": str(s.certificate), "ssl_keyfile": str(s.key)}
@@ -153,6 +153,8 @@ class Workbench:
             str(s.state / "models"),
             "--cache",
             str(s.state / "cases"),
+            "--secret",
+            str(s.label_secret),
             "--verbose",
         ]
 

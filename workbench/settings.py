@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from acuity.errors import WorkbenchError
+from label.door import read_or_make_secret
 from workbench.oidc import OidcSettings
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -61,9 +62,14 @@ class Settings:
         return f"http://127.0.0.1:{self.orthanc_port}/dicom-web"
 
     @property
-    def label(self) -> str:
-        """Root of MONAI Label."""
-        return f"http://127.0.0.1:{self.label_port}"
+    def label_secret(self) -> Path:
+        """The file with the secret that only the gateway and MONAI Label share."""
+        return self.state / "label-secret"
+
+    @property
+    def label_address(self) -> str:
+        """Root of MONAI Label, which begins with the secret."""
+        return f"http://127.0.0.1:{self.label_port}/{read_or_make_secret(self.label_secret)}"
 
 
 def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:

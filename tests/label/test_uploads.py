@@ -6,6 +6,7 @@ import gzip
 import io
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ def scaled(path: Path) -> Path:
     return path
 
 
+def by_itk(extension: str, folder: Path) -> str:
+    return draw(folder / f"x{extension}", LABELS, GRID)
+
+
 def by_pynrrd(path: Path) -> Path:
     to_ras = np.diag([-1.0, -1, 1, 1]) @ GRID.affine
     header = {"space": "RAS", "space directions": to_ras[:3, :3].T, "space origin": to_ras[:3, 3]}
@@ -67,7 +72,7 @@ def by_pynrrd(path: Path) -> Path:
 
 
 WRITERS: dict[str, Callable[[Path], Any]] = {
-    **{f"ITK {one}": lambda folder, one=one: draw(folder / f"x{one}", LABELS, GRID) for one in EXTENSIONS},
+    **{f"ITK {one}": partial(by_itk, one) for one in EXTENSIONS},
     "NIfTI-2": lambda folder: nifti(folder / "x.nii.gz", nib.Nifti2Image),
     "doubles": lambda folder: nifti(folder / "x.nii", array=LABELS.astype(np.float64)),
     "big-endian": lambda folder: nifti(folder / "x.nii.gz", array=LABELS.astype(">i2")),
