@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from acuity.anatomy import SEGMENTS, Label
 from acuity.dicom.reading.read_seg import label_named
 from acuity.errors import DataError
 from acuity.research.datasets.brats import read_image
-from acuity.volume import Grid, Volume, sitk_affine
+from acuity.volume import Grid, Volume
 from label.request import Segment
 from label.spaces import exact_labels
+from label.uploads import EXTENSIONS, open_upload
 
-EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")
+_MOST_TIMES = 4  # the voxels of its image that a label map may have: viewers may write a longer grid
 LABELS: dict[str, int] = {spec.name: int(spec.label) for spec in SEGMENTS}
 LABEL_INFO: list[dict[str, Any]] = [
     {"name": "background", "idx": int(Label.BACKGROUND)},
@@ -75,11 +77,11 @@ def read_labels(path: Path) -> Volume:
 
 
 def read_upload(path: Path, segments: Iterable[Segment], grid: Grid) -> Volume:
-    """Read a label map of a client.
+    """Read a label map of a client, slice by slice: it costs no more memory than the image that it was drawn on.
 
     Parameters
     ----------
-    path : NIfTI or NRRD; 3D Slicer numbers values by the order of its segments
+    path : see ``label.uploads.open_upload``; 3D Slicer numbers values by the order of its segments
     segments : meanings of the values; none where the values are Acuity's own, 0, 1, 2 and 4
     grid : of the image that the labels were drawn on
 
@@ -91,25 +93,20 @@ def read_upload(path: Path, segments: Iterable[Segment], grid: Grid) -> Volume:
     Raises
     ------
     DataError
-        When the file cannot be read, a value has no or an unknown name, or a voxel fits none of ``grid``.
+        When the file cannot be read, has far more voxels than ``grid``, a value has no or an unknown name, or a voxel
+        fits none of ``grid``.
     """
-    drawn = _read(path)
     # None for a name that is not Acuity's
     meanings: dict[float, Label | None] = {
         place if segment.idx is None else segment.idx: label_named(segment.name)
         for place, segment in enumerate(segments, start=1)
     } or {label.value: label for label in Label if label is not Label.BACKGROUND}
-    array = np.zeros(drawn.shape, np.uint8)
-    for value in np.unique(drawn.array[drawn.array != 0]).tolist():
-        label = meanings.get(value)
-        if label is None:
-            raise DataError(
-                f"The labels hold the value {value:g}, which has {'an unknown' if value in meanings else 'no'} name.",
-                rule="Values are named by label_info as Acuity names its segments, or are 1, 2 and 4 without it.",
-                remedy="Keep the names of the segments, or start from Acuity's segmentation.",
-            )
-        array[drawn.array == value] = label
-    exact = exact_labels(drawn.with_array(array), grid)
+    with open_upload(path, _MOST_TIMES * math.prod(grid.shape)) as upload:
+        array = np.zeros(upload.shape, np.uint8)
+        for k, drawn in enumerate(upload.slices):
+            for value in np.unique(drawn[drawn != 0]).tolist():
+                array[:, :, k][drawn == value] = _meaning(value, meanings)
+    exact = exact_labels(Volume(array, upload.affine), grid)
     if exact is None:
         raise DataError(
             "The labels do not lie on the voxels of the image.",
@@ -119,15 +116,12 @@ def read_upload(path: Path, segments: Iterable[Segment], grid: Grid) -> Volume:
     return exact
 
 
-def _read(path: Path) -> Volume:
-    try:
-        image = sitk.ReadImage(str(path)) if path.name.endswith(EXTENSIONS) else None
-    except RuntimeError:
-        image = None
-    if image is None or image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+def _meaning(value: float, meanings: Mapping[float, Label | None]) -> Label:
+    label = meanings.get(value)
+    if label is None:
         raise DataError(
-            "The label file cannot be read as one volume of whole numbers.",
-            rule=f"It is one whole NIfTI or NRRD file ({', '.join(EXTENSIONS)}) with three axes and one value a voxel.",
-            remedy="Export the segments as one label map, and save it as .nii.gz.",
+            f"The labels hold the value {value:g}, which has {'an unknown' if value in meanings else 'no'} name.",
+            rule="Values are named by label_info as Acuity names its segments, or are 1, 2 and 4 without it.",
+            remedy="Keep the names of the segments, or start from Acuity's segmentation.",
         )
-    return Volume(np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0)), sitk_affine(image))
+    return label

@@ -14,7 +14,7 @@ from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from acuity.console import print_error
-from acuity.errors import InputNotFoundError
+from acuity.errors import InputNotFoundError, OutputError
 
 APP = Path(__file__).resolve().parent
 _HOME = Path.home() / ".local" / "share" / "acuity"
@@ -32,9 +32,30 @@ def main(argv: Seq[str] | None = None) -> int:
 
     import uvicorn
 
+    from label.door import LOOPBACK, MOST_REQUESTS, Door, Protocol, read_or_make_secret
+
+    try:
+        secret = read_or_make_secret(args.secret)
+    except OutputError as error:
+        print_error(error)
+        return error.exit_code
+    print(_greeting(args, secret), flush=True)
+    from label.web import app
+
     set_up_logging(args.verbose)
     # A log of requests would hold ids of images; uvicorn's own configuration of logging would undo ours.
-    uvicorn.run("label.web:app", host=args.host, port=args.port, log_level="warning", access_log=False, log_config=None)
+    uvicorn.run(
+        Door(app, secret, (*LOOPBACK, args.host, *args.name)),
+        host=args.host,
+        port=args.port,
+        log_level="warning",
+        access_log=False,
+        log_config=None,
+        http=Protocol,
+        ws="none",
+        limit_concurrency=MOST_REQUESTS,
+        server_header=False,
+    )
     return 0
 
 
@@ -49,6 +70,20 @@ def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
         help="others than loopback only behind a gateway that authenticates (%(default)s)",
     )
     add("--port", type=int, default=8000, help="(%(default)s)")
+    add(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a further name that clients call the server by, beside --host and loopback",
+    )
+    add(
+        "--secret",
+        type=Path,
+        default=_HOME / "label-secret",
+        metavar="FILE",
+        help="the secret that addresses begin with; made where it is absent (%(default)s)",
+    )
     folders = {
         "bundles": (APP.parent / "bundles", "released bundles"),
         "models": (_HOME / "models", "versions that training makes, and lists of patients"),
@@ -58,6 +93,16 @@ def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
         add(f"--{name}", type=Path, default=default, metavar="FOLDER", help=f"{text} (%(default)s)")
     add("-v", "--verbose", action="store_true", help="log progress of tasks and trainings")
     return parser.parse_args(argv)
+
+
+def _greeting(args: argparse.Namespace, secret: str) -> str:
+    """The address for clients; a log, which this may go to, does not hold the secret."""
+    shown = secret if sys.stdout.isatty() else f"SECRET, which is in {args.secret}"
+    return (
+        f"Server address for 3D Slicer: http://{args.host}:{args.port}/{shown}\n"
+        "Whoever knows the secret can read and change all studies. Loopback is no protection on a shared computer: "
+        "every account and program there reaches the port."
+    )
 
 
 def is_address(studies: str) -> bool:
@@ -89,6 +134,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 def set_up_logging(verbose: bool) -> None:
     """Acuity's log on standard error; of MONAI Label only warnings: its details hold ids and whole requests."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on values quote them
     for name in ("acuity", "label", "main", "task_train"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
 

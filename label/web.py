@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from uuid import uuid4
 
@@ -15,17 +14,30 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.app import app as _monai_label
 from monailabel.config import settings
-from monailabel.endpoints import activelearning, train
+from monailabel.endpoints import activelearning, datastore, info, train
 from monailabel.endpoints.infer import send_response
 from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
 
 from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, ModelError, OutputError
 from label.learning.training import STATUS
-from label.masks import EXTENSIONS
 from label.status import RUNNING, training_status
+from label.uploads import received
 
+# The calls of MONAI Label that stay as they are.
+_THEIRS = {
+    ("/info/", "GET"),
+    ("/datastore/", "GET"),
+    ("/datastore/image", "GET"),
+    ("/datastore/image", "HEAD"),
+    ("/datastore/image/info", "GET"),
+    ("/datastore/label", "GET"),
+    ("/datastore/label", "HEAD"),
+    ("/datastore/label/info", "GET"),
+    ("/train/", "DELETE"),
+}
 _RESERVED = ("model", "image", "image_id", "session", "label_file")  # the address says these, not the parameters
 
 
@@ -43,20 +55,40 @@ def infer(
 
     Unlike there, the parameters cannot stand in for the model, the case or a file.
     """
-    asked = json.loads(params or "{}")
-    if not isinstance(asked, dict) or any(key in asked for key in _RESERVED):
+    asked = _parameters(params)
+    if any(key in asked for key in _RESERVED):
         raise HTTPException(422, f"The parameters are a JSON object without {', '.join(_RESERVED)}.")
     request = {**asked, "model": model, "image": image}
     if session_id or file is not None:
         request["session"] = session_id
-    if label is not None:
-        request["label_file"] = _received(label)
-        background_tasks.add_task(request["label_file"].unlink, missing_ok=True)
     instance = app_instance()
-    result = instance.infer(request)
+    with nullcontext() if label is None else received(label.file, label.filename) as path:
+        result = instance.infer(request if path is None else request | {"label_file": path})
     if result["file"] is None:
         return result["params"]
     return send_response(instance.datastore(), result, output, background_tasks)
+
+
+def save_label(
+    image: str,
+    label: Annotated[UploadFile, File()],
+    tag: str = DefaultLabelTag.FINAL.value,
+    params: Annotated[str, Form()] = "{}",
+) -> Any:
+    """Save a label, as MONAI Label's ``PUT /datastore/label``; on a thread. A refused upload is not kept."""
+    with received(label.file, label.filename) as path:
+        saved = (
+            app_instance()
+            .datastore()
+            .save_label(image, str(path), tag or DefaultLabelTag.FINAL.value, _parameters(params))
+        )
+    return {"image": image, "label": saved}
+
+
+def add_image(image: str, file: Annotated[UploadFile, File()], params: Annotated[str, Form()] = "{}") -> Any:
+    """Add an image, as MONAI Label's ``PUT /datastore/image``; on a thread. A refused upload is not kept."""
+    with received(file.file, file.filename) as path:
+        return {"image": app_instance().datastore().add_image(image, str(path), _parameters(params))}
 
 
 def next_sample(strategy: str, params: dict[str, Any] | None = None) -> Any:
@@ -103,15 +135,11 @@ def status_of(error: AcuityError) -> int:
     return 500 if isinstance(error, ModelError | OutputError) else 422
 
 
-def _received(upload: UploadFile) -> Path:
-    """An upload in a temporary file of ours; its name gives the suffix alone."""
-    suffix = next((one for one in EXTENSIONS if str(upload.filename).endswith(one)), None)
-    if suffix is None:
-        raise HTTPException(422, f"A label map is a file that ends with {', '.join(EXTENSIONS)}.")
-    with tempfile.NamedTemporaryFile(prefix="acuity-", suffix=suffix, delete=False) as kept:
-        while part := upload.file.read(1 << 20):
-            kept.write(part)
-    return Path(kept.name)
+def _parameters(text: str) -> dict[str, Any]:
+    found = json.loads(text or "{}")
+    if not isinstance(found, dict):
+        raise HTTPException(422, "The parameters are a JSON object.")
+    return found
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -139,14 +167,33 @@ def _completed(application: FastAPI) -> FastAPI:
     # own setting for it breaks the processes that it starts.
     kept = [one for one in application.user_middleware if cast(object, one.cls) is not CORSMiddleware]
     application.user_middleware = kept
-    user, admin = (
-        [Depends(RBAC(role))] for role in (settings.MONAI_LABEL_AUTH_ROLE_USER, settings.MONAI_LABEL_AUTH_ROLE_ADMIN)
+    user, annotator, admin = (
+        [Depends(RBAC(role))]
+        for role in (
+            settings.MONAI_LABEL_AUTH_ROLE_USER,
+            settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR,
+            settings.MONAI_LABEL_AUTH_ROLE_ADMIN,
+        )
     )
-    # Before MONAI Label's own, which run on the event loop and block it.
-    application.router.routes[:0] = [
+    application.router.redirect_slashes = False
+    theirs = [
+        route
+        for router in (info.router, datastore.router, train.router)
+        for route in router.routes
+        if isinstance(route, APIRoute) and (route.path, "".join(route.methods or ())) in _THEIRS
+    ]
+    # In the place of MONAI Label's own, which run on the event loop and block it, and instead of all others: they open
+    # any path, unpack archives, and take models of strangers.
+    application.router.routes[:] = [
+        *theirs,
         APIRoute("/infer/", inference, methods=["GET"], dependencies=user),
         APIRoute("/infer/", stop, methods=["DELETE"], dependencies=user),
         APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=user, response_model=None),
+        APIRoute("/datastore/label", save_label, methods=["PUT"], dependencies=annotator, response_model=None),
+        *(
+            APIRoute(path, add_image, methods=["PUT"], dependencies=annotator, response_model=None)
+            for path in ("/datastore/", "/datastore/image")
+        ),
         APIRoute("/activelearning/{strategy}", next_sample, methods=["POST"], dependencies=user, response_model=None),
         APIRoute("/train/", training, methods=["GET"], dependencies=user, response_model=None),
         APIRoute("/train/{model}", start_training, methods=["POST"], dependencies=admin, response_model=None),

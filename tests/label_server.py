@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from label.door import read_or_make_secret
+
 _PATIENCE_S = 900.0  # imports alone take a while on a busy machine
 
 
@@ -24,6 +26,12 @@ class Server:
     url: str
     log: Path
     models: Path
+    secret: Path
+
+    @property
+    def root(self) -> str:
+        """Its address without the secret."""
+        return self.url.rpartition("/")[0]
 
 
 @contextmanager
@@ -38,7 +46,9 @@ def running_label_server(folder: Path, studies: str, bundles: Path) -> Iterator[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    server = Server(f"http://127.0.0.1:{port}", folder / "server.log", folder / "models")
+    secret = folder / "secret"
+    url = f"http://127.0.0.1:{port}/{read_or_make_secret(secret)}"
+    server = Server(url, folder / "server.log", folder / "models", secret)
     command = [
         sys.executable,
         "-m",
@@ -53,6 +63,8 @@ def running_label_server(folder: Path, studies: str, bundles: Path) -> Iterator[
         str(server.models),
         "--cache",
         str(folder / "cache"),
+        "--secret",
+        str(secret),
         "-v",
     ]
     with server.log.open("wb") as log:

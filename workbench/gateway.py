@@ -63,7 +63,7 @@ def create_app(
         verifier = OidcVerifier(settings.oidc, transport)
     cookie = f"acuity-{urlsplit(public).port or 443}"  # cookies know no ports: two workbenches must not meet
     orthanc = Server("Orthanc", settings.dicomweb, client, seconds=_ORTHANC_S, public_url=public)
-    label = Server("MONAI Label", settings.label, client, seconds=_LABEL_S, public_url=public)
+    label = Server("MONAI Label", settings.label_address, client, seconds=_LABEL_S, public_url=public)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -29,7 +29,7 @@ class Workbench:
             "Orthanc", s.orthanc_port, "--orthanc-port", f"{s.dicomweb}/studies?limit=1", s.state, 120.0
         )
         # MONAI Label imports torch, monai and the models, on a small computer that is busy with other things.
-        self.label = Service("MONAI Label", s.label_port, "--label-port", f"{s.label}/info/", s.state, 600.0)
+        self.label = Service("MONAI Label", s.label_port, "--label-port", f"{s.label_address}/info/", s.state, 600.0)
         self.gateway = Service("Gateway", s.port, "--port", own, s.state, 240.0, host)
         self.services = (self.orthanc, self.label, self.gateway)
 
@@ -106,7 +106,7 @@ def label_command(settings: Settings) -> list[str]:
     """The command that runs the MONAI Label server."""
     s = settings
     options = {"--studies": s.dicomweb, "--port": s.label_port, "--bundles": s.bundles}
-    options |= {"--models": s.state / "models", "--cache": s.state / "cases"}
+    options |= {"--models": s.state / "models", "--cache": s.state / "cases", "--secret": s.label_secret}
     words = [str(word) for option in options.items() for word in option]
     return [sys.executable, "-m", "label.server", *words, "--verbose"]
 

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from acuity.errors import WorkbenchError
+from label.door import read_or_make_secret
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ONLY_THESE = ConfigDict(extra="forbid")
@@ -120,9 +121,14 @@ class Settings:
         return f"http://127.0.0.1:{self.orthanc_port}/dicom-web"
 
     @property
-    def label(self) -> str:
-        """Root of MONAI Label."""
-        return f"http://127.0.0.1:{self.label_port}"
+    def label_secret(self) -> Path:
+        """The file with the secret that only the gateway and MONAI Label share."""
+        return self.state / "label-secret"
+
+    @property
+    def label_address(self) -> str:
+        """Root of MONAI Label, which begins with the secret."""
+        return f"http://127.0.0.1:{self.label_port}/{read_or_make_secret(self.label_secret)}"
 
     @property
     def token_file(self) -> Path:

@@ -139,7 +139,9 @@ class ArchiveDatastore(CaseDatastore[_Opened]):
         wanted = self._archive.studies(**self._filters) if self._filters else None
         images, segmentations = (self._listed(modality, wanted) for modality in ("MR", "SEG"))
         return {
-            case.series[REFERENCE]: sorted(self._segmentations.newest(segmentations[case.study_uid]))
+            case.series[REFERENCE]: sorted(
+                self._segmentations.newest(images[case.study_uid] + segmentations[case.study_uid])
+            )
             for case in self._studies.complete(images)
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from acuity.errors import ArchiveError, DataError
+from label.soundness import is_uid
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # some archives hold components with leading zeros
 _TIMEOUT_S = (10.0, 300.0)  # to connect, and between two packets of an answer
 _SERIES_FIELDS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"]
 # In the DICOM JSON model.
@@ -30,6 +30,12 @@ _REMEDIES = {
     404: "It may have been deleted: list the images again.",
 }
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+_log = logging.getLogger(__name__)
+
+
+class InvalidAnswerError(ArchiveError):
+    """The archive answers, but an object that it holds is not as DICOM demands."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Archive:
             found = _all_pages(
                 self._client.search_for_studies, _STUDY_UID, fields=["StudyInstanceUID"], search_filters=filters or None
             )
-            return {checked_uid(uid) for uid in found}
+            return set(filter(_sound, found))
 
     def series(self, study_uid: str | None = None, **filters: str) -> list[SeriesEntry]:
         """The series of a study, or of all, that match ``filters`` (keywords and values, as QIDO-RS has them)."""
@@ -90,7 +96,9 @@ class Archive:
             else:
                 items = self._client.search_for_series(study_uid, **query)
             entries = [_entry(_header(item), study_uid) for item in items]
-        return list({entry.series_uid: entry for entry in entries}.values())
+        # An archive takes any text for a UID. One bad object must not hide the others.
+        sound = [entry for entry in entries if _sound(entry.study_uid) and _sound(entry.series_uid)]
+        return list({entry.series_uid: entry for entry in sound}.values())
 
     def instance_uids(self, study_uid: str, series_uid: str) -> list[str]:
         """The SOP Instance UIDs of a series, sorted."""
@@ -102,6 +110,13 @@ class Archive:
         """The headers of a series' instances, without pixels."""
         with _explained("give the headers of a series"):
             return [_header(item) for item in self._client.retrieve_series_metadata(study_uid, series_uid)]
+
+    def header(self, study_uid: str, series_uid: str) -> Dataset:
+        """The header of one instance of a series, without pixels."""
+        with _explained("give the header of an image"):
+            found = self._client.search_for_instances(study_uid, series_uid, limit=1, fields=["SOPInstanceUID"])
+            sop_uid = checked_uid(str(found[0][_SOP_INSTANCE_UID]["Value"][0]))
+            return _header(self._client.retrieve_instance_metadata(study_uid, series_uid, sop_uid))
 
     def download(self, study_uid: str, series_uid: str, folder: Path) -> None:
         """Write each instance of a series to ``folder``/SOPInstanceUID.dcm; the folder is made if absent."""
@@ -149,11 +164,17 @@ class _NewConnections(HTTPAdapter):
 
 def checked_uid(text: str) -> str:
     """A UID (PS3.5 section 9.1), so that it may stand in an address or a path; DataError where it is none."""
-    if len(text) > 64 or not _UID.fullmatch(text):
+    if not is_uid(text):
         raise DataError(
             f"{text[:64]!r} is no UID.", rule="An image's id is the UID of its series.", remedy="List the images."
         )
     return text
+
+
+def _sound(uid: str) -> bool:
+    if not is_uid(uid):
+        _log.warning("an object of the archive is passed over: one of its UIDs is none")
+    return is_uid(uid)
 
 
 def _all_pages(search: Callable[..., list[dict[str, Any]]], key: str, **query: Any) -> dict[str, dict[str, Any]]:
@@ -176,8 +197,8 @@ def _all_pages(search: Callable[..., list[dict[str, Any]]], key: str, **query: A
 def _entry(ds: Dataset, study_uid: str | None) -> SeriesEntry:
     count = ds.get("NumberOfSeriesRelatedInstances")
     return SeriesEntry(
-        checked_uid(str(ds.get("StudyInstanceUID") or study_uid)),
-        checked_uid(str(ds.SeriesInstanceUID)),
+        str(ds.get("StudyInstanceUID") or study_uid),
+        str(ds.SeriesInstanceUID),
         str(ds.get("Modality") or ""),
         -1 if count is None else int(count),
     )
@@ -215,6 +236,6 @@ def _explained(task: str) -> Iterator[None]:
             rule="It must run and be reachable from the label server.",
             remedy="Start it, or correct its address.",
         ) from error
-    except (AttributeError, KeyError, TypeError, ValueError, EOFError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, EOFError, RecursionError) as error:
         found = f"{asked} gave an answer that is not valid ({type(error).__name__})."
-        raise ArchiveError(found, rule=rule, remedy=remedy) from error
+        raise InvalidAnswerError(found, rule=rule, remedy=remedy) from error

@@ -23,6 +23,7 @@ from label.datastores.store import CaseDatastore, checked_tag
 from label.files import write_whole
 from label.request import SaveRequest
 from label.spaces import placed_labels
+from label.uploads import check_finite
 
 _LABELS, _DERIVED, _STATE = "labels", "derived", ".acuity"
 _NEW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -96,19 +97,15 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         if folder.is_dir() and sequence in case_files(folder):
             raise DataError("The image is there already.", rule="An id has one image.", remedy="Use another id.")
 
-        def copy(path: Path) -> None:
-            shutil.copyfile(source, path)
-            read_image(path)
-
-        try:
-            extension = next(one for one in EXTENSIONS if source.name.endswith(one))
-            write_whole(folder / f"{case}_{FILE_SUFFIX[sequence]}{extension}", copy)
-        except (StopIteration, EOFError, ValueError, OSError) as error:
+        extension = next((one for one in EXTENSIONS if source.name.endswith(one)), None)
+        if extension is None:
             raise DataError(
-                f"The image cannot be stored ({type(error).__name__}).",
-                rule="It is one whole NIfTI file (.nii.gz or .nii) with three axes.",
-                remedy="Convert it, or write it again.",
-            ) from error
+                "The image has another extension.",
+                rule=f"It is a NIfTI file ({', '.join(EXTENSIONS)}).",
+                remedy="Convert it.",
+            )
+        check_finite(source)
+        write_whole(folder / f"{case}_{FILE_SUFFIX[sequence]}{extension}", partial(shutil.copyfile, source))
         self._notes.update(image_info, "image", case)
         return image_id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
+from acuity import __version__
 from acuity.dicom.reading.headers import values_of
 from acuity.dicom.reading.read_seg import segment_labels
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_annotation, write_segmentation
 from acuity.errors import DataError, UnsupportedSeriesError
 from acuity.volume import Volume
-from label.datastores.dicomweb import Archive, SeriesEntry
+from label.datastores.dicomweb import Archive, InvalidAnswerError, SeriesEntry
 from label.datastores.store import FINAL, ORIGINAL
 from label.files import remembered
 from label.request import SaveRequest
+from label.soundness import segmentation_fault
 
 # Series numbers where a scanner's do not reach, after those of the application.
 _BY_MODEL, _BY_PERSON = 9101, 9102
@@ -67,41 +69,73 @@ class Segmentations:
         self._cache = cache
 
     def newest(self, entries: Iterable[SeriesEntry]) -> dict[str, SegmentationEntry]:
-        """For each tag the newest of the segmentations in listed series of one study.
+        """For each tag the newest of the segmentations in a study.
 
-        Objects that are no tumor segmentation of Acuity's segments are passed over.
+        Objects that are no tumor segmentation of Acuity's segments are passed over, and those that are not sound, see
+        ``label.soundness``, with a line in the log.
+
+        Parameters
+        ----------
+        entries : all series of the study
         """
+        entries = list(entries)
+        images = {entry.series_uid: entry.count for entry in entries if entry.modality == "MR"}
         found: dict[str, SegmentationEntry] = {}
         for entry in entries:
-            for seg in self._of_series(entry) if entry.modality == "SEG" else []:
+            for seg in self._of_series(entry, images) if entry.modality == "SEG" else []:
                 rival = found.get(seg.tag)
                 if rival is None or (seg.created, seg.sop_uid) > (rival.created, rival.sop_uid):
                     found[seg.tag] = seg
         return found
 
-    def _of_series(self, entry: SeriesEntry) -> list[SegmentationEntry]:
+    def _of_series(self, entry: SeriesEntry, images: Mapping[str, int]) -> list[SegmentationEntry]:
+        def image_of(series_uid: str) -> Dataset | None:
+            return self._archive.header(entry.study_uid, series_uid) if series_uid in images else None
+
         def describe() -> list[dict[str, Any]]:
-            headers = self._archive.headers(entry.study_uid, entry.series_uid)
-            return [asdict(seg) for ds in headers if (seg := describe_segmentation(ds)) is not None]
+            try:
+                headers = self._archive.headers(entry.study_uid, entry.series_uid)
+            except InvalidAnswerError as error:
+                _log.warning("a segmentation is passed over: %s", error.found)
+                return []
+            return [asdict(seg) for ds in headers if (seg := describe_segmentation(ds, entry, image_of)) is not None]
 
         file = self._cache / entry.study_uid / "segmentations" / f"{entry.series_uid}.json"
-        found = remembered(file, None if entry.count == -1 else entry.count, describe)
+        state = {"version": __version__, "count": entry.count, "images": dict(sorted(images.items()))}
+        found = remembered(file, None if entry.count == -1 else state, describe)
         return [SegmentationEntry(**item) for item in found]
 
 
-def describe_segmentation(ds: Dataset) -> SegmentationEntry | None:
-    """The entry of a segmentation by its header; None, with a line in the log, if its segments are not Acuity's."""
+def describe_segmentation(
+    ds: Dataset, listed: SeriesEntry, image_of: Callable[[str], Dataset | None]
+) -> SegmentationEntry | None:
+    """The entry of a segmentation by its header; None, with a line in the log, where it does not count.
+
+    Parameters
+    ----------
+    listed : the series that the archive has it in
+    image_of : as ``label.soundness.segmentation_fault`` takes it
+    """
     try:
         segment_labels(ds)
     except UnsupportedSeriesError as error:
         _log.info("a segmentation is passed over: %s", error.found)
         return None
+    except (AttributeError, TypeError, ValueError) as error:
+        _log.warning("a segmentation is passed over: its segments cannot be read (%s)", type(error).__name__)
+        return None
+    fault = segmentation_fault(ds, image_of)
+    if not fault and (ds.StudyInstanceUID, ds.SeriesInstanceUID) != (listed.study_uid, listed.series_uid):
+        fault = "It has other UIDs than the archive lists."
+    if fault:
+        _log.warning("a segmentation is passed over: %s", fault)
+        return None
     named = _TAG_IN_DESCRIPTION.search(str(ds.get("SeriesDescription") or ""))
-    model = _model(ds)
+    model, computed = _model(ds), _computed(ds)
     return SegmentationEntry(
         series_uid=str(ds.SeriesInstanceUID),
         sop_uid=str(ds.SOPInstanceUID),
-        tag=named.group(1) if named else ORIGINAL if _computed(ds) else FINAL,
+        tag=named.group(1) if named and (computed or named.group(1) != ORIGINAL) else ORIGINAL if computed else FINAL,
         created=_created(ds),
         reference=str((ds.get("ReferencedSeriesSequence") or [Dataset()])[0].get("SeriesInstanceUID", "")),
         annotator=str(ds.get("ContentCreatorName") or "").strip("^"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 from pydicom import Dataset
+from pydicom.uid import SegmentationStorage
 
 from acuity import __version__
 from acuity.anatomy import Sequence
@@ -146,6 +147,9 @@ class Studies:
         headers: list[Dataset] = []
         for uid in series:
             for ds in self._archive.headers(study_uid, uid):
+                if ds.get("SOPClassUID") == SegmentationStorage:
+                    _log.warning("a segmentation is passed over: it lies in a series of images")
+                    continue
                 ds.filename = str(work / uid / f"{ds.SOPInstanceUID}.dcm")
                 headers.append(ds)
         return select_sequences(study_from_headers(headers), load=self._load)

@@ -16,11 +16,12 @@ from acuity.volume import Volume
 from label.case import Case, read_case
 from label.datastores.store import FINAL, ORIGINAL, CaseDatastore
 from label.doubts import Doubts
-from label.masks import EXTENSIONS, LABEL_INFO, LABELS, read_labels, read_upload, write_mask
+from label.masks import LABEL_INFO, LABELS, read_labels, read_upload, write_mask
 from label.request import SaveRequest, checked
 from label.status import RUNNING, Task
 from label.tasks.clicks import read_clicks, scribbled
 from label.tasks.work import Finding, Report, Workplace, describe_model
+from label.uploads import EXTENSIONS
 from label.versions import TUMOR
 
 Request = Mapping[str, Any]

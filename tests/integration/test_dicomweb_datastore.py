@@ -12,6 +12,7 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
@@ -28,6 +29,7 @@ from tests.judges import dciodvfy_errors, dcmqi_segments
 from tests.label_cases import speckle
 from tests.orthanc import Orthanc, running_orthanc
 from tests.study_phantom import oblique_grid, write_study
+from tests.unsound_segs import UNSOUND, save, write_seg
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +190,38 @@ def test_other_segmentations_are_passed_over(place: Place, tmp_path: Path) -> No
     place.orthanc.send(tmp_path / "v")
     assert datastore.get_labels_by_image_id(T1C) == {}
     assert datastore.status() == {"total": 1, "completed": 0, "label_tags": {}}
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_no_bad_object_counts_or_stops_the_server(
+    place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is newer than the annotator's label, and Orthanc takes them all."""
+    place.datastore.save_label(T1C, drawn(place, tmp_path, speckle(GRID)), "final", {"user": "anna"})
+    # Orthanc leaves NaN out of its answer, and a thickness of NaN is none to the reader of segmentations too.
+    changes = [change for name, (change, _) in UNSOUND.items() if name != "slices of NaN"]
+    for number, change in enumerate(changes):
+        ds = write_seg(tmp_path / "seg.dcm", place.study / "T1c", GRID, np.zeros(GRID.shape, np.uint8))
+        ds.InstanceCreationDate, ds.SOPInstanceUID = "20991231", uid("bad", number)
+        change(ds)
+        save(ds, tmp_path / "bad.dcm")
+        answer = requests.post(f"{place.orthanc.rest}/instances", (tmp_path / "bad.dcm").read_bytes(), timeout=30)
+        caplog.clear()
+        datastore = place.datastore
+        assert datastore.list_images() == datastore.get_labeled_images() == [T1C]
+        assert datastore.status()["label_tags"] == {"final": 1}
+        np.testing.assert_array_equal(voxels(datastore.get_label_uri(T1C, "final")), speckle(GRID))
+        assert place.datastore.get_label_info(T1C, "final")["annotator"] == "anna"
+        if answer.ok:
+            place.orthanc.delete("Instance", SOPInstanceUID=str(ds.SOPInstanceUID))
+
+
+def test_the_tag_of_a_model_is_not_a_persons(place: Place, tmp_path: Path) -> None:
+    ds = write_seg(tmp_path / "seg.dcm", place.study / "T1c", GRID, speckle(GRID))
+    ds.SeriesDescription = "Tumor [original]"
+    save(ds, tmp_path / "seg.dcm")
+    place.orthanc.send(tmp_path)
+    assert place.datastore.get_labels_by_image_id(T1C) == {"final": T1C}
 
 
 def test_images_that_arrive_later_are_fetched(place: Place, tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -192,25 +195,88 @@ def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
         assert half.json()["found"] == "The case lacks T1, T2, FLAIR."
     assert requests.get(f"{place.server.url}/infer/", timeout=60).status_code == 404  # none is going on
     assert requests.post(f"{place.server.url}/activelearning/none", json={}, timeout=60).status_code == 400
-    unknown = requests.put(f"{place.server.url}/model/tumor_segmentation", files={"file": b"junk"}, timeout=60)
-    assert unknown.status_code == 500  # no file of weights is taken
 
 
-def test_no_other_site_may_ask(place: Place) -> None:
-    answer = requests.get(f"{place.server.url}/info/", headers={"Origin": "http://elsewhere.example"}, timeout=60)
-    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://elsewhere.example"},
+        {"Origin": "null", "Content-Type": "text/plain"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "elsewhere.example:8000"},
+        {"Host": "127.0.0.1.elsewhere.example"},
+        {"Host": ""},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_no_other_site_may_ask(place: Place, headers: dict[str, str], method: str) -> None:
+    """Not even with the secret, and nothing in the answer lets a page read it."""
+    for path in ("info/", "train/tumor_segmentation", "activelearning/random"):
+        answer = requests.request(method, f"{place.server.url}/{path}", headers=headers, timeout=60)
+        assert answer.status_code in (400, 403)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-def test_sessions_come_and_go(place: Place, tmp_path: Path) -> None:
-    client = place.client(tmp_path)
-    image = draw(tmp_path / "image.nii.gz", truth(), GRID)
-    session = client.create_session(image)["session_id"]
-    assert client.get_session(session)["name"] == session
-    with pytest.raises(Exception, match="needs T1, T1c, T2 and FLAIR"):
-        client.infer("tumor_segmentation", "any", {}, session_id=session)
-    client.remove_session(session)
-    with pytest.raises(Exception, match="Not Found"):
-        client.get_session(session)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "session/?uncompress=true"),
+        ("GET", "session/0"),
+        ("PUT", "model/tumor_segmentation"),
+        ("GET", "model/tumor_segmentation"),
+        ("POST", "batch/infer/tumor_segmentation"),
+        ("POST", "scoring/overlap"),
+        ("POST", "infer/wsi/tumor_segmentation"),
+        ("GET", "proxy/dicom/studies"),
+        ("GET", "logs/?lines=10"),
+        ("GET", "ohif/"),
+        ("GET", "static/favicon.ico"),
+        ("GET", "datastore/dataset"),
+        ("DELETE", "datastore/image?id=first"),
+        ("DELETE", "datastore/label?id=first&tag=final"),
+        ("PUT", "datastore/label/info?label=first&tag=final"),
+        ("PUT", "datastore/updatelabelinfo?label=first&tag=final"),
+        ("GET", ""),
+        ("GET", "docs"),
+        ("GET", "openapi.json"),
+        ("POST", "reload"),
+    ],
+)
+def test_all_other_calls_are_closed(place: Place, method: str, path: str) -> None:
+    files = {"files": ("x.tar.gz", b"x")} if method == "PUT" else None
+    answer = requests.request(method, f"{place.server.url}/{path}", files=files, timeout=60)
+    assert answer.status_code in (404, 405)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="becomes another user")
+def test_another_user_of_the_computer_gets_nothing(place: Place) -> None:
+    """With the port known, and with the path of the secret's file."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    read = subprocess.run([*nobody, "cat", str(place.server.secret)], capture_output=True, check=False)
+    assert read.returncode != 0 and not read.stdout
+    for path in ("info/", "datastore/?output=all", "datastore/image?image=first", "x/info/", "", "/info/", "%2e/info/"):
+        asked = [*nobody, "curl", "-s", "-o", "-", "-w", "%{http_code}", f"{place.server.root}/{path}"]
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        assert answer.endswith("403") and "secret" in answer
+        assert place.ids[Sequence.T1C] not in answer
+    written = [*nobody, "curl", "-s", "-T", "/etc/passwd", f"{place.server.root}/session/?uncompress=true"]
+    assert "secret" in subprocess.run(written, capture_output=True, text=True, check=False).stdout
+    assert place.server.url not in subprocess.run(["ps", "axww"], capture_output=True, text=True, check=False).stdout
+    assert place.server.url.rpartition("/")[2] not in place.server.log.read_text()
+
+
+def test_a_refused_upload_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    secret = tmp_path / "x.nrrd"
+    secret.write_text("NRRD0004\ntype: uint8\ndimension: 3\nsizes: 3 3 3\nencoding: raw\ndata file: /etc/passwd\n\n")
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    for ask in (
+        lambda: place.client(tmp_path).save_label(place.ids[Sequence.T1C], str(secret)),
+        lambda: place.client(tmp_path).infer("refinement", place.ids[Sequence.T1C], {}, label_in=str(secret)),
+    ):
+        with pytest.raises(Exception, match="a field that is closed"):
+            ask()
+    assert not [path for path in set(Path(tempfile.gettempdir()).iterdir()) - before if path.suffix == ".nrrd"]
 
 
 def test_an_image_is_uploaded_where_there_are_files(place: Place, tmp_path: Path) -> None:

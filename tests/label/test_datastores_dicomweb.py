@@ -63,13 +63,28 @@ def test_a_refusal_names_the_status_and_a_remedy(status: int, remedy: str) -> No
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"[1, 2]", b'[{"0020000D": {"vr": "UI"}}]', b'[{"0020000E": {"vr": "UI", "Value": ["../../etc"]}}]'],
-    ids=["no JSON", "no dataset", "no series", "a path for a UID"],
+    [b"<html>", b"[1, 2]", b'[{"0020000D": {"vr": "UI"}}]'],
+    ids=["no JSON", "no dataset", "no series"],
 )
 def test_an_answer_that_is_none_is_refused(body: bytes) -> None:
     with answering(200, body) as url, pytest.raises((ArchiveError, DataError)) as refusal:
         Archive(url).series("1.2.3")
     assert refusal.value.remedy
+
+
+@pytest.mark.parametrize("bad", ["../../etc", "abc def", "", "1" * 65])
+@pytest.mark.parametrize("level", ["0020000D", "0020000E"])
+def test_a_series_whose_uid_is_none_hides_no_other(caplog: pytest.LogCaptureFixture, bad: str, level: str) -> None:
+    def series(number: int, **changed: str) -> dict[str, Any]:
+        uids = {"0020000D": "1.2", "0020000E": f"1.2.{number}"} | changed
+        return {tag: {"vr": "UI", "Value": [value]} for tag, value in uids.items()}
+
+    body = json.dumps([series(1), series(2, **{level: bad}), series(3)]).encode()
+    with answering(200, body) as url:
+        found = Archive(url).series()
+    assert [entry.series_uid for entry in found] == ["1.2.1", "1.2.3"]
+    messages = [record.message for record in caplog.records if record.name.startswith("label")]
+    assert messages == ["an object of the archive is passed over: one of its UIDs is none"]
 
 
 def test_an_archive_that_is_down_is_named_so() -> None:

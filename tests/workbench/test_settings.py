@@ -26,6 +26,14 @@ def test_defaults_are_on_loopback_and_follow_xdg(tmp_path: Path) -> None:
     assert settings.cache == tmp_path / ".cache" / "acuity"  # the specification disregards relative paths
 
 
+def test_the_address_of_the_models_begins_with_a_secret_that_stays() -> None:
+    settings = read_settings(None, {})
+    root, _, secret = settings.label_address.rpartition("/")
+    assert root == "http://127.0.0.1:8472" and len(secret) >= 32
+    assert settings.label_address == read_settings(None, {}).label_address
+    assert settings.label_secret.stat().st_mode & 0o777 == 0o600
+
+
 def test_flags_stand_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "workbench.yaml"
     file.write_text(
