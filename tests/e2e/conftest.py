@@ -74,7 +74,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         for paths in series:
             demo.store(settings.dicomweb, paths)
         study = str(headers[0].StudyInstanceUID)
-        with serving(label.app(), settings.label_port):
+        with serving(label.app(settings.label_address.rpartition("/")[2]), settings.label_port):
             yield Running(settings.url, token, settings.dicomweb, study, phantom.labels, phantom.volumes, label)
     finally:
         for service in reversed(services):

@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.dicom.writing.segmentation import write_segmentation
@@ -54,16 +54,16 @@ class LabelServer:
         self._looks: Iterator[Status] | None = None
         self._looked = Status("train")
 
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/info/", lambda _: JSONResponse({"name": "stand-in"})),
-                Route("/infer/", self._idle),
-                Route("/infer/{model}", self._infer, methods=["POST"]),
-                Route("/train/", self._training_status),
-                Route("/train/{model}", self._train, methods=["POST"]),
-            ]
-        )
+    def app(self, secret: str) -> Starlette:
+        """The server below the secret that the gateway shares with it."""
+        routes = [
+            Route("/info/", lambda _: JSONResponse({"name": "stand-in"})),
+            Route("/infer/", self._idle),
+            Route("/infer/{model}", self._infer, methods=["POST"]),
+            Route("/train/", self._training_status),
+            Route("/train/{model}", self._train, methods=["POST"]),
+        ]
+        return Starlette(routes=[Mount(f"/{secret}", routes=routes)])
 
     async def _idle(self, _: Request) -> Response:
         return JSONResponse({"detail": "No inference is going on."}, 404)
