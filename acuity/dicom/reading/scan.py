@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
-from acuity.dicom.reading.headers import Header, quiet_number, quiet_text, quiet_value, seconds, values_of
+from acuity.dicom.reading.headers import Header, quiet_items, quiet_number, quiet_text, quiet_value, seconds, values_of
 from acuity.dicom.reading.study import Series, Stack
 from acuity.volume import Grid
 
 _MAKER = "acuity"  # the manufacturer in the contributing equipment of every series that Acuity writes
 
 _NO_AGENT = {"no", "none", "n", "0", "-", "--", "nil", "na", "n/a", "false", "without"}
+# Philips fills InversionTimes up with 1.8e308; no pulse lasts this long.
+_FILLER_MS = 1e5
 _PLANES = ("sagittal", "coronal", "axial")  # the plane whose normal is nearest to x, y, z
 
 
@@ -89,7 +91,7 @@ def scan_of(series: Series, stack: Stack | None = None) -> Scan:
         return Scan(description=series.description)
     header = Header(datasets[0], stack.frames[0] if stack is not None and stack.frames else 0)
     times = (quiet_number(value) for value in values_of(header.get("InversionTimes", "InversionTime")))
-    inversions = [time for time in times if time]
+    inversions = [time for time in times if time and time < _FILLER_MS]
     return Scan(
         description=series.description or header.text("ProtocolName"),
         sequence_name=header.text("SequenceName", "PulseSequenceName"),
@@ -128,7 +130,7 @@ def _agent(header: Header) -> str:
         return ""
     if agent:
         return agent
-    if coded := header.get("ContrastBolusAgentSequence"):
+    if coded := header.items("ContrastBolusAgentSequence"):
         return quiet_text(coded[0], "CodeMeaning") or "a coded agent"
     if administered == "YES":
         return "an agent"
@@ -153,7 +155,7 @@ def _time_of(header: Header) -> float | None:
 
 def _made_by_acuity(ds: Dataset) -> bool:
     """Whether Acuity computed the images: derived ones, with Acuity among the equipment (PS3.3 C.12.1.1.5)."""
-    makers = [quiet_text(item, "Manufacturer") for item in quiet_value(ds, "ContributingEquipmentSequence") or []]
+    makers = [quiet_text(item, "Manufacturer") for item in quiet_items(ds, "ContributingEquipmentSequence")]
     derived = "DERIVED" in values_of(quiet_value(ds, "ImageType"))
     return derived and any(maker.strip().lower() == _MAKER for maker in makers)
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import enhanced_sequence, enhanced_variant
-from acuity.dicom.reading.headers import Header, macro, values_of
+from acuity.dicom.reading.headers import Header, macro, quiet_number, values_of
 from acuity.dicom.writing.source import ds_value
 
 # MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
@@ -73,8 +73,8 @@ def _translate_enhanced(source: Dataset, result: Dataset) -> None:
         "NumberOfAverages": averages.get("NumberOfAverages"),
     }
     for keyword, value in translations.items():
-        if value is not None:
-            setattr(result, keyword, value if keyword == "EchoTrainLength" else ds_value(value))
+        if (finite := quiet_number(value)) is not None:
+            setattr(result, keyword, int(finite) if keyword == "EchoTrainLength" else ds_value(finite))
     header = Header(source)
     result.ScanningSequence = enhanced_sequence(header) or None
     result.SequenceVariant = enhanced_variant(header) or None
