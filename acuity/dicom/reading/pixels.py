@@ -46,7 +46,7 @@ def load_stack(stack: Stack) -> Volume:
     inverted = quiet_text(stack.datasets[0], "PhotometricInterpretation") == "MONOCHROME1"
     if inverted or padding.any():
         array = _as_measured(array, padding, inverted)
-    return Volume(array, stack.grid.affine, stack.frame_of_reference_uid, stack.datasets)
+    return Volume(array, stack.grid.affine, stack.frame_of_reference_uid, stack.datasets, stack.frames)
 
 
 def _as_measured(array: NDArray[np.float32], padding: NDArray[np.bool_], inverted: bool) -> NDArray[np.float32]:
@@ -96,11 +96,11 @@ def _decode(ds: Dataset, frames: tuple[int, ...] | None, k: int) -> list[NDArray
             full = ds if "PixelData" in ds else _reopen(ds)
             if full.get("SOPInstanceUID") != ds.get("SOPInstanceUID"):
                 raise ValueError("the file has changed since its header was read")
-            options = {"correct_unused_bits": False} if unused_low_bits(ds) else {}
+            correct = not unused_low_bits(ds)
             if frames is None:
-                arrays = [pixel_array(full, **options)]
+                arrays = [pixel_array(full, correct_unused_bits=correct)]
             else:
-                arrays = list(iter_pixels(full, indices=frames, **options))
+                arrays = list(iter_pixels(full, indices=frames, correct_unused_bits=correct))
     except Exception as error:  # each decoder fails in its own way; a length that lies, for want of memory
         syntax = getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID")
         name = syntax.name if syntax is not None else "unknown transfer syntax"

@@ -90,7 +90,8 @@ def write_mr_series(
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
     template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
-    sources = [source for ds in volume.source_images for source in slices_of(ds)]
+    slices = [source for ds in volume.source_images for source in slices_of(ds)]
+    sources = slices if volume.source_frames is None else [slices[frame] for frame in volume.source_frames]
     folder.mkdir(parents=True, exist_ok=True)
     datasets: list[Dataset] = []
     for k in range(volume.shape[2]):
@@ -164,7 +165,7 @@ def _template(
 ) -> Dataset:
     """The attributes that all images of the series share, apart from pixels."""
     now = datetime.now()
-    ds = acquisition_attributes(source)
+    ds = acquisition_attributes(source, volume.source_frames[0] if volume.source_frames else 0)
     ds.SeriesInstanceUID = str(series_uid)
     ds.SeriesNumber = series_number
     ds.SeriesDescription = description or f"{sequence.value} SR by AI - not for primary dx"
