@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, MRImageStorage
 
 from acuity.dicom.reading.bits import check_bits
@@ -152,7 +153,10 @@ def _check_identity(datasets: list[Dataset]) -> None:
             if element is not None and element.VR not in (None, "UN", dictionary_VR(element.tag)):
                 raise _corrupt(keyword)
             try:
-                str(read_value(ds, keyword))  # names are decoded only here
+                value = read_value(ds, keyword)
+                str(value)  # names are decoded only here
+                if isinstance(value, MultiValue) and keyword in ("PatientName", "PatientID"):
+                    raise _corrupt(keyword)
             except (LookupError, ValueError) as error:
                 raise _corrupt(keyword) from error
 

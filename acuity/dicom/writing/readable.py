@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 from pydicom import DataElement, Dataset, config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.valuerep import DA, DT, TM, VR, validate_value
 
 from acuity.console import printable
@@ -16,6 +16,7 @@ _MOMENTS = {VR.DA: DA, VR.DT: DT, VR.TM: TM}
 _NUMBERS = (VR.DS, VR.IS, VR.FD, VR.FL)
 # By these highdicom takes an image for one of a microscope's slides.
 _FOREIGN = {tag_for_keyword(keyword) for keyword in ("ImageOrientationSlide", "ImageCenterPointCoordinatesSequence")}
+_NOT_IN_TEXTS = str.maketrans("\n\\", " /")
 _LIMITS = {VR.SH: 16, VR.LO: 64, VR.ST: 1024}  # characters, PS3.5 section 6.2
 
 
@@ -36,8 +37,8 @@ def readable(ds: Dataset) -> Dataset:
 def fitting(ds: Dataset, keyword: str) -> Any:
     """A text, or several, cut to the length of its type; None where nothing is left of it."""
     limit = _LIMITS[VR(dictionary_VR(keyword))]
-    texts = [printable(str(value)).replace("\n", " ")[:limit].strip() for value in values_of(quiet_value(ds, keyword))]
-    texts = [text for text in texts if text]
+    lines = (printable(str(value)).translate(_NOT_IN_TEXTS) for value in values_of(quiet_value(ds, keyword)))
+    texts = [text for line in lines if (text := line[:limit].strip())]
     return texts[0] if len(texts) == 1 else texts or None
 
 
@@ -49,6 +50,8 @@ def _element(ds: Dataset, tag: Any) -> DataElement | None:
             return None
         if element.VR == VR.SQ:
             return DataElement(tag, VR.SQ, [readable(item) for item in element.value])
+        if element.VR == VR.PN and element.VM > 1 and dictionary_VM(tag) == "1":
+            return None  # highdicom takes one name
         valid = all(_is_valid(element.VR, value) for value in values_of(element.value))
     except Exception:  # pydicom converts on access, and raises in many ways
         return None
