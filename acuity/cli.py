@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from acuity import __version__
-from acuity.console import print_error
+from acuity.console import print_error, print_parts
 from acuity.errors import AcuityError
 
 # A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
@@ -29,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit code.
 
     0 is success, 2 a wrong command line (argparse ends the process), and a refusal ends with the ``exit_code`` of
-    its class in ``acuity.errors``, after found, rule and remedy on stderr.
+    its class in ``acuity.errors``, after found, rule and remedy on stderr. Whatever was not foreseen ends with 1, and
+    a file that cannot be written for want of room as ``OutputError`` does; a pipe that was closed (``| head``) and
+    Ctrl-C end with 128 and the signal's number, as in a shell.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(words).parse_args(words)
@@ -40,6 +44,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AcuityError as error:
         print_error(error)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails once more when it flushes
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> int:
+    """Tell of an exception without its text, which may quote a header or a file name, and return the exit code."""
+    from acuity.pipeline.publication import concerns_output, not_writable
+    from acuity.pipeline.result import describe_error, steps_of
+
+    if concerns_output(error):
+        error = not_writable(error)
+        print_error(error)
+        return error.exit_code
+    described = describe_error(error)
+    assert described is not None
+    remedy = "This is a fault of the program. Please report it with these lines and what -v says of it."
+    print_parts(described["code"], described["found"], "", remedy)
+    logging.getLogger(__name__).info("%s", steps_of(error))
+    return int(described["exit_code"])
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:

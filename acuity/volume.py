@@ -114,12 +114,15 @@ class Volume:
     frame_of_reference_uid : DICOM's name of the patient space, None if the images gave none
     source_images : the datasets the volume was read from, or is derived from, sorted along k; headers
         only (no pixel data is needed)
+    source_frames : of the one multi-frame source image, the frames that the volume was read from, from 0; None for
+        single-frame images, or for all frames
     """
 
     array: NDArray
     affine: NDArray[np.float64]
     frame_of_reference_uid: str | None = None
     source_images: tuple[Dataset, ...] = field(default=(), repr=False)
+    source_frames: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+import traceback
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -102,6 +103,11 @@ def describe_error(error: BaseException | None) -> dict[str, Any] | None:
         code, found, rule = "internal", f"Unexpected {type(error).__name__} {_where(error)}.", ""
         remedy = "This is a fault of the program. Please report it with this file."
     return {"code": code, "exit_code": exit_code_of(error), "found": found, "rule": rule, "remedy": remedy}
+
+
+def steps_of(error: BaseException) -> str:
+    """The traceback of an unforeseen exception without the exception's text, which may hold header values."""
+    return f"traceback of {type(error).__name__}:\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def list_outputs(folder: Path) -> list[dict[str, Any]]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from acuity.console import say
 from acuity.errors import AcuityError
 from acuity.pipeline.options import Options
-from acuity.pipeline.publication import Staging, not_writable, write_result
-from acuity.pipeline.result import Manifest, describe_error, exit_code_of, list_outputs
+from acuity.pipeline.publication import Staging, concerns_output, not_writable, write_result
+from acuity.pipeline.result import Manifest, describe_error, exit_code_of, list_outputs, steps_of
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +89,8 @@ class Run:
             if isinstance(result, Described):
                 self.manifest.sections.update(result.describe())
         except Exception as error:
-            self.fail(not_writable(error) if self._concerns_output(error) else error)
+            written = None if self._staging is None else self._staging.path
+            self.fail(not_writable(error) if concerns_output(error, written) else error)
             return None
         finally:
             self.manifest.timings[stage] = time.perf_counter() - started
@@ -122,14 +121,9 @@ class Run:
             for warning in self.manifest.warnings:
                 self._say(f"warning: {warning}")
             self._say(f"{'total':<16}{self.manifest.timings['total']:6.1f} s  {self.options.output}")
+        if self._staging is not None:
+            self._staging.release()
         return exit_code_of(self.error)
-
-    def _concerns_output(self, error: Exception) -> TypeGuard[OSError]:
-        """Whether a file could not be written (and not: read)."""
-        if not isinstance(error, OSError) or self._staging is None:
-            return False
-        named = isinstance(error.filename, str | Path) and Path(error.filename).is_relative_to(self._staging.path)
-        return named or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
     def _publish(self) -> BaseException | None:
         """Make the outputs visible; returns the error that prevented it."""
@@ -154,20 +148,19 @@ class Run:
         assert described is not None
         self.manifest.timings["total"] = time.perf_counter() - self._started
         if not isinstance(error, AcuityError):
-            # Where it happened, without the exception's text, which may hold header values.
-            _log.info("traceback of %s:\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            _log.info("%s", steps_of(error))
         parts = (described["found"], described["rule"], described["remedy"])
-        print(f"error: {described['code']}: {' '.join(part for part in parts if part)}", file=sys.stderr, flush=True)
-        if self._staging is None:
-            return  # the output folder could not be used, or holds an earlier result that must stay
+        say(f"error: {described['code']}: {' '.join(part for part in parts if part)}")
+        if self._staging is None or not self._staging.is_free():
+            return  # the output folder could not be used, or holds the result of another run, which must stay
         try:
             write_result(self.manifest.as_dict(error=error, outputs=[]), self.options.output)
         except OSError as failure:
-            print(f"error: result.json could not be written: {failure.strerror}", file=sys.stderr, flush=True)
+            say(f"error: result.json could not be written: {failure.strerror}")
 
     def _say(self, line: str) -> None:
         if self.options.verbosity >= 0:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
 
 def set_up_logging(verbosity: int) -> None:

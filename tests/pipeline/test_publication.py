@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from acuity.errors import OutputError
-from acuity.pipeline.publication import Staging, write_result
+from acuity.pipeline.options import Options
+from acuity.pipeline.publication import FOLDERS, Staging, concerns_output, write_result
+from acuity.pipeline.run import Run
 
 
 def visible(folder: Path) -> list[str]:
@@ -144,3 +149,153 @@ def test_published_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
     staging.publish()
     for name in ("result.json", "seg/a.dcm"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == expected
+
+
+# A whole publication; the first argument is the output folder. The process dies, as of SIGKILL or a power cut, before
+# its nth call of the kernel that changes a folder; it ends with 0 where it makes fewer. n of 0 never dies.
+PUBLISH = """
+import json, os, signal, sys
+from pathlib import Path
+from acuity.pipeline.options import Options
+from acuity.pipeline.publication import FOLDERS, write_result
+from acuity.pipeline.run import Run
+
+output, n, count = Path(sys.argv[1]), int(sys.argv[2]), 0
+run = Run(Options(input=output, output=output, models=output, verbosity=-1))
+run.open()
+
+def write():
+    for name in FOLDERS:
+        (run.folder / name).mkdir()
+        (run.folder / name / "a.dcm").write_bytes(name.encode())
+    return run.options.models
+
+class Done:
+    def summary(self): return ""
+
+run.perform("write", lambda: write() and Done())
+
+def watch(event, arguments):
+    global count
+    if event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree"):
+        count += 1
+        if count == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+sys.exit(run.finish())
+"""
+
+
+def publish(output: Path, n: int = 0) -> int:
+    return subprocess.run([sys.executable, "-c", PUBLISH, str(output), str(n)], check=False).returncode
+
+
+def assert_no_false_success(output: Path) -> None:
+    """Where a success is reported, every output is there, whole."""
+    if not (output / "result.json").exists():
+        return
+    result = json.loads((output / "result.json").read_text())
+    if result["status"] == "success":
+        assert sorted(entry["path"] for entry in result["outputs"]) == sorted(f"{name}/a.dcm" for name in FOLDERS)
+        for name in FOLDERS:
+            assert (output / name / "a.dcm").read_bytes() == name.encode()
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["empty", "after a failure"])
+def test_killed_at_any_rename_there_is_no_success_without_all_outputs(tmp_path: Path, earlier: bool) -> None:
+    for n in range(1, 30):
+        output = tmp_path / str(n)
+        output.mkdir()
+        if earlier:
+            write_result({"status": "failed"}, output)
+        code = publish(output, n)
+        assert_no_false_success(output)
+        if code == 0:
+            break
+        assert code == -9
+    assert code == 0 and n > len(FOLDERS) + 1  # every rename was tried, and the last try went through
+    assert json.loads((output / "result.json").read_text())["status"] == "success"
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_call_that_fails_leaves_all_outputs_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whichever rename or flush of a folder it is: the disk may fill up at any of them."""
+    run = Run(Options(input=tmp_path, output=tmp_path / "out", models=tmp_path, verbosity=-1))
+    run.open()
+    for name in FOLDERS:
+        (run.folder / name).mkdir()
+        (run.folder / name / "a.dcm").write_bytes(name.encode())
+    calls, rename = 0, Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    code = run.finish()
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    if number <= len(FOLDERS) + 1:
+        assert (code, result["status"], result["error"]["code"]) == (60, "refused", "output")
+        assert os.listdir(tmp_path / "out") == ["result.json"]
+    else:
+        assert (code, result["status"]) == (0, "success")
+
+
+def test_everything_is_on_the_disk_before_the_result_is_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = Staging(tmp_path)
+    fill(staging)
+    flushed: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: flushed.append((os.readlink(f"/proc/self/fd/{fd}"), sorted(os.listdir(tmp_path))))
+    )
+    staging.publish()
+    before = [path for path, visible_then in flushed if "result.json" not in visible_then]
+    hidden = str(staging.path)
+    assert {f"{hidden}/seg/a.dcm", f"{hidden}/seg", f"{hidden}/result.json", hidden, str(tmp_path)} <= set(before)
+    assert flushed[-1][0] == str(tmp_path) and "result.json" in flushed[-1][1]
+
+
+def test_a_second_run_is_refused_before_it_touches_anything(tmp_path: Path) -> None:
+    write_result({"status": "failed"}, tmp_path)
+    first = Staging(tmp_path)
+    fill(first)
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    assert publish(tmp_path) == 60
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+    assert json.loads((tmp_path / "result.json").read_text()) == {"status": "failed"}
+    first.publish()
+    assert json.loads((tmp_path / "result.json").read_text()) == {"status": "success"}
+
+
+def test_where_folders_cannot_be_locked_the_first_to_publish_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    runs = [Run(Options(input=tmp_path, output=tmp_path / "out", models=tmp_path, verbosity=-1)) for _ in range(2)]
+    for run in runs:
+        run.open()
+        (run.folder / "seg").mkdir()
+        (run.folder / "seg" / "a.dcm").write_bytes(b"a")
+    assert [run.finish() for run in runs] == [0, 60]
+    assert "earlier result" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["status"] == "success"
+    assert sorted(os.listdir(tmp_path / "out")) == ["result.json", "seg"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_want_of_room_concerns_the_output_whichever_file_it_is(tmp_path: Path, number: int) -> None:
+    assert concerns_output(OSError(number, "no room"))
+    assert concerns_output(OSError(errno.EIO, "broken", str(tmp_path / "a")), tmp_path)
+    assert not concerns_output(OSError(errno.EIO, "broken", "/elsewhere"), tmp_path)
+    assert not concerns_output(ValueError("no room"))

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
     LegacyConvertedEnhancedMRImageStorage,
     MediaStorageDirectoryStorage,
     MRImageStorage,
 )
 
-from acuity.dicom.reading.headers import quiet_text, values_of
+from acuity.dicom.reading.directory import absent_files
+from acuity.dicom.reading.extent import pixels_complete
+from acuity.dicom.reading.headers import quiet_text, uid_text
 from acuity.errors import InputNotFoundError
 
 MULTI_FRAME_CLASSES = (EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
@@ -30,7 +27,6 @@ MR_CLASSES = (MRImageStorage, *MULTI_FRAME_CLASSES)
 
 # A file without the preamble of PS3.10 begins with group 0008 (or 0002), element below 0x100.
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
-_ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,8 @@ class DamagedFile:
 class FolderContent:
     """The files of a folder: readable headers, damaged files, and (relative path, reason) of all that are passed over.
 
-    ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent or cut short.
+    ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent, cut short or too long;
+    ``directories`` the DICOMDIRs.
     """
 
     root: Path
@@ -58,6 +55,7 @@ class FolderContent:
     damaged: list[DamagedFile] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
     incomplete: set[int] = field(default_factory=set)
+    directories: list[Dataset] = field(default_factory=list)
 
     def ignore(self, file: Path, reason: str) -> None:
         """Pass over ``file``."""
@@ -85,8 +83,10 @@ def find_dicom(path: Path) -> FolderContent:
     if path.is_file() and path.name.upper() == "DICOMDIR":
         path = path.parent
     content = FolderContent(path if path.is_dir() else path.parent)
-    others = [file for file in _walk(path) if not _take(file, content)]
-    names = {_folder_and_pattern(Path(ds.filename)) for ds in content.datasets}
+    files = list(_walk(path))
+    others = [file for file in files if not _take(file, content)]
+    _check_directories(files, content)
+    names = {_folder_and_pattern(Path(ds.filename)) for ds in content.datasets} - {""}
     for file in others:
         if _folder_and_pattern(file) in names:
             content.damage(file, "named as the DICOM files beside it, but holds no DICOM header")
@@ -99,9 +99,20 @@ def _walk(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    for folder, folders, files in os.walk(path):
-        folders.sort()
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder that is in the study anyway, or in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _encloses(Path(folder, name), path))
         yield from (Path(folder, name) for name in sorted(files))
+
+
+def _encloses(folder: Path, path: Path) -> bool:
+    """Whether a folder is a link to one that the whole study lies in: it may hold the studies of others."""
+    return folder.is_symlink() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _folder_and_pattern(file: Path) -> tuple[Path, str]:
@@ -121,7 +132,7 @@ def _take(file: Path, content: FolderContent) -> bool:
                 return False
             stream.seek(0)
             ds = dcmread(stream, stop_before_pixels=True, force=bare)
-            complete = _pixels_complete(stream, ds)
+            complete = pixels_complete(stream, ds)
     except OSError as error:
         content.damage(file, f"cannot be opened: {error.strerror}")
         return True
@@ -133,14 +144,14 @@ def _take(file: Path, content: FolderContent) -> bool:
         return False
     if quiet_text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         content.ignore(file, "DICOMDIR, an index of the other files")
-        _check_directory(ds, file, content)
+        content.directories.append(ds)
     else:
         _take_dataset(ds, file, content, complete)
     return True
 
 
 def _take_dataset(ds: Dataset, file: Path, content: FolderContent, complete: bool) -> None:
-    uids = [quiet_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
+    uids = [uid_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
     sop_class = UID(uids[0])
     if sop_class in MR_CLASSES and "Rows" not in ds:
         # cut before its pixels: even the last UID it still has may be shortened
@@ -155,39 +166,9 @@ def _take_dataset(ds: Dataset, file: Path, content: FolderContent, complete: boo
         content.damage(file, "a DICOM file without study or series UID", uids[2] or None)
 
 
-def _pixels_complete(stream: BinaryIO, ds: Dataset) -> bool:
-    """Whether the pixel data that ``stream`` stands before is complete; True where that cannot be told."""
-    syntax = ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    if "Rows" not in ds or syntax == DeflatedExplicitVRLittleEndian:
-        return True  # no image, or the position is lost in inflating
-    size = os.fstat(stream.fileno()).st_size
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    header = stream.read(8)
-    if len(header) < 8:
-        return False
-    length: int = struct.unpack(order + "I", header[4:])[0]
-    if header[4:6] in (b"OB", b"OW", b"UN"):  # explicit VR: two reserved bytes, then the length
-        length = struct.unpack(order + "I", stream.read(4).ljust(4, b"\0"))[0]
-    if length != 0xFFFFFFFF:
-        return stream.tell() + length <= size and length >= _native_length(ds)
-    while (item := stream.read(8))[:4] == _ITEM and len(item) == 8:
-        stream.seek(struct.unpack("<I", item[4:])[0], os.SEEK_CUR)
-    return item[:4] == _SEQUENCE_END
-
-
-def _native_length(ds: Dataset) -> int:
-    try:
-        frames = int(ds.get("NumberOfFrames") or 1)
-        bits = ds.Rows * ds.Columns * ds.BitsAllocated * ds.get("SamplesPerPixel", 1) * frames
-    except Exception:  # judged where the geometry is read, with a better message
-        return 0
-    return int(bits // 8)
-
-
-def _check_directory(ds: Dataset, file: Path, content: FolderContent) -> None:
-    """Count listed files (PS3.3 F.3.2.2) that are gone as damaged; media differ in the case of names."""
-    present = {str(path.relative_to(file.parent)).upper() for path in _walk(file.parent)}
-    for record in ds.get("DirectoryRecordSequence") or ():
-        parts = values_of(record.get("ReferencedFileID"))
-        if parts and str(Path(*parts)).upper() not in present:
-            content.damage(file.parent / Path(*parts), "listed in the DICOMDIR, but not there")
+def _check_directories(files: list[Path], content: FolderContent) -> None:
+    """Count what a DICOMDIR lists and the folder lacks as damaged."""
+    instances = {uid_text(ds, "SOPInstanceUID") for ds in content.datasets}
+    for ds in content.directories:
+        for file in absent_files(ds, Path(ds.filename).parent, files, instances):
+            content.damage(file, "listed in the DICOMDIR, but not there")

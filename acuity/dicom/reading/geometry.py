@@ -14,9 +14,9 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from acuity.dicom.reading.headers import number, read_value
+from acuity.dicom.reading.headers import number, quiet_value, read_value
 from acuity.dicom.reading.separate import SeparatedVolume, separate
-from acuity.dicom.reading.slices import Slice
+from acuity.dicom.reading.slices import Slice, rescale
 from acuity.dicom.reading.study import Stack
 from acuity.errors import (
     GantryTiltError,
@@ -44,6 +44,15 @@ PLACE_TOLERANCE_MM = 0.2
 PIXEL_SPACING_RELATIVE_TOLERANCE = 1e-4
 # Echo and inversion time are constant within a volume, but for the last digit of a nominal value.
 TIMING_RELATIVE_TOLERANCE = 0.02
+# What decides how the bits of a pixel are read.
+PIXEL_KEYWORDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation")
+# Of an image of a head, mm. Mouse scanners have finer voxels, and whole-body ones a larger field.
+PLAUSIBLE_VOXEL_MM = (0.05, 20.0)
+PLAUSIBLE_FIELD_MM = 600.0
+# Slopes per slice follow the brightest pixel of each; in a head they differ by less than this.
+_SLOPE_RATIO = 4
+# Normals within 8 degrees are one orientation; of a stack at most one slice in eight is there for reference.
+_SAME_PLANE, _REFERENCES_ONE_IN = 0.99, 8
 
 
 def build_stacks(slices: list[Slice]) -> tuple[list[Stack], list[str]]:
@@ -54,14 +63,16 @@ def build_stacks(slices: list[Slice]) -> tuple[list[Stack], list[str]]:
     MixedOrientationsError, DuplicatePositionsError, MissingSliceError, TooFewSlicesError, GantryTiltError,
     InconsistentHeadersError, UnsupportedSeriesError : as each class says
     """
+    declared = len(slices)
+    slices, notes = _without_references(slices)
     _check_one_orientation(slices)
     normal = np.cross(slices[0].row, slices[0].column)
     normal /= np.linalg.norm(normal)
     places, count = cluster(np.array([s.position @ normal for s in slices]))
     parts = separate(slices, places)
-    _check_declared_count(slices, count)
+    _check_declared_count(slices, count, found=declared)
     stacks = [_stack(part, normal) for part in parts]
-    return stacks, _spacing_warnings(stacks)
+    return stacks, [*notes, *_spacing_warnings(stacks), *_rescale_warnings(slices)]
 
 
 def cluster(heights: NDArray[np.float64]) -> tuple[list[int], int]:
@@ -89,7 +100,38 @@ def _check_one_orientation(slices: list[Slice]) -> None:
         )
 
 
-def _check_declared_count(slices: list[Slice], positions: int) -> None:
+def _without_references(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
+    """Leave out single slices of another orientation that some scanners add to a stack for reference, and say so.
+
+    Such a slice lies across the stack. One that takes a place of the stack, or the next one beyond its ends, has a
+    corrupt orientation: it stays, and is refused.
+    """
+    kinds: list[list[Slice]] = []
+    for s in slices:
+        same = (kind for kind in kinds if abs(_normal(kind[0]) @ _normal(s)) > _SAME_PLANE)
+        (kind := next(same, [])).append(s)
+        if len(kind) == 1:
+            kinds.append(kind)
+    main = max(kinds, key=len)
+    others = [s for s in slices if not any(s is member for member in main)]
+    if len(main) < MIN_SLICES or not others or len(others) * _REFERENCES_ONE_IN > len(slices):
+        return slices, []
+    heights = np.sort([s.position @ _normal(main[0]) for s in main])
+    gap = float(np.median(np.diff(heights)))
+    for s in others:
+        nearest = min(main, key=lambda member: float(np.linalg.norm(member.position - s.position)))
+        offset = s.position - nearest.position
+        along = float(offset @ _normal(main[0]))
+        if np.linalg.norm(offset - along * _normal(main[0])) <= PLACE_TOLERANCE_MM and abs(along) < 1.5 * gap:
+            return slices, []
+    return main, [f"{len(others)} image{'s' if len(others) > 1 else ''} of another orientation is left out."]
+
+
+def _normal(s: Slice) -> NDArray[np.float64]:
+    return np.cross(s.row, s.column)
+
+
+def _check_declared_count(slices: list[Slice], positions: int, found: int) -> None:
     """Refuse a classic series that has fewer images than it declares, unless whole volumes are absent.
 
     A multi-echo export may keep two echoes of eight; then the number declared is a multiple of the positions.
@@ -97,9 +139,9 @@ def _check_declared_count(slices: list[Slice], positions: int) -> None:
     """
     declared = number(slices[0].dataset, "ImagesInAcquisition") if slices[0].frame is None else None
     original = str(slices[0].traits.get("ImageType", "")).startswith("ORIGINAL")
-    if declared and original and int(declared) > len(slices) and int(declared) % positions:
+    if declared and original and int(declared) > found and int(declared) % positions:
         raise MissingSliceError(
-            f"{len(slices)} images at {positions} positions were found, and ImagesInAcquisition is {int(declared)}.",
+            f"{found} images at {positions} positions were found, and ImagesInAcquisition is {int(declared)}.",
             rule="A series must be complete.",
             remedy="Send the series again from the archive.",
         )
@@ -116,6 +158,7 @@ def _stack(part: SeparatedVolume, normal: NDArray[np.float64]) -> Stack:
     _check_alike(slices)
     spacing = _check_places(slices, normal)
     first = slices[0]
+    _check_plausible((*first.spacing, spacing), (*first.size, len(slices)))
     affine = np.eye(4)
     affine[:3, 0] = first.row * first.spacing[0]
     affine[:3, 1] = np.cross(normal, first.row) * first.spacing[1]  # column, exactly perpendicular
@@ -136,6 +179,19 @@ def _stack(part: SeparatedVolume, normal: NDArray[np.float64]) -> Stack:
     )
 
 
+def _check_plausible(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> None:
+    """Refuse voxels and fields of view that no image of a head has."""
+    field = np.multiply(spacing, shape)
+    least, most = PLAUSIBLE_VOXEL_MM
+    if min(spacing) < least or max(spacing) > most or max(field) > PLAUSIBLE_FIELD_MM:
+        raise InconsistentHeadersError(
+            f"Voxels of {spacing[0]:.4g} x {spacing[1]:.4g} x {spacing[2]:.4g} mm make a field of view of "
+            f"{field[0]:.4g} x {field[1]:.4g} x {field[2]:.4g} mm.",
+            rule=f"Voxels are {least:g} to {most:g} mm, and a field of view is at most {PLAUSIBLE_FIELD_MM:g} mm.",
+            remedy="A header is corrupt, or this is no image of a head: export the series again.",
+        )
+
+
 def _frame_of_reference(s: Slice) -> str | None:
     value = read_value(s.dataset, "FrameOfReferenceUID")
     return None if value is None else str(value)
@@ -144,7 +200,11 @@ def _frame_of_reference(s: Slice) -> str | None:
 def _check_alike(slices: list[Slice]) -> None:
     """Refuse slices of one volume that differ in size, spacing, frame of reference or timing."""
     first = slices[0]
+    stored = [quiet_value(first.dataset, keyword) for keyword in PIXEL_KEYWORDS]
     for other in slices[1:]:
+        for keyword, value in zip(PIXEL_KEYWORDS, stored, strict=True):
+            if (own := quiet_value(other.dataset, keyword)) != value:
+                _refuse_difference(keyword, f"{value} and {own}", other)
         if other.size != first.size:
             _refuse_difference("Rows and Columns", f"{first.size[::-1]} and {other.size[::-1]}", other)
         if not np.allclose(other.spacing, first.spacing, rtol=PIXEL_SPACING_RELATIVE_TOLERANCE, atol=0):
@@ -174,7 +234,8 @@ def _check_places(slices: list[Slice], normal: NDArray[np.float64]) -> float:
     gaps = np.diff(heights)
     median = float(np.median(gaps))
     spacing = float(heights[-1] / (len(slices) - 1))
-    uneven = np.abs(gaps - median) > max(SPACING_RELATIVE_TOLERANCE * median, SPACING_TOLERANCE_MM)
+    rounding = _rounding(positions, normal)
+    uneven = np.abs(gaps - median) > max(SPACING_RELATIVE_TOLERANCE * median, SPACING_TOLERANCE_MM, rounding)
     along = np.abs(heights - spacing * np.arange(len(slices)))
     if uneven.any() or along.max() > PLACE_TOLERANCE_MM:
         worst = int(np.argmax(np.abs(gaps - median)))
@@ -187,6 +248,13 @@ def _check_places(slices: list[Slice], normal: NDArray[np.float64]) -> float:
     across = positions - positions[0] - np.outer(heights, normal)
     _check_upright(across, spacing)
     return spacing
+
+
+def _rounding(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
+    """By how much rounding alone can change the distance of two slices in mm, where positions have one decimal."""
+    if not np.allclose(positions, positions.round(1), rtol=0, atol=1e-6):
+        return 0.0
+    return 0.1 * float(np.abs(normal).sum())  # two positions, each half of the last digit off on each axis
 
 
 def _check_upright(across: NDArray[np.float64], spacing: float) -> None:
@@ -209,6 +277,14 @@ def _check_upright(across: NDArray[np.float64], spacing: float) -> None:
         rule=f"Slices must be stacked along their normal, within {PLACE_TOLERANCE_MM} mm.",
         remedy="A position is corrupt: export the series again.",
     )
+
+
+def _rescale_warnings(slices: list[Slice]) -> list[str]:
+    """Warn where slopes differ by so much that one of them may be corrupt."""
+    slopes = [abs(scale[0]) for s in slices if (scale := rescale(s.dataset, s.frame)) is not None]
+    if not slopes or max(slopes) <= _SLOPE_RATIO * min(slopes):
+        return []
+    return [f"RescaleSlope differs between slices, from {min(slopes):.4g} to {max(slopes):.4g}; each is used."]
 
 
 def _spacing_warnings(stacks: list[Stack]) -> list[str]:

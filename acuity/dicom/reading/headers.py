@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.valuerep import DA, TM
 
+from acuity.console import printable
 from acuity.errors import InconsistentHeadersError
+
+_UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9; leading zeros, which it forbids, are in use
 
 
 def read_value(ds: Dataset, keyword: str) -> Any:
@@ -43,8 +46,47 @@ def quiet_value(ds: Dataset, keyword: str) -> Any:
 
 
 def quiet_text(ds: Dataset, keyword: str) -> str:
-    """The value of ``keyword`` as text, "" if absent, empty, zero or corrupt."""
-    return str(quiet_value(ds, keyword) or "")
+    """The value of ``keyword`` as text without control characters, "" if absent, empty, zero or corrupt."""
+    return _text_of(quiet_value(ds, keyword))
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return printable(str(value or "")).replace("\n", "")
+    except (LookupError, ValueError):  # a name's bytes are decoded only here
+        return ""
+
+
+def uid_text(ds: Dataset, keyword: str) -> str:
+    """The UID under ``keyword``, "" if it is absent, or is not one UID."""
+    value = quiet_value(ds, keyword)
+    return str(value) if is_uid(value) else ""
+
+
+def is_uid(value: Any) -> bool:
+    """Whether a value is one UID."""
+    return isinstance(value, str) and _UID.fullmatch(value) is not None
+
+
+def items_of(ds: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence.
+
+    Raises
+    ------
+    InconsistentHeadersError : the element is no sequence
+    """
+    items = read_value(ds, keyword)
+    if items is not None and not isinstance(items, Sequence):
+        raise InconsistentHeadersError(f"{keyword} is no sequence.", rule="Every header of a series must be readable.")
+    return list(items or ())
+
+
+def quiet_items(ds: Dataset, keyword: str) -> list[Dataset]:
+    """As ``items_of``; none if the element is corrupt."""
+    try:
+        return items_of(ds, keyword)
+    except InconsistentHeadersError:
+        return []
 
 
 def number(ds: Dataset, keyword: str) -> float | None:
@@ -112,9 +154,9 @@ def functional_groups(ds: Dataset, frame: int) -> list[Dataset]:
     InconsistentHeadersError : see ``read_value``
     IndexError : the object describes fewer frames
     """
-    own = read_value(ds, "PerFrameFunctionalGroupsSequence")
-    shared = read_value(ds, "SharedFunctionalGroupsSequence")
-    return [*([own[frame]] if own else []), *(shared or [])[:1]]
+    own = items_of(ds, "PerFrameFunctionalGroupsSequence")
+    shared = items_of(ds, "SharedFunctionalGroupsSequence")
+    return [*([own[frame]] if own else []), *shared[:1]]
 
 
 def macros(ds: Dataset, sequence: str, frame: int | None) -> Iterator[Dataset]:
@@ -123,8 +165,7 @@ def macros(ds: Dataset, sequence: str, frame: int | None) -> Iterator[Dataset]:
     There are none for ``frame`` None: a classic image has everything at the top level.
     """
     for group in [] if frame is None else functional_groups(ds, frame):
-        if items := read_value(group, sequence):
-            yield items[0]
+        yield from items_of(group, sequence)[:1]
 
 
 def macro(ds: Dataset, sequence: str, frame: int = 0) -> Dataset:
@@ -158,7 +199,11 @@ class Header:
 
     def text(self, *keywords: str) -> str:
         """As ``get``, as text without blanks at its ends; "" where there is none."""
-        return str(self.get(*keywords) or "").strip()
+        return _text_of(self.get(*keywords)).strip()
+
+    def items(self, keyword: str) -> list[Dataset]:
+        """As ``get``, the items of a sequence; none where it is no sequence."""
+        return [item for item in values_of(self.get(keyword)) if isinstance(item, Dataset)]
 
     def words(self, keyword: str) -> frozenset[str]:
         """All values of ``keyword`` as defined terms: upper case, without blanks."""

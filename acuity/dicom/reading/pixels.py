@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.pixels.utils import iter_pixels
+from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from acuity.dicom.reading.bits import from_upper_bits, padding_of, unused_low_bits
+from acuity.dicom.reading.headers import quiet_text
 from acuity.dicom.reading.slices import rescale
 from acuity.dicom.reading.study import Stack
 from acuity.errors import UnreadablePixelsError
@@ -18,6 +22,10 @@ from acuity.volume import Volume
 
 def load_stack(stack: Stack) -> Volume:
     """Read the pixels of a stack, in any transfer syntax, and rescale each slice by its own slope and intercept.
+
+    MONOCHROME1 (PS3.3 C.7.6.3.1.2: the least value is white) is inverted about the brightest voxel of the volume, so
+    that air is dark in every volume. Padding (C.7.5.1.1.2) is no part of the image: it becomes background, which is 0,
+    or the value of the image that is nearest to it.
 
     Returns
     -------
@@ -28,15 +36,41 @@ def load_stack(stack: Stack) -> Volume:
     ------
     UnreadablePixelsError : pixel data is absent, truncated, or cannot be decoded
     """
+    slices = _stored(stack)
+    first = next(slices)  # before memory is taken for all: a header may state any size
     array = np.empty(stack.grid.shape, dtype=np.float32)
+    padding = np.zeros(stack.grid.shape, dtype=bool)
+    for k, (stored, ds, frame) in enumerate(chain([first], slices)):
+        array[:, :, k] = _rescaled(stored, ds, frame)
+        padding[:, :, k] = padding_of(stored, ds).T
+    inverted = quiet_text(stack.datasets[0], "PhotometricInterpretation") == "MONOCHROME1"
+    if inverted or padding.any():
+        array = _as_measured(array, padding, inverted)
+    return Volume(array, stack.grid.affine, stack.frame_of_reference_uid, stack.datasets, stack.frames)
+
+
+def _as_measured(array: NDArray[np.float32], padding: NDArray[np.bool_], inverted: bool) -> NDArray[np.float32]:
+    """The volume with dark air, and with background in place of padding."""
+    measured = array[~padding]
+    if not measured.size:
+        raise UnreadablePixelsError(
+            "Every pixel is padding.", rule="An image has pixels.", remedy="Send the series again."
+        )
+    low, high = float(measured.min()), float(measured.max())
+    if inverted:
+        array, low, high = high - array, 0.0, high - low
+    return np.where(padding, np.float32(np.clip(0.0, low, high)), array)
+
+
+def _stored(stack: Stack) -> Iterator[tuple[NDArray, Dataset, int | None]]:
+    """For each slice its stored values (rows, columns), its dataset and its frame."""
     if stack.frames is None:
         for k, ds in enumerate(stack.datasets):
-            array[:, :, k] = _rescaled(_decode(ds, None, k)[0], ds, None)
+            yield from_upper_bits(_decode(ds, None, k)[0], ds, k), ds, None
     else:
         ds = stack.datasets[0]
         for k, (frame, stored) in enumerate(zip(stack.frames, _decode(ds, stack.frames, 0), strict=True)):
-            array[:, :, k] = _rescaled(stored, ds, frame)
-    return Volume(array, stack.grid.affine, stack.frame_of_reference_uid, stack.datasets)
+            yield from_upper_bits(stored, ds, k), ds, frame
 
 
 def _rescaled(stored: NDArray, ds: Dataset, frame: int | None) -> NDArray[np.float64]:
@@ -62,10 +96,12 @@ def _decode(ds: Dataset, frames: tuple[int, ...] | None, k: int) -> list[NDArray
             full = ds if "PixelData" in ds else _reopen(ds)
             if full.get("SOPInstanceUID") != ds.get("SOPInstanceUID"):
                 raise ValueError("the file has changed since its header was read")
-            arrays = [full.pixel_array] if frames is None else list(iter_pixels(full, indices=frames))
-    except MemoryError:
-        raise
-    except Exception as error:  # each decoder fails in its own way
+            correct = not unused_low_bits(ds)
+            if frames is None:
+                arrays = [pixel_array(full, correct_unused_bits=correct)]
+            else:
+                arrays = list(iter_pixels(full, indices=frames, correct_unused_bits=correct))
+    except Exception as error:  # each decoder fails in its own way; a length that lies, for want of memory
         syntax = getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID")
         name = syntax.name if syntax is not None else "unknown transfer syntax"
         raise UnreadablePixelsError(

@@ -129,13 +129,19 @@ def _without_copies(content: FolderContent) -> list[Dataset]:
         digests: set[bytes] = set()
         for ds in same:
             file = Path(ds.filename)
-            digest = hashlib.sha256(file.read_bytes()).digest() if len(same) > 1 else b""
+            digest = _digest(file) if len(same) > 1 else b""
             if digest in digests:
                 content.ignore(file, "a copy of another file")
             else:
                 kept.append(ds)
             digests.add(digest)
     return kept
+
+
+def _digest(file: Path) -> bytes:
+    """The hash of a file, whose size may exceed the memory."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _refuse_robbed(series: list[Series]) -> list[Series]:

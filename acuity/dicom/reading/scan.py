@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
-from acuity.dicom.reading.headers import Header, quiet_number, quiet_text, quiet_value, seconds, values_of
+from acuity.dicom.reading.headers import Header, quiet_items, quiet_number, quiet_text, quiet_value, seconds, values_of
 from acuity.dicom.reading.study import Series, Stack
 from acuity.dicom.reading.traits import b_value
 from acuity.volume import Grid
@@ -134,7 +134,7 @@ def _agent(header: Header) -> str:
     """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none."""
     if agent := header.text("ContrastBolusAgent"):
         return agent
-    if coded := header.get("ContrastBolusAgentSequence"):
+    if coded := header.items("ContrastBolusAgentSequence"):
         return quiet_text(coded[0], "CodeMeaning") or "a coded agent"
     if header.text("ContrastBolusAgentAdministered").upper() == "YES":
         return "an agent"
@@ -165,7 +165,7 @@ def _time_of(header: Header) -> float | None:
 
 def _made_by_acuity(ds: Dataset) -> bool:
     """Whether Acuity computed the images: derived ones, with Acuity among the equipment (PS3.3 C.12.1.1.5)."""
-    makers = [quiet_text(item, "Manufacturer") for item in quiet_value(ds, "ContributingEquipmentSequence") or []]
+    makers = [quiet_text(item, "Manufacturer") for item in quiet_items(ds, "ContributingEquipmentSequence")]
     derived = "DERIVED" in values_of(quiet_value(ds, "ImageType"))
     return derived and any(maker.strip().lower() == _MAKER for maker in makers)
 

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, MRImageStorage
+from pydicom.datadict import dictionary_VR
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, CTImageStorage, MRImageStorage
 
+from acuity.dicom.reading.bits import check_bits
 from acuity.dicom.reading.files import MR_CLASSES, DamagedFile, FolderContent
 from acuity.dicom.reading.geometry import build_stacks
-from acuity.dicom.reading.headers import number, quiet_text
+from acuity.dicom.reading.headers import number, quiet_text, read_value, uid_text
 from acuity.dicom.reading.slices import Slice, rescale, slices_of
 from acuity.dicom.reading.study import Series, Stack
 from acuity.errors import (
@@ -22,6 +25,9 @@ from acuity.errors import (
     UnreadablePixelsError,
     UnsupportedSeriesError,
 )
+
+# Who was examined, and when: every output takes these over, so that a corrupt one refuses the series.
+_IDENTITY = ("PatientName", "PatientID", "AccessionNumber", "StudyID")
 
 _GEOMETRY_RULE = "Every slice must state its position, orientation and pixel spacing."
 
@@ -47,9 +53,15 @@ def read_series(uid: str, datasets: list[Dataset], content: FolderContent) -> Se
     try:
         _check_class(datasets)
         _check_whole(uid, datasets, content)
+        _check_identity(datasets)
         stacks, notes = _stacks(datasets)
+        _check_pixels(datasets, content)
     except SeriesError as error:
         return refused(series, error)
+    except (
+        Exception
+    ) as error:  # corrupt values of any kind, in whatever they break: this series is refused, not the study
+        return refused(series, _corrupt(type(error).__name__))
     return replace(series, reason=_describe(stacks), stacks=tuple(stacks), warnings=tuple(notes))
 
 
@@ -61,9 +73,10 @@ def refused(series: Series, error: SeriesError) -> Series:
 def _check_class(datasets: list[Dataset]) -> None:
     """Refuse all but grayscale MR images of the classes that Acuity reads."""
     for ds in datasets:
-        if ds.SOPClassUID not in MR_CLASSES or quiet_text(ds, "Modality") not in ("MR", ""):
+        sop_class = UID(quiet_text(ds, "SOPClassUID"))
+        if sop_class not in MR_CLASSES or quiet_text(ds, "Modality") not in ("MR", ""):
             refusal = UnsupportedSeriesError(
-                f"{quiet_text(ds, 'Modality') or 'Unknown modality'}, {ds.SOPClassUID.name}.",
+                f"{quiet_text(ds, 'Modality') or 'Unknown modality'}, {sop_class.name}.",
                 rule="Acuity reads MR Image, Enhanced MR Image and Legacy Converted Enhanced MR Image.",
             )
             raise _fault_of_ct(datasets) or refusal
@@ -76,17 +89,18 @@ def _check_class(datasets: list[Dataset]) -> None:
             raise UnsupportedSeriesError(
                 "Values are rescaled by a table.", rule="Acuity reads images with a linear rescale."
             )
-        if ds.SOPClassUID == MRImageStorage and (number(ds, "NumberOfFrames") or 1) > 1:
+        if sop_class == MRImageStorage and (number(ds, "NumberOfFrames") or 1) > 1:
             raise UnsupportedSeriesError(
                 "Several frames in an MR Image.", rule="This class has one frame; Enhanced MR Image has several."
             )
-    if len({ds.SOPClassUID for ds in datasets}) > 1:
+        check_bits(ds)
+    if len({quiet_text(ds, "SOPClassUID") for ds in datasets}) > 1:
         raise UnsupportedSeriesError("Single-frame and multi-frame images in one series.", rule="One class a series.")
 
 
 def _fault_of_ct(datasets: list[Dataset]) -> SeriesError | None:
     """The fault of a CT series that misses slices or is tilted: it is reported rather than the modality."""
-    if any(ds.SOPClassUID != CTImageStorage for ds in datasets):
+    if any(quiet_text(ds, "SOPClassUID") != CTImageStorage for ds in datasets):
         return None
     try:
         _stacks(datasets)
@@ -107,15 +121,52 @@ def _check_whole(uid: str, datasets: list[Dataset], content: FolderContent) -> N
             f"{len(damaged)} damaged file{'s' if len(damaged) > 1 else ''} of this series or of its folder: "
             f"{damaged[0].reason}.",
             rule="Every file of a series must be readable.",
-            remedy="Send the study again, or remove the files if they do not belong to it.",
+            remedy="Try again once the study has arrived in full, send it again, or remove the files if they do not "
+            "belong to it.",
         )
+
+
+def _check_pixels(datasets: list[Dataset], content: FolderContent) -> None:
+    """Refuse a series with files that end before their pixels do, or after."""
     incomplete = sum(id(ds) in content.incomplete for ds in datasets)
     if incomplete:
         raise UnreadablePixelsError(
-            f"The pixel data of {incomplete} of {len(datasets)} files is absent or cut short.",
-            rule="Every slice must have complete pixel data.",
-            remedy="Send the series again from the archive.",
+            f"The pixel data of {incomplete} of {len(datasets)} files is absent, cut short, or longer than its header "
+            "says.",
+            rule="Every slice must have complete pixel data, and nothing but elements after it.",
+            remedy="Try again once the study has arrived in full, or send the series again from the archive.",
         )
+
+
+def _check_identity(datasets: list[Dataset]) -> None:
+    """Refuse images that outputs could not refer to, or whose patient and study cannot be read."""
+    for ds in datasets:
+        for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+            if not uid_text(ds, keyword):
+                raise InconsistentHeadersError(
+                    f"{keyword} is absent or no UID.",
+                    rule="Every image has one, by which results refer to it.",
+                    remedy="A header is corrupt: export the series again.",
+                )
+        for keyword in _IDENTITY:
+            element = ds.get_item(keyword)
+            if element is not None and element.VR not in (None, "UN", dictionary_VR(element.tag)):
+                raise _corrupt(keyword)
+            try:
+                value = read_value(ds, keyword)
+                str(value)  # names are decoded only here
+                if isinstance(value, MultiValue) and keyword in ("PatientName", "PatientID"):
+                    raise _corrupt(keyword)
+            except (LookupError, ValueError) as error:
+                raise _corrupt(keyword) from error
+
+
+def _corrupt(what: str) -> InconsistentHeadersError:
+    return InconsistentHeadersError(
+        f"A header is corrupt ({what}).",
+        rule="Every header of a series must be readable.",
+        remedy="Export the series again.",
+    )
 
 
 def _concerns(file: DamagedFile, uid: str, folders: set[Path]) -> bool:

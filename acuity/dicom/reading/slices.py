@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.dicom.reading.files import MULTI_FRAME_CLASSES
-from acuity.dicom.reading.headers import frame_value, macros, number, quiet_value, read_value, to_numbers
+from acuity.dicom.reading.headers import frame_value, items_of, macros, number, quiet_text, quiet_value, to_numbers
 from acuity.dicom.reading.traits import classic_traits, frame_traits
 from acuity.errors import InconsistentHeadersError, NoGeometryError
 
 # Text rounding of direction cosines: exporters write three decimals or more.
 UNIT_TOLERANCE = 1e-3
+# Real slopes are 1e-5 to 1e3. Beyond an intercept of 2^24 slopes float32 no longer tells neighboring values apart.
+_MAX_SLOPE, _MAX_INTERCEPT = 1e9, 2.0**24
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ def slices_of(ds: Dataset) -> list[Slice]:
     NoGeometryError : position, orientation or pixel spacing is absent
     InconsistentHeadersError : one of them is not valid
     """
-    if ds.SOPClassUID not in MULTI_FRAME_CLASSES:
+    if quiet_text(ds, "SOPClassUID") not in MULTI_FRAME_CLASSES:
         return [_slice(ds, None, classic_traits(ds))]
     count = int(number(ds, "NumberOfFrames") or 0)
-    groups = read_value(ds, "PerFrameFunctionalGroupsSequence")
+    groups = items_of(ds, "PerFrameFunctionalGroupsSequence")
     if not groups:
         raise NoGeometryError("A multi-frame image has no functional groups for its frames.")
     if len(groups) != count:
@@ -82,7 +84,7 @@ def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None
 
     Raises
     ------
-    InconsistentHeadersError : not a number, or a slope of 0
+    InconsistentHeadersError : not a number, a slope of 0, or one of a size that no scanner writes
     """
     source = next(macros(ds, "PixelValueTransformationSequence", frame), ds)
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
@@ -90,7 +92,14 @@ def rescale(ds: Dataset, frame: int | None = None) -> tuple[float, float] | None
         return None
     if slope == 0:
         raise InconsistentHeadersError("RescaleSlope is 0.", rule="A slope of 0 would erase the image.")
-    return 1.0 if slope is None else slope, intercept or 0.0
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    if not 1 / _MAX_SLOPE <= abs(slope) <= _MAX_SLOPE or abs(intercept) > _MAX_INTERCEPT * abs(slope):
+        raise InconsistentHeadersError(
+            f"RescaleSlope is {slope:g} and RescaleIntercept {intercept:g}.",
+            rule=f"A slope is at most {_MAX_SLOPE:g}, and an intercept no more than 2^24 slopes.",
+            remedy="A header is corrupt: export the series again.",
+        )
+    return slope, intercept
 
 
 def _slice(ds: Dataset, frame: int | None, traits: dict[str, Any]) -> Slice:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from acuity.dicom.reading.headers import frame_value, macro, quiet_number, quiet_text, quiet_value, read_value, seconds
+from acuity.dicom.reading.headers import (
+    frame_value,
+    items_of,
+    macro,
+    quiet_number,
+    quiet_text,
+    quiet_value,
+    read_value,
+    seconds,
+)
 
 _CLASSIC_NUMBERS = (
     "EchoTime",
@@ -69,7 +78,7 @@ def _dimensions(ds: Dataset, frame: int) -> dict[str, Any]:
     indices = read_value(macro(ds, "FrameContentSequence", frame), "DimensionIndexValues")
     if indices is None:
         return {}
-    pointers = [read_value(item, "DimensionIndexPointer") for item in read_value(ds, "DimensionIndexSequence") or ()]
+    pointers = [read_value(item, "DimensionIndexPointer") for item in items_of(ds, "DimensionIndexSequence")]
     return {
         f"DimensionIndexValues[{n}]": index
         for n, (pointer, index) in enumerate(zip(pointers, np.atleast_1d(indices).tolist(), strict=False))

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import enhanced_sequence, enhanced_variant
-from acuity.dicom.reading.headers import Header, macro, values_of
+from acuity.dicom.reading.headers import Header, macro, quiet_number, values_of
 from acuity.dicom.writing.source import ds_value
 
 # MR Image, Contrast/Bolus and General Series attributes that describe how the patient was scanned
@@ -27,10 +27,10 @@ _ACQUISITION_KEYWORDS = (
 # fmt: on
 
 
-def acquisition_attributes(source: Dataset) -> Dataset:
+def acquisition_attributes(source: Dataset, frame: int = 0) -> Dataset:
     """The classic MR attributes of the source's acquisition (PS3.3 C.8.3.1).
 
-    Private elements are left behind. For an enhanced image the functional groups are translated.
+    Private elements are left behind. For an enhanced image the functional groups of ``frame`` are translated.
     Attributes that classic MR requires are present, empty where the standard allows and nothing is known.
     """
     result = Dataset()
@@ -38,7 +38,7 @@ def acquisition_attributes(source: Dataset) -> Dataset:
         if keyword in source:
             result[keyword] = deepcopy(source[keyword])
     if "PerFrameFunctionalGroupsSequence" in source:
-        _translate_enhanced(source, result)
+        _translate_enhanced(source, result, frame)
     for keyword in ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength"):
         if keyword not in result:
             setattr(result, keyword, None)
@@ -58,12 +58,12 @@ def acquisition_attributes(source: Dataset) -> Dataset:
     return result
 
 
-def _translate_enhanced(source: Dataset, result: Dataset) -> None:
-    """Enhanced MR (PS3.3 A.36) attributes in the terms of classic MR, from the first frame."""
-    timing = macro(source, "MRTimingAndRelatedParametersSequence")
-    echo = macro(source, "MREchoSequence")
-    modifier = macro(source, "MRModifierSequence")
-    averages = macro(source, "MRAveragesSequence")
+def _translate_enhanced(source: Dataset, result: Dataset, frame: int) -> None:
+    """Enhanced MR (PS3.3 A.36) attributes in the terms of classic MR, from one frame."""
+    timing = macro(source, "MRTimingAndRelatedParametersSequence", frame)
+    echo = macro(source, "MREchoSequence", frame)
+    modifier = macro(source, "MRModifierSequence", frame)
+    averages = macro(source, "MRAveragesSequence", frame)
     translations = {
         "RepetitionTime": timing.get("RepetitionTime"),
         "FlipAngle": timing.get("FlipAngle"),
@@ -73,9 +73,9 @@ def _translate_enhanced(source: Dataset, result: Dataset) -> None:
         "NumberOfAverages": averages.get("NumberOfAverages"),
     }
     for keyword, value in translations.items():
-        if value is not None:
-            setattr(result, keyword, value if keyword == "EchoTrainLength" else ds_value(value))
-    header = Header(source)
+        if (finite := quiet_number(value)) is not None:
+            setattr(result, keyword, int(finite) if keyword == "EchoTrainLength" else ds_value(finite))
+    header = Header(source, frame)
     result.ScanningSequence = enhanced_sequence(header) or None
     result.SequenceVariant = enhanced_variant(header) or None
     _translate_contrast(source, result)

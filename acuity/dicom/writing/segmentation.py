@@ -222,8 +222,19 @@ def _write(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **object_arguments(target.series_uid, target.series_number, target.description, author.equipment, contributors),
     )
+    if grid.source_frames is not None and "PerFrameFunctionalGroupsSequence" in sources[0]:
+        _refer_to(seg, {frame + 1 for frame in grid.source_frames})
     save_object(seg, sources[0], target.path)
     return seg
+
+
+def _refer_to(seg: hd.seg.Segmentation, frames: set[int]) -> None:
+    """Leave out references to frames of other volumes of the multi-frame source, which lie at the same positions."""
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence", ()):
+            items = derivation.SourceImageSequence
+            kept = [item for item in items if set(np.atleast_1d(item.get("ReferencedFrameNumber", []))) <= frames]
+            derivation.SourceImageSequence = kept
 
 
 def tracking_uid(study_uid: str, name: str) -> hd.UID:

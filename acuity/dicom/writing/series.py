@@ -17,6 +17,7 @@ from acuity.anatomy import Sequence
 from acuity.dicom.reading.slices import Slice, slices_of
 from acuity.dicom.writing.acquisition import acquisition_attributes
 from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
+from acuity.dicom.writing.readable import fitting
 from acuity.dicom.writing.source import (
     complete_source,
     ds_value,
@@ -25,6 +26,18 @@ from acuity.dicom.writing.source import (
     take_patient_and_study,
 )
 from acuity.volume import Volume
+
+# Of General Equipment (PS3.3 C.7.5.1), what highdicom takes over for the scanner.
+_EQUIPMENT = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "InstitutionName",
+    "InstitutionAddress",
+    "InstitutionalDepartmentName",
+    "StationName",
+)
 
 _LEVELS = 2**16  # of a 16 bit pixel
 # Integers represent a range of at least so many units to 0.05 %, well under the noise of MR.
@@ -77,7 +90,8 @@ def write_mr_series(
     source = complete_source(volume.source_images[0], volume.frame_of_reference_uid)
     template = _template(volume, source, sequence, series_uid, series_number, model, description, processing)
     _set_pixel_module(template, stored, slope, intercept)
-    sources = [source for ds in volume.source_images for source in slices_of(ds)]
+    slices = [source for ds in volume.source_images for source in slices_of(ds)]
+    sources = slices if volume.source_frames is None else [slices[frame] for frame in volume.source_frames]
     folder.mkdir(parents=True, exist_ok=True)
     datasets: list[Dataset] = []
     for k in range(volume.shape[2]):
@@ -151,7 +165,7 @@ def _template(
 ) -> Dataset:
     """The attributes that all images of the series share, apart from pixels."""
     now = datetime.now()
-    ds = acquisition_attributes(source)
+    ds = acquisition_attributes(source, volume.source_frames[0] if volume.source_frames else 0)
     ds.SeriesInstanceUID = str(series_uid)
     ds.SeriesNumber = series_number
     ds.SeriesDescription = description or f"{sequence.value} SR by AI - not for primary dx"
@@ -180,7 +194,14 @@ def _template(
 
 def _scanner(source: Dataset) -> Dataset | None:
     """The scanner as contributing equipment; None where the source does not name its manufacturer."""
-    return hd.ContributingEquipment.for_image_acquisition(source) if source.get("Manufacturer") else None
+    scanner = Dataset()
+    scanner.SOPClassUID = source.SOPClassUID
+    for keyword in _EQUIPMENT:
+        if (value := fitting(source, keyword)) is not None:
+            setattr(scanner, keyword, value if keyword == "SoftwareVersions" or isinstance(value, str) else value[0])
+    if "AcquisitionDateTime" in source:
+        scanner.AcquisitionDateTime = source.AcquisitionDateTime
+    return hd.ContributingEquipment.for_image_acquisition(scanner) if "Manufacturer" in scanner else None
 
 
 def _set_pixel_module(ds: Dataset, stored: NDArray, slope: float, intercept: float) -> None:

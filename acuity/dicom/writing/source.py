@@ -10,10 +10,11 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, config
-from pydicom.valuerep import format_number_as_ds, validate_value
+from pydicom.valuerep import format_number_as_ds
 
 from acuity.dicom.reading.headers import macro, values_of
 from acuity.dicom.reading.slices import Slice
+from acuity.dicom.writing.readable import readable
 
 # Patient and General Study attributes that every object must have, if only empty (type 2).
 _PATIENT_AND_STUDY = (
@@ -33,10 +34,11 @@ _ALONE = {f"ISO 2022 IR {n}": f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 1
 
 
 def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
-    """``ds``, or another dataset that has what derived objects need and ``ds`` lacks.
+    """Another dataset, with the valid public elements of ``ds`` and what derived objects need and ``ds`` lacks.
 
     Anonymized exports miss attributes that the standard wants at least empty, or hold dates, times, an
-    age or a sex that it does not allow; these become empty. A missing frame of reference becomes the
+    age or a sex that it does not allow; these become empty. Other elements that are not valid are left out,
+    see ``readable``. A missing frame of reference becomes the
     given one. highdicom looks for an enhanced image's pixel measures and orientation among the shared
     functional groups only; scanners may repeat them for each frame instead. ``ds`` itself is not changed.
     """
@@ -44,13 +46,11 @@ def complete_source(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
         return _complete(ds, frame_of_reference_uid)
 
 
-def _complete(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
-    changes: dict[str, Any] = {}
-    for keyword in _PATIENT_AND_STUDY:
-        if keyword not in ds or not _is_valid(ds, keyword):
-            changes[keyword] = ""
-    if "PatientAge" in ds and not _is_valid(ds, "PatientAge"):
-        changes["PatientAge"] = None
+def _complete(source: Dataset, frame_of_reference_uid: str) -> Dataset:
+    ds = readable(source)
+    changes: dict[str, Any] = {keyword: "" for keyword in _PATIENT_AND_STUDY if keyword not in ds}
+    if ds.get("PatientSex") not in (None, "", "M", "F", "O"):
+        changes["PatientSex"] = ""
     if not ds.get("FrameOfReferenceUID"):
         changes["FrameOfReferenceUID"] = frame_of_reference_uid
     if "PerFrameFunctionalGroupsSequence" in ds:
@@ -58,8 +58,6 @@ def _complete(ds: Dataset, frame_of_reference_uid: str) -> Dataset:
     elif not ds.get("SliceThickness"):
         # highdicom reads it, to compare with the segments' own, and writes the latter
         changes["SliceThickness"] = ds.get("SpacingBetweenSlices") or "1"
-    if not changes:
-        return ds
     return _with_changes(ds, changes)
 
 
@@ -131,19 +129,6 @@ def _shared_geometry(ds: Dataset) -> dict[str, list[Dataset]]:
     for keyword in absent:
         setattr(shared, keyword, [macro(ds, keyword)])
     return {"SharedFunctionalGroupsSequence": [shared]} if absent else {}
-
-
-def _is_valid(ds: Dataset, keyword: str) -> bool:
-    if keyword == "PatientSex":
-        return ds.PatientSex in (None, "", "M", "F", "O")
-    element = ds[keyword]
-    if element.VR not in ("AS", "DA", "TM"):
-        return True
-    try:
-        validate_value(element.VR, element.value, config.RAISE)
-    except ValueError:
-        return False
-    return True
 
 
 def nearest_slices(corners: NDArray[np.float64], slices: Sequence[Slice]) -> list[Slice]:

@@ -13,6 +13,8 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from acuity.anatomy import Sequence
+from acuity.dicom.reading.read import load_stack, read_study
+from acuity.dicom.writing.segmentation import write_segmentation
 from acuity.dicom.writing.series import quantize, write_mr_series
 from acuity.volume import Grid, Volume
 from tests import dicom_builder
@@ -211,3 +213,36 @@ def test_nothing_known_of_the_acquisition_is_still_valid(tmp_path: Path) -> None
     datasets = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
     write(tmp_path / "sr", Volume(array.astype(np.float32), affine, dicom_builder.FRAME_UID, datasets))
     assert dciodvfy_errors(tmp_path / "sr" / "0001.dcm") == []
+
+
+def test_a_volume_of_several_in_one_file_has_its_own_times_and_frames(tmp_path: Path) -> None:
+    """As in PD and T2 of one enhanced file: the second volume is that of the second echo, frames 13 to 24."""
+    array = dicom_builder.phantom()
+    frames = [{"EchoTime": 15.0}, {"EchoTime": 90.0}]
+    dicom_builder.write_enhanced_mr(
+        tmp_path / "in" / "1.dcm", [array, array], dicom_builder.axial_affine(), frames=frames
+    )
+    (series,) = read_study(tmp_path / "in").series
+    for stack, echo, first in zip(series.stacks, (15, 90), (1, 13), strict=True):
+        volume = load_stack(stack)
+        own = set(range(first, first + 12))
+        images = write(tmp_path / str(echo), volume)
+        assert {float(image.EchoTime) for image in images} == {echo}
+        assert {item.ReferencedFrameNumber for image in images for item in image.SourceImageSequence} == own
+        labels = volume.with_array(np.where(array > 1000, 4, 0).astype(np.uint8))
+        seg = write_segmentation(
+            labels,
+            volume.source_images,
+            tmp_path / f"{echo}.dcm",
+            series_uid="2.25.9",
+            series_number=9,
+            description="test",
+            model=SR_MODEL,
+        )
+        referenced = {
+            item.ReferencedFrameNumber
+            for group in seg.PerFrameFunctionalGroupsSequence
+            for derivation in group.DerivationImageSequence
+            for item in derivation.SourceImageSequence
+        }
+        assert referenced and referenced <= own
