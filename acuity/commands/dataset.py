@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from acuity.commands.arguments import add_split
 from acuity.research.options import Alteration
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder of BraTS cases")
         cases = kind.add_mutually_exclusive_group()
         cases.add_argument(
-            "--split",
+            "--part",
             choices=("test", "validation", "train", "all"),
             default="all",
-            help="cases of the fixed split; all: those that are in no part of it, too (the default)",
+            help="of the split; all: cases that are in no part of it, too (the default)",
         )
         cases.add_argument("--case", nargs="+", metavar="NAME", help="these cases alone")
+        add_split(kind)
     for kind in (lr, interpolated, sr, crop, altered, mirrored, phantoms):
         text = "of the data set; cases that are there and current are kept"
         kind.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=text)
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.kind == "phantoms":
         path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))
     else:
-        cases = chosen_cases(args.data, split=args.split, names=args.case)
+        cases = chosen_cases(args.data, part=args.part, split=args.split, names=args.case)
         path = make_set(args.data, args.output, cases, _derivation(args), command=_command(args))
     print(path)
     return 0
@@ -108,7 +110,8 @@ def _command(args: argparse.Namespace) -> str:
     if args.kind == "phantoms":
         words += ["--no-tumor"] if args.no_tumor else []
     else:
-        words += ["--split", args.split] if args.case is None else ["--case", *args.case]
+        words += ["--split", args.split] if args.split else []
+        words += ["--part", args.part] if args.case is None else ["--case", *args.case]
     return shlex.join(words)
 
 
