@@ -233,7 +233,7 @@ def _complete(folder: Path) -> CaseFiles:
     if case is None or absent:
         raise DataError(
             f"{folder.name} has no {', '.join(absent)}." if case else f"{folder.parent} holds no case {folder.name}.",
-            rule="A case NAME has NAME_t1, _t1ce, _t2 and _flair, or NAME-t1n, -t1c, -t2w and -t2f, as .nii or .nii.gz.",
+            rule="NAME holds NAME_t1, _t1ce, _t2 and _flair, or NAME-t1n, -t1c, -t2w and -t2f (.nii or .nii.gz).",
             remedy="Complete the case or leave it out.",
         )
     if case.doubles:

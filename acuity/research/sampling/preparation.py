@@ -17,12 +17,11 @@ from acuity.imaging.intensity import LIMIT, zscore
 from acuity.imaging.resampling import resample
 from acuity.models.segmentation import WORKING_SPACING
 from acuity.research.datasets import brats
+from acuity.research.datasets.checking import has_working_spacing
 from acuity.research.sampling.patches import PreparedCase
 from acuity.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-SPACING_TOLERANCE = 0.01  # relative; below it a brain is wrong by less than two voxels from end to end
 
 
 def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
@@ -82,7 +81,7 @@ def at_working_spacing(
 ) -> tuple[dict[Sequence, Volume], Volume]:
     """A case with voxels of WORKING_SPACING, resampled only where it has others, which the log says."""
     grid = labels.grid
-    if np.allclose(grid.spacing, WORKING_SPACING, rtol=SPACING_TOLERANCE):
+    if has_working_spacing(grid):
         return images, labels
     found = " x ".join(f"{size:g}" for size in grid.spacing.round(3))
     logger.warning("%s has voxels of %s mm: resampled to %g mm", name, found, WORKING_SPACING)
