@@ -54,7 +54,12 @@ def write_layout(layout: str, folder: Path, *, affine: NDArray = AFFINE) -> list
 
 
 def write_one(
-    layout: str, folder: Path, name: str, images: Seq[NDArray], labels: NDArray[np.uint8], affine: NDArray = AFFINE
+    layout: str,
+    folder: Path,
+    name: str,
+    images: Seq[NDArray] | NDArray,
+    labels: NDArray[np.uint8],
+    affine: NDArray = AFFINE,
 ) -> None:
     """Write one case; ``labels`` are 0, 1, 2, 4 and become what the layout has for them."""
     if layout == "decathlon":

@@ -82,7 +82,8 @@ def check_folder(folder: Path) -> FolderReport:
     DataError : as ``layouts.find_cases``
     """
     found = find_cases(folder)
-    names, contents = Counter(case.name for case in found), {}
+    names = Counter(case.name for case in found)
+    contents: dict[str, str] = {}  # the first case of each
     reports = []
     for files in tqdm(found, desc="reading cases", mininterval=10):
         report = CaseReport(files.name, patient_of(files.name), files.grade)

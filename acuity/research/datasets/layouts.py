@@ -160,7 +160,8 @@ def _folder_case(folder: Path) -> CaseFiles | None:
     if not folder.is_dir():
         return None
     images: dict[Sequence, Path] = {}
-    labels, hyphen, doubles = None, False, []
+    doubles: list[Path] = []
+    labels, hyphen = None, False
     for path in sorted(folder.iterdir()):
         parts = _FILE.fullmatch(path.name)
         if parts is None or not path.is_file():
@@ -186,7 +187,7 @@ def _folder_case(folder: Path) -> CaseFiles | None:
 @lru_cache(maxsize=16)
 def _listed_grades(folder: Path) -> dict[str, str]:
     """Grades by name of the case, as name_mapping.csv of BraTS 2019 and 2020 has them."""
-    grades = {}
+    grades: dict[str, str] = {}
     for file in sorted(folder.glob("name_mapping*.csv")):
         with file.open(newline="", encoding="utf-8-sig") as text:
             for row in csv.DictReader(text):

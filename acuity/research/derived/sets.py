@@ -169,7 +169,7 @@ def complete_set(
 def made_as(folder: Path) -> dict[str, object] | None:
     """How the data set in a folder is made, its own source included; None where `acuity dataset` did not make it."""
     path = folder / DESCRIPTION
-    return json.loads(path.read_text(encoding="utf-8"))["made"] if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")).get("made") if path.is_file() else None
 
 
 def chosen_cases(
@@ -257,6 +257,12 @@ def _tumor(labels: Volume | None) -> float | None:
 def _require_room(output: Path, recipe: Mapping[str, object]) -> None:
     """Raise OutputError where the set would be written over another one."""
     found = made_as(output)
+    if found is None and (output / DESCRIPTION).exists():
+        raise OutputError(
+            f"{output} holds a {DESCRIPTION} that is not Acuity's.",
+            rule=f"A data set has a folder of its own, with its {DESCRIPTION}.",
+            remedy="Name another folder.",
+        )
     if found is not None:
         other = [key for key in {**recipe, **found} if json.loads(json.dumps(recipe)).get(key) != found.get(key)]
         if other:
