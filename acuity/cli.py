@@ -23,7 +23,7 @@ COMMANDS = {
     "weights": "import and describe weights of super-resolution networks",
     "evaluate": "measure super-resolution and segmentation on images whose truth is known",
     "exec": "run an application of the MONAI Deploy App SDK",
-    "dataset": "make BraTS cases at low resolution, brought back from it, cropped, altered, or without a tumor",
+    "dataset": "check BraTS cases; make them at low resolution, brought back, cropped, altered, or without a tumor",
 }
 
 

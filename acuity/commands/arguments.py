@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
 from pathlib import Path
 
 
@@ -18,3 +22,21 @@ def named_file(text: str) -> tuple[str, Path]:
     if not name or not file:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
     return name, Path(file)
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """``--split``, as ``acuity.research.datasets.splits`` takes it."""
+    parser.add_argument(
+        "--split",
+        metavar="FILE",
+        help='JSON with "train", "validation" and "test" (lists of cases), or "released" for that of the released '
+        "models; default: a tenth of the patients each for validation and testing, always the same",
+    )
+
+
+def print_split(split: Mapping[str, Seq[str]], run: Path) -> None:
+    """Say on stderr what is held out; of several processes under torchrun the first says it."""
+    from acuity.research.datasets.splits import described
+
+    if os.environ.get("RANK", "0") == "0":
+        print(described(split, run), file=sys.stderr)

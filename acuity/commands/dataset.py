@@ -1,4 +1,4 @@
-"""``acuity dataset``: make data sets from BraTS cases, laid out as they are, so that any tool reads them.
+"""``acuity dataset``: check cases, and make data sets from them, laid out as BraTS's are, so that any tool reads them.
 
 ``lr`` shrinks images and labels (LRBraTS) or averages them to thick slices; ``interpolated`` and ``sr`` bring that back
 to the original grid; ``crop`` takes the center. ``altered`` changes the images as hospitals differ; ``mirrored`` and
@@ -9,19 +9,29 @@ made.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from acuity.commands.arguments import add_split
+from acuity.errors import DataError
 from acuity.research.options import Alteration
 
 if TYPE_CHECKING:
+    from acuity.research.datasets.checking import FolderReport
     from acuity.research.derived.sets import Derivation
+
+WIDTH = 80  # characters, where the output is no terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own subcommands."""
     kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
+    check = kinds.add_parser("check", help="list cases and their faults; 0 if a training may start, else 70")
+    check.add_argument("data", type=Path, metavar="FOLDER", help="of cases")
+    check.add_argument("--json", action="store_true", help="print JSON, and nothing else, on stdout")
     lr = kinds.add_parser("lr", help="shrunk by antialiased cubic interpolation, labels by majority of each region")
     interpolated = kinds.add_parser("interpolated", help="shrunk, then interpolated to the original grid")
     sr = kinds.add_parser("sr", help="shrunk, then super-resolved to the original grid")
@@ -44,35 +54,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--data", type=Path, required=True, metavar="BRATS", help="folder of BraTS cases")
         cases = kind.add_mutually_exclusive_group()
         cases.add_argument(
-            "--split",
+            "--part",
             choices=("test", "validation", "train", "all"),
             default="all",
-            help="cases of the fixed split; all: those that are in no part of it, too (the default)",
+            help="of the split; all: cases that are in no part of it, too (the default)",
         )
         cases.add_argument("--case", nargs="+", metavar="NAME", help="these cases alone")
+        add_split(kind)
     for kind in (lr, interpolated, sr, crop, altered, mirrored, phantoms):
         text = "of the data set; cases that are there and current are kept"
         kind.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the data set.
+    """Make the data set, or check one's cases.
 
     Raises
     ------
     DataError, ModelError, OutputError
         See ``acuity.research.derived.sets.make_set`` and ``acuity.research.restoration.volume_methods``.
     """
+    if args.kind == "check":
+        return _check(args.data, as_json=args.json)
     from acuity.research.derived.sets import chosen_cases, make_set
     from acuity.research.derived.tumor_free import make_phantoms
 
     if args.kind == "phantoms":
         path = make_phantoms(args.output, args.count, tumor=not args.no_tumor, command=_command(args))
     else:
-        cases = chosen_cases(args.data, split=args.split, names=args.case)
+        cases = chosen_cases(args.data, part=args.part, split=args.split, names=args.case)
         path = make_set(args.data, args.output, cases, _derivation(args), command=_command(args))
     print(path)
     return 0
+
+
+def _check(folder: Path, *, as_json: bool) -> int:
+    from acuity.research.datasets.brats import data_folder
+    from acuity.research.datasets.checking import check_folder
+
+    report = check_folder(data_folder(folder))
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        _print_check(report)
+    return 0 if report.may_train else DataError.exit_code
+
+
+def _print_check(report: FolderReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    table = Table()
+    for name in ("case", "voxels", "mm", "labels", "faults and notes"):
+        table.add_column(name, overflow="fold")
+    for case in report.cases:
+        shape, spacing = ("x".join(f"{n:g}" for n in numbers or ()) for numbers in (case.shape, case.spacing))
+        said = Text(" ".join(case.faults), style="red") + Text(" " if case.faults else "") + Text(" ".join(case.notes))
+        table.add_row(case.case, shape, spacing, " ".join(case.labels or ()), said)
+    console.print(table)
+    faulty = sum(bool(case.faults) for case in report.cases)
+    console.print(f"{len(report.cases)} cases, {faulty} with faults.", *report.faults, soft_wrap=True, markup=False)
+    console.print("A training may start." if report.may_train else "A training may not start.")
 
 
 def _derivation(args: argparse.Namespace) -> Derivation:
@@ -108,7 +152,8 @@ def _command(args: argparse.Namespace) -> str:
     if args.kind == "phantoms":
         words += ["--no-tumor"] if args.no_tumor else []
     else:
-        words += ["--split", args.split] if args.case is None else ["--case", *args.case]
+        words += ["--split", args.split] if args.split else []
+        words += ["--part", args.part] if args.case is None else ["--case", *args.case]
     return shlex.join(words)
 
 

@@ -205,10 +205,11 @@ def _run_segmentation(args: argparse.Namespace) -> Path:
             rule="An input's name tells its rows from all others.",
             remedy="Give one another name.",
         )
+    weights = [file for _, _, file in args.weights] + [file for _, file in args.forest]
     table = evaluate(
         data=args.data,
         output=args.output,
-        cases=unseen_cases(args.data, args.case),
+        cases=unseen_cases(args.data, args.case, weights=weights),
         models=_segmentation_models(args),
         inputs=inputs,
         missing=args.missing,

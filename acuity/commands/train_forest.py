@@ -12,16 +12,17 @@ from dataclasses import fields
 from pathlib import Path
 
 from acuity.anatomy import Region
-from acuity.errors import DataError
+from acuity.commands.arguments import add_split, print_split
 from acuity.research.forest import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``acuity train forest``."""
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="BraTS cases; default: $ACUITY_DATA/brats")
+    add_split(parser)
     parser.add_argument("--output", type=Path, default=Path("runs/forest"), metavar="FOLDER", help="(%(default)s)")
     parser.add_argument(
-        "--cases", type=int, default=20, help="at most, first those of Acuity's training split (%(default)s)"
+        "--cases", type=int, default=20, help="at most, of those for training and validation (%(default)s)"
     )
     explanations = {
         "voxels_per_case": "half of them healthy",
@@ -45,20 +46,13 @@ def run(args: argparse.Namespace) -> int:
         When the data cannot be used.
     """
     from acuity.research.datasets import brats
+    from acuity.research.datasets.splits import split_cases
     from acuity.research.forest.training import SETTINGS, train
 
     data = brats.data_folder(args.data)
-    split = brats.read_split()
-    there = [file.parent.name for file in sorted(data.glob("*/*_seg.nii.gz"))]
-    known = {*split["train"], *split["validation"], *split["test"]}
-    names = [name for name in brats.fine_cases(split["train"]) if name in there]
-    names += [name for name in there if name not in known]
-    if not names:
-        raise DataError(
-            f"{data} holds no case to train on.",
-            rule="Cases for validation and testing, and those of coarse gray levels, are left out.",
-            remedy="Name the folder that holds a folder for each case.",
-        )
+    split = split_cases(data, args.split, args.output, labeled=True)
+    print_split(split, args.output)
+    names = brats.fine_cases([*split["train"], *split["validation"]], split)
     plan = Plan(**{field.name: getattr(args, field.name) for field in fields(Plan)})
     path = train(names[: args.cases], data=data, folder=args.output, plan=plan)
     means = json.loads((args.output / SETTINGS).read_text())["dice"]["dice"]

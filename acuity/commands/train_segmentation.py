@@ -7,6 +7,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import replace
 from pathlib import Path
 
+from acuity.commands.arguments import add_split, print_split
 from acuity.errors import DataError
 from acuity.research.training.recipe_file import recipe_names
 from acuity.resources import config_file
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", required=True, metavar="NAME", help=f"one of {', '.join(recipe_names(RECIPES))}")
     parser.add_argument("--recipes", type=Path, default=RECIPES, metavar="FOLDER", help="of recipes, instead of ours")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="BraTS cases; default: $ACUITY_DATA/brats")
+    add_split(parser)
     parser.add_argument("--output", type=Path, default=Path("runs/seg"), metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--iterations", type=int, default=3000, help="(%(default)s)")
     parser.add_argument("--patch", type=int, nargs=3, metavar=("I", "J", "K"), help="voxels; default: the recipe's")
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     import torch  # it and what is below take seconds, which a wrong command line should not
 
     from acuity.research.datasets import brats
+    from acuity.research.datasets.splits import split_cases
     from acuity.research.sampling.augmentation import NAMED
     from acuity.research.training.data import read_training_data
     from acuity.research.training.segmentation import Plan, train
@@ -77,10 +80,12 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     recipe = read_recipe(args.recipes / f"{args.recipe}.yaml", compact=not args.paper_size)
     recipe = replace(recipe, patch=_patch(args.patch, recipe.patch), batch=args.batch or recipe.batch)
-    folder = brats.data_folder(args.data)
+    folder, run_folder = brats.data_folder(args.data), args.output / args.recipe
+    split = split_cases(folder, args.split, run_folder, labeled=True)
+    print_split(split, run_folder)
     data = read_training_data(
         folder,
-        _present(folder, brats.read_split()) if args.fold is None else brats.read_split(),
+        split,
         fold=args.fold,
         other_share=args.other_share,
         low_grade_share=args.low_grade_share,
@@ -92,8 +97,7 @@ def run(args: argparse.Namespace) -> int:
         validate_every=args.validate_every,
         keep_last=args.fold is not None,
     )
-    folder = args.output / args.recipe
-    print(train(recipe, data, plan, folder=folder, initial_weights=args.initial_weights, device=args.device))
+    print(train(recipe, data, plan, folder=run_folder, initial_weights=args.initial_weights, device=args.device))
     return 0
 
 
@@ -108,18 +112,3 @@ def _patch(asked: Seq[int] | None, usual: Seq[int]) -> Seq[int]:
             remedy=f"The recipe's own is {'x'.join(map(str, usual))}.",
         )
     return asked
-
-
-def _present(folder: Path, split: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The split's cases that are in the folder; of a folder of other cases each tenth is held out."""
-    present = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    parts = {part: [name for name in split[part] if name in present] for part in ("train", "validation")}
-    if not set(present) & {name for part in ("train", "validation", "test") for name in split[part]}:
-        parts = {"train": [name for n, name in enumerate(present) if n % 10], "validation": present[::10]}
-    if not all(parts.values()):
-        raise DataError(
-            f"{folder} holds {len(parts['train'])} cases to train on and {len(parts['validation'])} to validate on.",
-            rule="Both are needed: of the fixed split, or of two or more other cases each tenth is held out.",
-            remedy="Give a folder with cases of both.",
-        )
-    return {**split, **parts}

@@ -7,11 +7,12 @@ degradation share the first stage. ``ranker`` makes RankSRGAN's data from traine
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence as Seq
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acuity.errors import DataError
+from acuity.commands.arguments import add_split, print_split
 from acuity.research.training.recipe_file import recipe_names
 from acuity.resources import config_file
 
@@ -58,6 +59,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="BraTS cases, DICOM, NIfTI or fastMRI; default: $ACUITY_DATA/brats"
     )
+    add_split(parser)
     parser.add_argument("--output", type=Path, default=Path("runs/sr"), metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="patches of a step and process (%(default)s)")
     parser.add_argument("--patch", type=int, default=128, help="size of the truth in pixels (%(default)s)")
@@ -90,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
         patch=args.patch,
         ranker=None if args.ranker is None else read_ranker(args.ranker),
     )
-    pairs, validation_pairs = (InPlanePairs(part, recipe.degradation, SCALE, args.patch) for part in _slices(args))
+    runs = [args.output / pixel_stage_name(recipe), args.output / args.recipe]
+    pairs, validation_pairs = (
+        InPlanePairs(part, recipe.degradation, SCALE, args.patch) for part in _slices(args, runs)
+    )
     pixel_iterations = round(args.pixel_share * args.iterations)
     if args.initial_weights is None:
         start_as_interpolation(recipe.generator)
@@ -99,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         pairs,
         validation_pairs,
         Plan("pixel", pixel_iterations, batch=args.batch, seed=args.seed),
-        folder=args.output / pixel_stage_name(recipe),
+        folder=runs[0],
         initial_weights=args.initial_weights,
         device=args.device,
     )
@@ -108,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         pairs,
         validation_pairs,
         Plan("adversarial", args.iterations - pixel_iterations, batch=args.batch, seed=args.seed),
-        folder=args.output / args.recipe,
+        folder=runs[1],
         initial_weights=pixel,
         device=args.device,
     )
@@ -121,31 +126,27 @@ def pixel_stage_name(recipe: Recipe) -> str:
     return f"pixel_{type(recipe.generator).__name__.lower()}_{recipe.degradation.__name__.removeprefix('draw_')}"
 
 
-def _slices(args: argparse.Namespace) -> tuple[list[ImageSlice], list[ImageSlice]]:
-    """Training and validation slices: of BraTS by the fixed split, else each tenth case is held out."""
+def _slices(args: argparse.Namespace, runs: Seq[Path]) -> tuple[list[ImageSlice], list[ImageSlice]]:
+    """Training and validation slices, by a split that is written into each of the folders ``runs``."""
     from acuity.research.datasets import brats
-    from acuity.research.datasets.folders import ImageFormat, case_folders, image_format
+    from acuity.research.datasets.folders import ImageFormat, image_format
     from acuity.research.datasets.slice_sets import read_slices
+    from acuity.research.datasets.splits import split_cases, split_of
 
     folder = brats.data_folder(args.data)
     if image_format(folder) is ImageFormat.BRATS:
-        split = brats.read_split()
-        present = {case.name for case in case_folders(folder)}
-        parts = (brats.fine_cases(split["train"]), split["validation"])
-        train_slices, held_out = (
-            read_slices(folder, cases=[case for case in part if case in present], scale=SCALE) for part in parts
-        )
+        for run_folder in runs:
+            split = split_cases(folder, args.split, run_folder)
+        print_split(split, runs[-1])
+        parts = (brats.fine_cases(split["train"], split), split["validation"])
+        train_slices, held_out = (read_slices(folder, cases=part, scale=SCALE) for part in parts)
         return train_slices, held_out
     slices = read_slices(folder, scale=SCALE)
-    cases = list(dict.fromkeys(item.case for item in slices))
-    if len(cases) < 2:
-        raise DataError(
-            f"{folder} holds one case, {cases[0]}.",
-            rule="One case in ten is held out for validation.",
-            remedy="Give a folder of two cases or more.",
-        )
-    kept = set(cases[::10])
-    return [item for item in slices if item.case not in kept], [item for item in slices if item.case in kept]
+    for run_folder in runs:
+        split = split_of(dict.fromkeys((item.case for item in slices), None), args.split, run_folder)
+    print_split(split, runs[-1])
+    train_slices, held_out = ([s for s in slices if s.case in split[part]] for part in ("train", "validation"))
+    return train_slices, held_out
 
 
 def run_ranker(args: argparse.Namespace) -> int:
@@ -188,7 +189,7 @@ def _make_ranking_sets(args: argparse.Namespace, paths: list[Path]) -> None:
     from acuity.research.metrics.image import fit_niqe, niqe
     from acuity.research.weights.checkpoints import load_published
 
-    slices, held_out = _slices(args)
+    slices, held_out = _slices(args, [args.output / "ranker"])
     model = fit_niqe([s.image for s in slices[:: max(1, len(slices) // 60)]], data_range=1.0, patch_size=NIQE_PATCH)
     networks = {path.parent.name + "/" + path.name: load_published(path)[0] for path in args.network}
     steps = draw_bicubic(np.random.default_rng(0), SCALE)

@@ -75,13 +75,15 @@ def test_a_recipe_is_trained_resumed_and_recorded(data: Path, capsys: pytest.Cap
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["patch"] == [16, 8, 1]
     assert settings["batch"] == 2
-    assert settings["cases"] == ["second"]  # the first of ten is held out
+    assert settings["cases"] == ["first"]
+    split = json.loads((folder / "split.json").read_text())
+    assert (split["train"], split["validation"], split["test"]) == (["first"], ["second"], [])
     assert settings["augmentation"]["thick"] == 0
 
 
 @pytest.mark.parametrize(
     ("words", "held_out", "last"),
-    [(["--fold", 0], "first", True), (["--fold", 1], "second", True), ([], "first", False)],
+    [(["--fold", 0], "first", True), (["--fold", 1], "second", True), ([], "second", False)],
 )
 def test_a_fold_is_held_out_and_the_last_weights_are_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch, words: list[object], held_out: str, last: bool
@@ -144,7 +146,7 @@ def test_refusals(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file.unlink()
     (data / "second").rmdir()
     assert main(arguments(data)) == 70
-    assert "holds 0 cases to train on and 1 to validate on" in capsys.readouterr().err
+    assert "Cases to train on: 1; to validate on: 0." in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_refusals(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "There is no recipe nogan" in capsys.readouterr().err
     (data / "1.nii.gz").unlink()
     assert main(["train", "sr", "--recipe", "esrgan", *arguments(data)]) == 70
-    assert "holds one case" in capsys.readouterr().err
+    assert "Cases to train on: 1; to validate on: 0." in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_an_incomplete_case_ends_with_the_data_error(
 ) -> None:
     (case / "CASE_1_t2.nii.gz").unlink()
     assert main([str(case), str(tmp_path / "out")]) == 70
-    assert "CASE_1_t2.nii.gz is missing" in capsys.readouterr().err
+    assert "CASE_1 has no T2." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,8 @@ from nibabel.filebasedimages import ImageFileError
 from acuity.dicom.reading.files import find_dicom
 from acuity.dicom.reading.read import load_stack, read_study
 from acuity.errors import DataError
-from acuity.research.datasets.brats import FILE_SUFFIX, read_image
+from acuity.research.datasets.brats import is_mask, read_image
+from acuity.research.datasets.layouts import find_cases
 from acuity.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class NamedVolume:
 def image_format(folder: Path) -> ImageFormat:
     """The format of the images in ``folder`` and its subfolders, by the names of the files and by DICOM headers.
 
-    Other files are ignored. NIfTI files named NAME_t1.nii.gz in a folder NAME are BraTS cases.
+    Other files are ignored. Links are followed. What BraTS cases are says ``acuity.research.datasets.layouts``.
 
     Raises
     ------
@@ -56,12 +58,12 @@ def image_format(folder: Path) -> ImageFormat:
         raise DataError(
             f"{folder} is no folder.", rule="Images are read from a folder.", remedy="Name one that exists."
         )
-    cases = set(case_folders(folder))
+    cases = {case.folder for case in find_cases(folder)}
     nifti = nifti_files(folder)
     counts = {
         ImageFormat.BRATS: len(cases),
         ImageFormat.FASTMRI: len(fastmri_files(folder)),
-        ImageFormat.NIFTI: sum(file.parent not in cases for file in nifti),
+        ImageFormat.NIFTI: sum(cases.isdisjoint(file.parents) for file in nifti),
         ImageFormat.DICOM: len(find_dicom(folder).datasets),
     }
     found = [kind for kind, count in counts.items() if count]
@@ -81,23 +83,24 @@ def image_format(folder: Path) -> ImageFormat:
     return found[0]
 
 
-def case_folders(folder: Path) -> list[Path]:
-    """The folders of BraTS cases directly in ``folder``: NAME with any of NAME_t1, _t1ce, _t2, _flair (.nii.gz)."""
-    return [
-        case
-        for case in sorted(folder.iterdir())
-        if any((case / f"{case.name}_{suffix}.nii.gz").is_file() for suffix in FILE_SUFFIX.values())
-    ]
-
-
 def fastmri_files(folder: Path) -> list[Path]:
     """The .h5 files in ``folder`` and its subfolders."""
-    return sorted(folder.rglob("*.h5"))
+    return _files(folder, ".h5")
 
 
 def nifti_files(folder: Path) -> list[Path]:
     """The .nii and .nii.gz files in ``folder`` and its subfolders."""
-    return sorted([*folder.rglob("*.nii"), *folder.rglob("*.nii.gz")])
+    return _files(folder, ".nii", ".nii.gz")
+
+
+def _files(folder: Path, *endings: str) -> list[Path]:
+    """Those that are not hidden, in linked folders too; a link that leads back up is not followed again."""
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(root, name)) not in seen]
+        found += [Path(root, name) for name in names if name.endswith(endings) and not name.startswith(".")]
+    return sorted(found)
 
 
 def case_name(file: Path, folder: Path) -> str:
@@ -110,7 +113,7 @@ def read_nifti(folder: Path) -> Iterator[NamedVolume]:
 
     Raises
     ------
-    DataError : a file that is damaged, or not an image of three axes
+    DataError : a file that is damaged, a mask, or not an image of three axes
     """
     for file in nifti_files(folder):
         try:
@@ -121,6 +124,12 @@ def read_nifti(folder: Path) -> Iterator[NamedVolume]:
                 rule="A volume is one whole NIfTI file with three axes.",
                 remedy="Write it again, a series of volumes as one file each, or leave it out.",
             ) from error
+        if is_mask(volume.array):
+            raise DataError(
+                f"{case_name(file, folder)} is a mask: it has {len(set(volume.array.flat))} values alone.",
+                rule="All NIfTI files in a folder are taken for images.",
+                remedy="Keep masks in a folder of their own, or name images and masks as BraTS does.",
+            )
         yield NamedVolume(case_name(file, folder), "", volume)
 
 

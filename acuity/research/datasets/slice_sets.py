@@ -22,13 +22,13 @@ from acuity.research.datasets.fastmri import read_scan
 from acuity.research.datasets.folders import (
     ImageFormat,
     NamedVolume,
-    case_folders,
     case_name,
     fastmri_files,
     image_format,
     read_dicom,
     read_nifti,
 )
+from acuity.research.datasets.layouts import find_cases, named_cases
 
 MINIMUM_SIGNAL = 0.1  # part of a slice's pixels above 0; emptier slices are left out
 LEVELS = 5  # slices of each volume for comparing methods
@@ -91,16 +91,17 @@ def comparison_slices(
     """The slices for comparing methods; they are always the same.
 
     Each volume's slices (``read_slices``) are divided into ``levels`` equal parts, of which the middle slices are taken
-    (``spread``); None takes all. In a BraTS case, the slice with most tumor takes the place of the nearest of them.
+    (``spread``); None takes all. In a labeled BraTS case, the slice with most tumor takes the place of the nearest.
 
     Raises
     ------
-    DataError : as ``read_slices`` does, or for a BraTS case without labels
+    DataError : as ``read_slices`` does
     """
     slices = read_slices(folder, cases=cases, scale=scale)
     if levels is None:
         return slices
-    tumor_areas = {c.name: _tumor_areas(c) for c in case_folders(folder) if cases is None or c.name in cases}
+    labeled = [case.name for case in find_cases(folder) if case.labels and (cases is None or case.name in cases)]
+    tumor_areas = {case: _tumor_areas(folder / case) for case in labeled}
     chosen: list[ImageSlice] = []
     for (case, _), group in groupby(slices, key=lambda s: (s.case, s.sequence)):
         volume = list(group)
@@ -162,16 +163,16 @@ def turned(patch: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 
 
 def _brats_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:
-    for case in case_folders(folder):
-        if cases is not None and case.name not in cases:
+    for case in named_cases(folder):
+        if cases is not None and case not in cases:
             continue
-        images = brats.read_case(case)
+        images = brats.read_case(folder / case)
         box = brats.brain_box([images[s].array for s in Sequence])
         for sequence in Sequence:
-            array = unit_scaled(images[sequence].array[box], case.name)
+            array = unit_scaled(images[sequence].array[box], case)
             rows, columns = float(images[sequence].spacing[1]), float(images[sequence].spacing[0])
             for k in range(array.shape[2]):
-                yield ImageSlice(array[:, :, k].T, case.name, sequence.value, box[2].start + k, (rows, columns))
+                yield ImageSlice(array[:, :, k].T, case, sequence.value, box[2].start + k, (rows, columns))
 
 
 def _fastmri_slices(folder: Path, cases: Seq[str] | None) -> Iterator[ImageSlice]:

@@ -20,7 +20,8 @@ from acuity.anatomy import Label, Sequence
 from acuity.errors import DataError, OutputError
 from acuity.pipeline.result import software
 from acuity.research.datasets import brats
-from acuity.research.datasets.folders import case_folders
+from acuity.research.datasets.layouts import named_cases
+from acuity.research.datasets.splits import load_split, seeded_split
 from acuity.research.store import file_mark, files_sha256, fingerprint, make_folder, save_volume, write_text
 from acuity.volume import Volume
 
@@ -168,28 +169,41 @@ def complete_set(
 def made_as(folder: Path) -> dict[str, object] | None:
     """How the data set in a folder is made, its own source included; None where `acuity dataset` did not make it."""
     path = folder / DESCRIPTION
-    return json.loads(path.read_text(encoding="utf-8"))["made"] if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")).get("made") if path.is_file() else None
 
 
-def chosen_cases(data: Path, *, split: str = "all", names: Seq[str] | None = None) -> list[str]:
-    """The cases of a folder: those named, else those of a part of the fixed split.
+def chosen_cases(
+    data: Path, *, part: str = "all", split: str | Path | None = None, names: Seq[str] | None = None
+) -> list[str]:
+    """The cases of a folder: those named, else those of a part of a split.
 
     Parameters
     ----------
-    split : "train", "validation", "test" or "all"; the last takes cases that the split does not know as well
+    part : "train", "validation", "test" or "all"; the last takes cases that no split knows as well
+    split : as ``splits.load_split`` takes it; None takes ``splits.seeded_split`` of the cases that are there
 
     Raises
     ------
-    DataError : the folder does not exist, a named case is not there, or none is
+    DataError : the folder does not exist, a split cannot be read, a named case is not there, or none is
     """
-    there = [case.name for case in case_folders(brats.data_folder(data))]
-    wanted = list(names) if names is not None else there if split == "all" else brats.read_split()[split]
+    cases = named_cases(brats.data_folder(data))
+    there = list(cases)
+    if names is not None:
+        wanted = list(names)
+    elif part == "all":
+        wanted = there
+    elif split is not None:
+        wanted = load_split(split)[part]
+    else:
+        wanted = seeded_split({case.name: case.grade for case in cases.values()})[part]
     absent = [name for name in names or () if name not in there]
     found = [name for name in wanted if name in there]
     if absent or not found:
         raise DataError(
-            f"{data} holds no case {', '.join(absent)}." if absent else f"{data} holds no case of {split}.",
-            rule="A case is a folder NAME that holds NAME_t1, _t1ce, _t2 and _flair, each .nii.gz.",
+            f"{data} holds no case {', '.join(absent)}."
+            if absent
+            else f"{data} holds no case{'' if part == 'all' else f' for {part}'}.",
+            rule="Cases are laid out as BraTS gives them out, or the Medical Decathlon's Task01.",
             remedy=f"Name others: {', '.join(there) or 'there are none'}.",
         )
     return found
@@ -216,7 +230,7 @@ def central_crop(volume: Volume, size: int) -> Volume:
 
 
 def _brats_original(folder: Path) -> Original:
-    labeled = (folder / f"{folder.name}_seg.nii.gz").is_file()
+    labeled = brats.is_labeled(folder)
 
     def identity() -> str:
         files = [*brats.image_files(folder).values(), *([brats.labels_file(folder)] if labeled else [])]
@@ -243,6 +257,12 @@ def _tumor(labels: Volume | None) -> float | None:
 def _require_room(output: Path, recipe: Mapping[str, object]) -> None:
     """Raise OutputError where the set would be written over another one."""
     found = made_as(output)
+    if found is None and (output / DESCRIPTION).exists():
+        raise OutputError(
+            f"{output} holds a {DESCRIPTION} that is not Acuity's.",
+            rule=f"A data set has a folder of its own, with its {DESCRIPTION}.",
+            remedy="Name another folder.",
+        )
     if found is not None:
         other = [key for key in {**recipe, **found} if json.loads(json.dumps(recipe)).get(key) != found.get(key)]
         if other:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from acuity.errors import DataError
 from acuity.research.datasets import brats
-from acuity.research.datasets.folders import case_folders
+from acuity.research.datasets.layouts import named_cases
+from acuity.research.datasets.splits import trained_cases
 
 _RULE = "Methods are measured on cases on which nothing was trained or chosen."
 
 
-def unseen_cases(folder: str | Path | None, names: Seq[str] | None = None) -> list[str]:
-    """The cases of a BraTS folder that are neither for training nor for validation; of these those in ``names``.
+def unseen_cases(
+    folder: str | Path | None, names: Seq[str] | None = None, *, weights: Iterable[Path] = ()
+) -> list[str]:
+    """The cases of a BraTS folder that no model was trained or chosen on; of these those in ``names``.
+
+    Parameters
+    ----------
+    weights : files in folders of runs of one's own; the splits there say what they have seen, as the project's own
+        split says of the released models
 
     Raises
     ------
     DataError : there is none, or one of ``names`` is not among them
     """
     split = brats.read_split()
-    seen = {*split["train"], *split["validation"]}
-    present = [case.name for case in case_folders(brats.data_folder(folder))]
+    seen = {*split["train"], *split["validation"], *trained_cases(file.parent for file in weights)}
+    present = list(named_cases(brats.data_folder(folder)))
     unseen = [case for case in present if case not in seen]
     choice = f"Name others: {', '.join(unseen) or 'there are none'}."
     for name in names or ():
@@ -33,13 +42,13 @@ def unseen_cases(folder: str | Path | None, names: Seq[str] | None = None) -> li
         raise DataError(
             f"{folder} holds no case to measure on.",
             rule=_RULE,
-            remedy="Add the test cases of acuity/research/datasets/brats_split.json, or cases of your own.",
+            remedy="Add cases that are in no split's train and validation.",
         )
     return unseen if names is None else [case for case in unseen if case in names]
 
 
 def grade_of(case: str) -> str:
-    """As the fixed split has it: "low" (hardly any enhancing part) or "high"; "unknown" of other cases."""
+    """As the split of the released models has it: "low" (hardly any enhancing part) or "high"; "unknown" of others."""
     split = brats.read_split()
     if case in split["low_grade"]:
         return "low"

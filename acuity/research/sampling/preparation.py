@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from pathlib import Path
@@ -13,9 +14,14 @@ from tqdm import tqdm
 
 from acuity.anatomy import Sequence, labels_to_regions
 from acuity.imaging.intensity import LIMIT, zscore
+from acuity.imaging.resampling import resample
+from acuity.models.segmentation import WORKING_SPACING
 from acuity.research.datasets import brats
+from acuity.research.datasets.checking import has_working_spacing
 from acuity.research.sampling.patches import PreparedCase
 from acuity.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 
 def prepare(name: str, images: dict[Sequence, Volume], labels: Volume) -> PreparedCase:
@@ -58,11 +64,36 @@ def _moments(values: Tensor, brain: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def prepare_cases(folder: Path, names: Seq[str]) -> list[PreparedCase]:
-    """The named BraTS cases, prepared."""
+    """The named BraTS cases, prepared at WORKING_SPACING.
+
+    Raises
+    ------
+    DataError : as ``brats.read_case`` and ``read_labels``
+    """
     return [
-        prepare(name, brats.read_case(folder / name), brats.read_labels(folder / name))
+        prepare(name, *at_working_spacing(name, brats.read_case(folder / name), brats.read_labels(folder / name)))
         for name in tqdm(names, desc="reading cases", mininterval=10)
     ]
+
+
+def at_working_spacing(
+    name: str, images: dict[Sequence, Volume], labels: Volume
+) -> tuple[dict[Sequence, Volume], Volume]:
+    """A case with voxels of WORKING_SPACING, resampled only where it has others, which the log says."""
+    grid = labels.grid
+    if has_working_spacing(grid):
+        return images, labels
+    found = " x ".join(f"{size:g}" for size in grid.spacing.round(3))
+    logger.warning("%s has voxels of %s mm: resampled to %g mm", name, found, WORKING_SPACING)
+    target = grid.with_spacing((WORKING_SPACING,) * 3)
+    brain = labels.with_array(brats.brain_mask(images).astype(np.uint8))
+    inside = resample(brain, target, interpolation="nearest").array
+    # Outside the brain an image stays 0, which interpolation would blur.
+    resampled = {s: resample(image, target) for s, image in images.items()}
+    return (
+        {s: image.with_array(image.array * inside) for s, image in resampled.items()},
+        resample(labels, target, interpolation="nearest"),
+    )
 
 
 def grade_weights(cases: Seq[PreparedCase], low_grade: Collection[str], share: float) -> list[float] | None:

@@ -18,6 +18,8 @@ from acuity.research.datasets.slice_sets import ImageSlice, draw_hr_patches
 from acuity.research.degradations.random import Draw
 from acuity.research.degradations.steps import apply
 
+SMALLEST_ERROR = 1e-12  # mean square; a restoration that is exact gains no more than one of this error
+
 Rng = np.random.Generator
 
 
@@ -138,13 +140,17 @@ class VolumePairs:
 
 @torch.no_grad()
 def psnr_gain(generator: Callable[[Tensor], Tensor], batches: Seq[Batch], device: torch.device) -> float:
-    """Gain in PSNR (dB) of the generator over cubic interpolation, mean over the batches."""
+    """Gain in PSNR (dB) of the generator over cubic interpolation, mean over the batches.
+
+    Batches that interpolation brings back exactly, as of patches outside the brain, show no gain and are left out.
+    """
     gains = []
     for batch in batches:
         sr = generator(batch.image.to(device)).float().cpu()
         errors = [(batch.cut(image) - batch.cut(batch.hr)).square().mean().item() for image in (batch.interpolated, sr)]
-        gains.append(10 * math.log10(errors[0] / errors[1]))
-    return float(np.mean(gains))
+        if errors[0] > 0:
+            gains.append(10 * math.log10(errors[0] / max(errors[1], SMALLEST_ERROR)))
+    return float(np.mean(gains)) if gains else 0.0
 
 
 def _degraded(hr: Tensor, degradation: volume_patches.Degradation) -> Batch:

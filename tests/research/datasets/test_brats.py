@@ -63,7 +63,7 @@ def test_a_nifti_affine_becomes_lps(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match="case_t1.nii.gz is missing"):
+    with pytest.raises(DataError, match="holds no case case."):
         read_case(tmp_path / "case")
     with pytest.raises(DataError, match="Name it, or set ACUITY_DATA"):
         data_folder(tmp_path / "nowhere")

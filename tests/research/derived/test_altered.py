@@ -188,7 +188,7 @@ def test_the_command_makes_a_set(coarse, tmp_path, capsys):
     described = json.loads((made / "dataset.json").read_text())
     assert described["made"]["kind"] == "altered" and described["made"]["change"] == "bias"
     assert "0.8 to 1.2" in described["made"]["images"]
-    assert described["command"].endswith("--change bias --split all")
+    assert described["command"].endswith("--change bias --part all")
     # Another change is another set.
     assert main([*common, "--change", "noise"]) == 60 and "differs in change, images" in capsys.readouterr().err
     with pytest.raises(SystemExit):

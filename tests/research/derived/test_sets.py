@@ -301,10 +301,15 @@ def test_refusals_say_what_is_wrong(data, tmp_path, capsys):
         assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_cases_by_the_split(data, monkeypatch):
-    monkeypatch.setattr(brats, "read_split", lambda: {"train": ["second", "absent"], "validation": [], "test": []})
+def test_cases_by_a_split(data, tmp_path):
+    split = tmp_path / "mine.json"
+    split.write_text('{"train": ["second", "absent"], "validation": [], "test": []}')
     assert chosen_cases(data) == ["first", "second"]
-    assert chosen_cases(data, split="train") == ["second"]
+    assert chosen_cases(data, part="train", split=split) == ["second"]
+    assert chosen_cases(data, part="train") + chosen_cases(data, part="validation") in (
+        ["first", "second"],
+        ["second", "first"],
+    )
     assert chosen_cases(data, names=["first"]) == ["first"]
-    with pytest.raises(DataError, match="holds no case of test"):
-        chosen_cases(data, split="test")
+    with pytest.raises(DataError, match="holds no case for test"):
+        chosen_cases(data, part="test", split=split)

@@ -21,8 +21,8 @@ from acuity.research.metrics.overlap import dice
 from acuity.research.synthetic.phantom import make_phantom
 from acuity.volume import RAS_LPS
 
-SPLIT = brats.read_split()
-NAMES = [brats.fine_cases(SPLIT["train"])[0], "another_1", "another_2"]
+NAMES = ["one", "two", "three"]
+SPLIT = {"train": ["one", "coarse", "two"], "validation": ["three"], "test": ["held_out"], "coarse": ["coarse"]}
 
 
 def command(*words):
@@ -42,9 +42,9 @@ def write_phantom(folder, name, **options):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Phantoms under names of cases: to train on, of others, and of the project's test cases, which must not train."""
+    """Phantoms to train on, and those that the split keeps from the forest."""
     folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate([*NAMES, SPLIT["test"][0], SPLIT["validation"][0], SPLIT["coarse"][0]]):
+    for seed, name in enumerate([*NAMES, "coarse", "held_out"]):
         write_phantom(folder, name, seed=seed)
     return folder
 
@@ -53,7 +53,14 @@ def data(tmp_path_factory):
 def trained(data, tmp_path_factory):
     """What the command wrote."""
     output = tmp_path_factory.mktemp("forest") / "out"
-    assert command("--data", data, "--output", output, "--folds", 2, "--trees", 15, "--voxels-per-case", 400) == 0
+    split = output.parent / "mine.json"
+    split.write_text(json.dumps(SPLIT))
+    assert (
+        command(
+            "--data", data, "--split", split, "--output", output, "--folds", 2, "--trees", 15, "--voxels-per-case", 400
+        )
+        == 0
+    )
     return output
 
 
@@ -138,11 +145,11 @@ def test_one_seed_gives_one_forest_with_any_number_of_threads(data, trained, tmp
 
 
 def test_refusals(data, tmp_path):
-    with pytest.raises(DataError, match="holds no case to train on"):
+    with pytest.raises(DataError, match="holds no case"):
         command("--data", tmp_path, "--output", tmp_path / "out")
     with pytest.raises(DataError, match="2 cases are to be split into 5 folds"):
         command("--data", data, "--output", tmp_path / "out", "--cases", 2)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "forest.npz").exists()
 
 
 def test_a_label_of_one_fold_alone_is_refused(tmp_path):

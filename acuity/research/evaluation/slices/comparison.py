@@ -20,7 +20,9 @@ from acuity.errors import DataError
 from acuity.models.super_resolution import Denoising
 from acuity.research.datasets.brats import fine_cases, read_split
 from acuity.research.datasets.folders import ImageFormat, image_format
+from acuity.research.datasets.layouts import find_cases
 from acuity.research.datasets.slice_sets import LEVELS, ImageSlice, comparison_slices
+from acuity.research.datasets.splits import trained_cases
 from acuity.research.degradations.random import Draw, draw_bicubic, draw_kspace
 from acuity.research.degradations.steps import apply
 from acuity.research.evaluation import columns as col
@@ -94,7 +96,7 @@ def evaluate(
     methods += [weights_method(name, path, scale, device) for name, path in weights]
     methods = with_denoising(methods, denoising) if denoising else methods
     require_unique([method.name for method in methods], "method")
-    slices = evaluation_slices(data, scale)
+    slices = evaluation_slices(data, scale, weights=[path for _, path in weights])
     good, good_source = niqe_reference(data, slices, scale)
     steps = DEGRADATIONS[degradation](np.random.default_rng(SEED), scale)
 
@@ -129,15 +131,28 @@ def evaluate(
     return output / "table.md"
 
 
-def evaluation_slices(folder: Path, scale: int) -> list[ImageSlice]:
-    """``comparison_slices``, of BraTS cases only those that are not for training or validation.
+def evaluation_slices(folder: Path, scale: int, *, weights: Seq[Path] = ()) -> list[ImageSlice]:
+    """``comparison_slices`` of the cases on which nothing was trained or chosen.
+
+    Parameters
+    ----------
+    weights : see ``unseen_cases``
 
     Raises
     ------
     DataError : there is none, or slices are smaller than SMALLEST_SIDE
     """
-    cases = unseen_cases(folder) if image_format(folder) is ImageFormat.BRATS else None
-    slices = comparison_slices(folder, cases=cases, scale=scale)
+    if image_format(folder) is ImageFormat.BRATS:
+        slices = comparison_slices(folder, cases=unseen_cases(folder, weights=weights), scale=scale)
+    else:
+        seen = trained_cases(path.parent for path in weights)
+        slices = [item for item in comparison_slices(folder, scale=scale) if item.case not in seen]
+    if not slices:
+        raise DataError(
+            f"{folder} holds no case to measure on.",
+            rule="Methods are measured on cases on which nothing was trained or chosen.",
+            remedy="Add cases of your own that were not for training or validation.",
+        )
     smallest = min(slices, key=lambda item: min(item.image.shape))
     if min(smallest.image.shape) < SMALLEST_SIDE:
         raise DataError(
@@ -154,7 +169,8 @@ def niqe_reference(folder: Path, slices: Seq[ImageSlice], scale: int) -> tuple[l
     Slices of BraTS training cases with fine gray levels, where ``folder`` holds such; else more of what ``slices``
     are from, since sharp patches are few.
     """
-    fine = [case for case in fine_cases(read_split()["train"]) if (folder / case).is_dir()][:NIQE_CASES]
+    present = {case.name for case in find_cases(folder)}
+    fine = [case for case in fine_cases(read_split()["train"]) if case in present][:NIQE_CASES]
     cases = fine or list(dict.fromkeys(item.case for item in slices))
     levels = LEVELS if fine else NIQE_LEVELS
     reference = [item.image for item in comparison_slices(folder, cases=cases, scale=scale, levels=levels)]

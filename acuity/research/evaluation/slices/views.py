@@ -64,7 +64,7 @@ def chosen_views(folder: Path, slices: Seq[ImageSlice], scale: int) -> list[View
 
 def brats_case(case: Path) -> bool:
     """Whether a folder is a BraTS case with labels."""
-    return (case / f"{case.name}_seg.nii.gz").is_file()
+    return brats.is_labeled(case)
 
 
 def tumor_masks(case: Path, slices: Seq[ImageSlice], scale: int) -> list[NDArray[np.bool_]]:

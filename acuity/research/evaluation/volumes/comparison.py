@@ -98,7 +98,7 @@ def evaluate(
     with tqdm(total=len(cases) * len(sequences) * len(degradations) * len(methods), desc="super-resolution") as bar:
         for n, case in enumerate(cases):
             images = brats.read_case(source / case)
-            labels = brats.read_labels(source / case) if (source / case / f"{case}_seg.nii.gz").is_file() else None
+            labels = brats.read_labels(source / case) if brats.is_labeled(source / case) else None
             for sequence, name in product(sequences, degradations):
                 pictured = n == 0 and sequence is pictured_sequence
                 run.measure(_Task(case, sequence, name, images[sequence], labels, pictured), bar)

@@ -291,12 +291,12 @@ def test_refusals_say_what_is_wrong(data, measure, tmp_path, calls, capsys):
     assert main(["dataset", "lr", "--data", str(data), "--output", str(tmp_path / "lr")]) == 0
     capsys.readouterr()
     refused("T1 of .* has another grid than the truth.*`acuity dataset interpolated`", inputs={"LR": tmp_path / "lr"})
-    refused("is missing", cases=["third"])
+    refused("holds no case third", cases=["third"])
     refused("Two models are named a", models=[counted("a", calls)] * 2)
     refused("No model is given", models=[])
     refused("An input is named HR", inputs={"HR": data})
     refused("T1, T1c, T2, FLAIR are missing", missing=list(Sequence))
-    refused("The folder of BraTS cases is .*nowhere", inputs={"x": tmp_path / "nowhere"})
+    refused("The folder of data, .*nowhere, does not exist", inputs={"x": tmp_path / "nowhere"})
 
     for options, message in (
         (["--bundle", "brain"], "no folder of bundles"),

@@ -263,7 +263,7 @@ def test_errors_have_their_exit_codes(data, models, tmp_path, capsys):
     refused(51, "other is none that super-resolves", options=("--bundle", "other"))
     refused(60, "cannot be made a folder", output="file")
     (data / "first" / "first_t2.nii.gz").unlink()
-    refused(70, "first_t2.nii.gz is missing", options=("--case", "first"))
+    refused(70, "first has no T2.", options=("--case", "first"))
     with pytest.raises(SystemExit) as stop:
         refused(2, options=("--degradation", "x3"))
     assert stop.value.code == 2 and "invalid choice: 'x3'" in capsys.readouterr().err
