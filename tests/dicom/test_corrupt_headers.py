@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.datadict import DicomDictionary, tag_for_keyword
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 from acuity.anatomy import Sequence
@@ -91,10 +93,10 @@ def put(path: Path, elements: dict[int, tuple[str, bytes]]) -> None:
         kept[int(tag)] = (str(item.VR), value)
     data = path.read_bytes()
     start = 132 + 12 + int.from_bytes(data[140:144], "little")  # after the group of file meta information
-    for tag, (vr, value) in sorted((kept | elements).items()):
+    for number, (vr, value) in sorted((kept | elements).items()):
         long = vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
         length = struct.pack("<2xI" if long else "<H", len(value))
-        start_of = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode() + length
+        start_of = struct.pack("<HH", number >> 16, number & 0xFFFF) + vr.encode() + length
         data = data[:start] + start_of + value
         start = len(data)
     path.write_bytes(data)
@@ -104,7 +106,7 @@ def write_all(series: Series, folder: Path) -> None:
     """Everything that a run writes from a series."""
     volume = load_stack(series.stacks[0])
     labels = volume.with_array(np.where(volume.array > 1000, 4, 0).astype(np.uint8))
-    named = {"series_uid": "2.25.1", "series_number": 1, "description": "test", "model": SEG_MODEL}
+    named: dict[str, Any] = {"series_uid": "2.25.1", "series_number": 1, "description": "test", "model": SEG_MODEL}
     written = write_mr_series(
         volume, folder / "series", sequence=Sequence.T1, series_uid="2.25.2", series_number=2, model=SR_MODEL
     )

@@ -124,7 +124,7 @@ def test_slices_that_disagree_in_how_their_bits_are_read(tmp_path: Path, header:
 
 
 @pytest.mark.parametrize("header", [{"BitsStored": 17}, {"BitsStored": 0}, {"HighBit": 16}, {"HighBit": 3}])
-def test_bits_that_do_not_fit_are_refused(tmp_path: Path, header: dict[str, int]) -> None:
+def test_bits_that_do_not_fit_are_refused(tmp_path: Path, header: dict[str, Any]) -> None:
     write_mr_series(tmp_path, VALUES, axial_affine(), **header)
     (series,) = read_study(tmp_path).series
     assert (series.code, "Stored bits lie within" in series.reason) == ("inconsistent-headers", True)
