@@ -31,7 +31,7 @@ from tests.dicom_builder import write_mr_series as write_source
 
 # What the reader needs: a fault in one of these refuses the series, which other tests show.
 NEEDED = {
-    tag_for_keyword(keyword)
+    tag_for_keyword(keyword) or 0
     for keyword in [
         "SpecificCharacterSet",
         "SOPClassUID",
