@@ -77,8 +77,18 @@ def test_an_agent_that_was_registered_or_denied_too_early(tmp_path: Path, text: 
 
 
 def test_of_several_statements_without_pixels_that_tell_the_last_one_counts(tmp_path: Path) -> None:
-    study = [t1("SAG T1", 1), t1("AX T1", 2, VIBE | GADOLINIUM), t1c("AX T1", 9, MPRAGE | GADOLINIUM)]
-    assert chosen(tmp_path, *study) | {"T1": 1, "T1c": 9} == chosen(tmp_path / "again", *study)
+    registered = t1("AX T1", 2, VIBE | GADOLINIUM, affine=FINE)  # finer, of another protocol, and not sure to be T1c
+    found = chosen(tmp_path, t1("SAG T1", 1), registered, t1c("AX T1", 9, MPRAGE | GADOLINIUM))
+    assert (found["T1"], found["T1c"]) == (1, 9)
+
+
+def test_of_two_statements_alone_the_earlier_one_is_no_t1_without_pixels_that_tell(tmp_path: Path) -> None:
+    study = [t1("AX T1", 2, VIBE | GADOLINIUM), t1c("AX T1", 9, MPRAGE | GADOLINIUM)]
+    selection = examine(read_study(write_study(tmp_path, [*study, *others()])))
+    assert numbers(selection)["T1c"] == 9
+    problem = selection.problems[Sequence.T1]
+    assert isinstance(problem, AmbiguousSequenceError) and problem.exit_code == 31
+    assert "series 2 'AX T1'" in problem.found and "series 9 'AX T1'" in problem.found
 
 
 @pytest.mark.parametrize("name", ["AX T1 +GD PRE-OP", "AX T1 POST W/O FS", "T1 +C PRE-SAT"])
