@@ -19,7 +19,7 @@ NOT_REFUSALS = {
 
 def refusals(parent: type[AcuityError] = AcuityError) -> list[type[AcuityError]]:
     """The leaves of the exception tree, in order of their exit codes."""
-    children = parent.__subclasses__()
+    children = [child for child in parent.__subclasses__() if child.__module__ == AcuityError.__module__]
     if not children:
         return [parent]
     found = [leaf for child in children for leaf in refusals(child)]

@@ -44,7 +44,6 @@ FLAVORS = ("cpu", "sdk")
 LEFT_OUT = (
     "acuity/cli.py",
     "acuity/commands",
-    "acuity/console.py",
     "acuity/demo",
     "acuity/pipeline/inspection.py",
     "acuity/research",

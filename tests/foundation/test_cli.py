@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,13 @@ from acuity.errors import NoDicomError
 
 IDENTIFIER = "DOE^JANE"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+
+
+@pytest.fixture(autouse=True)
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that the command can be given."""
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -177,9 +177,8 @@ def test_the_bundle_is_the_trained_network(make: Callable[..., Path], runs: Path
 def test_its_training_is_that_of_the_command(trained: Path, make: Callable[..., Path], tmp_path: Path) -> None:
     """Both stages, run from configs/train.json, end with the very weights that ``acuity train sr`` gave."""
     folder = make()
-    # As the command parts them: each tenth case, the first here, is held out.
-    parts = {"validation_slices": "0", "train_slices": "1"}
-    slices = {part: read_slices(trained / "data", cases=[case]) for part, case in parts.items()}
+    split = json.loads((trained / "runs" / "tiny" / "split.json").read_text())
+    slices = {f"{part}_slices": read_slices(trained / "data", cases=split[part]) for part in ("train", "validation")}
     monai.bundle.run(
         config_file=str(folder / "configs" / "train.json"),
         meta_file=str(folder / "configs" / "metadata.json"),
