@@ -26,7 +26,7 @@ from torch import nn
 from acuity import __version__
 from acuity.commands.train_super_resolution import RECIPES
 from acuity.errors import AcuityError, DataError
-from acuity.research.training.recipe_file import recipe_names
+from acuity.research.recipe_file import recipe_names
 from acuity.research.training.super_resolution_recipe import Recipe, read_recipe
 from acuity.resources import file_sha256
 from tools.sr_figures import DATASETS, read_figures

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from acuity.commands.arguments import add_split, print_split
 from acuity.errors import DataError
-from acuity.research.training.recipe_file import recipe_names
+from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 
 RECIPES = config_file("seg")

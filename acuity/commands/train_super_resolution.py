@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acuity.commands.arguments import add_split, print_split
-from acuity.research.training.recipe_file import recipe_names
+from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 
 if TYPE_CHECKING:

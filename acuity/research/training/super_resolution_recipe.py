@@ -12,8 +12,8 @@ from torch import nn
 
 from acuity.research.degradations.random import Draw, draw_bicubic
 from acuity.research.losses.adversarial import LEAST_SQUARES, RELATIVISTIC, VANILLA, AdversarialLoss
+from acuity.research.recipe_file import read_entry
 from acuity.research.training.loop import half_cosine
-from acuity.research.training.recipe_file import read_entry
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     "vanilla": VANILLA,

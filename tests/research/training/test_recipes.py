@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from acuity.research.training.recipe_file import recipe_names
+from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 
 NAMES = {

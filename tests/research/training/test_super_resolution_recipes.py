@@ -15,9 +15,9 @@ from acuity.errors import DataError
 from acuity.networks.discriminators import VGGDiscriminator
 from acuity.networks.ranker import Ranker
 from acuity.networks.srresnet import SRResNet
+from acuity.research.recipe_file import recipe_names
 from acuity.research.training.loop import SETTINGS
 from acuity.research.training.pairs import InPlanePairs
-from acuity.research.training.recipe_file import recipe_names
 from acuity.research.training.super_resolution import Plan, train
 from acuity.research.training.super_resolution_recipe import Recipe, read_recipe
 from acuity.resources import config_file
