@@ -21,7 +21,16 @@ from acuity.research.sampling.augmentation import HOSPITAL, at_resolution
 from acuity.research.sampling.cubes import Cube, read_cubes
 from acuity.research.sampling.patches import Batch, Patches, PreparedCase, Source
 from acuity.research.sampling.preparation import grade_weights, prepare_cases
-from acuity.research.synthetic.transplant import Graft, OtherBrains, carve_cube, grafts_of, moved, shrunk, transplanted
+from acuity.research.synthetic.transplant import (
+    LEAST_SCALE,
+    Graft,
+    OtherBrains,
+    carve_cube,
+    grafts_of,
+    moved,
+    shrunk,
+    transplanted,
+)
 from acuity.research.synthetic.tumor_free import tumor_free_brains
 from acuity.research.training import segmentation
 from acuity.research.training.data import TrainingData
@@ -88,7 +97,7 @@ class CubeBrains:
         for _ in range(_TRIES):
             graft: Graft = grafts[int(rng.integers(len(grafts)))]
             if rng.random() < 0.5:
-                graft = shrunk(graft, float(rng.uniform(0.4, 1.0)))
+                graft = shrunk(graft, float(rng.uniform(LEAST_SCALE, 1.0)))
             brain = transplanted(moved(graft, host, rng), host)
             if brain is not None:
                 return brain
