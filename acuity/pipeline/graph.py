@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acuity.models.progress import Progress
+from acuity.pipeline.confirmation import confirmed
 from acuity.pipeline.options import Options
 from acuity.pipeline.preparation import Prepared, prepare
 from acuity.pipeline.run import R, StageResult
@@ -110,7 +111,7 @@ def _select(run: Performer, models: Models, study: Loaded) -> Chosen:
 
 
 def _prepare(run: Performer, models: Models, selection: Chosen) -> Prepared:
-    return prepare(selection.selection)
+    return confirmed(prepare(selection.selection), selection.selection)
 
 
 def _super_resolve(run: Performer, models: Models, prepared: Prepared) -> SuperResolved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.read import load_stack
 from acuity.dicom.selection.select import Selection
+from acuity.imaging.appearance import Opinion
 from acuity.imaging.brain import extract_brain, is_skull_stripped, stripped_mask
 from acuity.imaging.registration import RigidResult, align
 from acuity.imaging.resampling import resample
@@ -40,6 +41,7 @@ class Prepared:
     stripped : whether the head outside the brain had been removed before
     frame_of_reference_uid : the patient space of all derived objects: the reference's, or a new one where the
         reference names none
+    opinions : what the pixels say of the choice of each series, as ``confirmation`` gives it; empty for NIfTI
     """
 
     volumes: Mapping[Sequence, Volume]
@@ -47,6 +49,7 @@ class Prepared:
     brain: Volume
     stripped: bool
     frame_of_reference_uid: str
+    opinions: Mapping[Sequence, Opinion] = field(default_factory=dict)
 
     @property
     def reference(self) -> Volume:
@@ -61,6 +64,7 @@ class Prepared:
 
     def describe(self) -> dict[str, Any]:
         """The ``preparation`` section of ``result.json``."""
+        pixels = {sequence.value: opinion.describe() for sequence, opinion in self.opinions.items()}
         return {
             "preparation": {
                 "reference": REFERENCE.value,
@@ -80,6 +84,7 @@ class Prepared:
                     "reason": _STRIPPED if self.stripped else _WHOLE_HEAD,
                     "volume_ml": round(float(self.brain.array.sum()) * self.brain.grid.voxel_volume, 1),
                 },
+                **({"pixels": pixels} if pixels else {}),
             }
         }
 
