@@ -10,7 +10,6 @@ from pathlib import Path
 
 from acuity.errors import InputNotFoundError
 from acuity.pipeline.options import named_series
-from acuity.pipeline.stopping import end_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
     ------
     AcuityError : STUDY does not exist, or as ``acuity.pipeline.inspection.inspect``
     """
-    end_on_signals()
     if not args.study.exists():
         raise InputNotFoundError(f"STUDY, {args.study}, does not exist.", remedy="Give a folder or file that exists.")
     from acuity.pipeline.inspection import inspect
