@@ -163,6 +163,12 @@ class BrainExtractionError(PreparationError):
     code, exit_code = "brain-not-found", 41
 
 
+class PartialCoverageError(PreparationError):
+    """A sequence shows only a part of the brain."""
+
+    code, exit_code = "partial-coverage", 42
+
+
 class ModelError(AcuityError):
     """A bundle is absent or not valid (exit codes 50 to 59)."""
 

@@ -77,6 +77,12 @@ def select_sequences(
         A series that the user names is not in the study or cannot be told.
     """
     selection = examine(study, rules, overrides, load)
+    require(selection)
+    return selection
+
+
+def require(selection: Selection) -> None:
+    """Raise the gravest problem of a selection, as ``select_sequences`` does."""
     problems = list(selection.problems.values())
     for kind in (SeriesError, AmbiguousSequenceError):
         for problem in problems:
@@ -84,7 +90,6 @@ def select_sequences(
                 raise problem
     if problems:
         raise problems[0]
-    return selection
 
 
 def examine(
