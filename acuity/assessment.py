@@ -2,7 +2,8 @@
 
 The released segmentation decides; docs/segmentation.md has its Dice for every subset. With FLAIR it finds the whole
 tumor, whichever others are missing. Without FLAIR it misses small tumors, so that even an empty mask says nothing.
-Without T1c neither the enhancing tumor nor the core is told apart, and without the core there is no edema either.
+Without T1c neither the enhancing tumor nor the core is told apart, and without the core there is no edema either. It
+then misses a large tumor now and again, so that an empty mask is no finding.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ OPTION = "--allow-missing"
 COMPLETE = 0.95  # share of the brain that a sequence must show; slabs of one session differ by some slices at the ends
 
 _LOST_WITHOUT_T1C = (Region.ET, Region.TC)
+_NOTHING = "No tumor was found, but without T1c that excludes none."
 _OFFER = f"{OPTION} runs without T1c, T1 or T2, and says what cannot be told without them; FLAIR is always needed."
 
 
@@ -42,10 +44,12 @@ class Assessment:
     ----------
     sequences : that are there
     coverage : for each, the share of the brain that it shows, 0 to 1; all of it where none is given
+    found : whether a tumor was found, once it was sought
     """
 
     sequences: Collection[Sequence] = tuple(Sequence)
     coverage: Mapping[Sequence, float] = field(default_factory=dict)
+    found: bool = True
 
     @property
     def missing(self) -> tuple[Sequence, ...]:
@@ -77,14 +81,18 @@ class Assessment:
         cut = [s for s in self.partial if s in (Sequence.T1C, Sequence.FLAIR)]
         shown = " and ".join(self._covers(s) for s in cut)
         beyond = f"{shown}; the tumor beyond is not known." if cut else ""
-        return self.why_not_drawn(region) or beyond
+        return self.why_not_drawn(region) or beyond or ("" if self._sure else _NOTHING)
+
+    @property
+    def _sure(self) -> bool:
+        """Whether an empty mask would say that there is no tumor."""
+        return self.found or Sequence.T1C in self.sequences
 
     def limits(self) -> list[str]:
         """Sentences on what is missing and what that costs; none where all is there."""
         sentences = []
         if self.missing:
-            verb = "is" if len(self.missing) == 1 else "are"
-            sentences.append(f"{names_of(self.missing)} {verb} missing.")
+            sentences.append(missing_text(self.missing))
         if Sequence.T1C in self.missing:
             sentences.append(
                 "Enhancing tumor, tumor core and edema are not assessable without T1c: the whole tumor alone is drawn."
@@ -94,6 +102,8 @@ class Assessment:
             if sequence in (Sequence.T1C, Sequence.FLAIR):
                 rest = "the rest is not assessable, and no volume is stated."
             sentences.append(f"{self._covers(sequence)}; {rest}")
+        if not self._sure:
+            sentences.append(_NOTHING)
         return sentences
 
     def note(self) -> str:
@@ -123,6 +133,22 @@ def assess(sequences: Collection[Sequence]) -> Assessment:
     return Assessment(tuple(s for s in Sequence if s in sequences))
 
 
+def missing_text(sequences: Collection[Sequence]) -> str:
+    """For example "T1 and FLAIR are missing."."""
+    return f"{names_of(sequences)} {'is' if len(sequences) == 1 else 'are'} missing."
+
+
+def if_allowed(sequences: Collection[Sequence]) -> str:
+    """What ``OPTION`` would do with a study that has these sequences, in a sentence or two."""
+    try:
+        limits = assess(sequences).limits()
+    except MissingSequenceError:
+        return f"It would not run with {OPTION} either: without FLAIR tumors are missed."
+    return " ".join([f"It would run with {OPTION} on {names_of(sequences)}.", *limits])
+
+
 def with_offer(error: MissingSequenceError) -> MissingSequenceError:
     """The refusal of an incomplete study, with the option that allows it."""
-    return MissingSequenceError(error.found, rule=error.rule, remedy=f"{error.remedy} {_OFFER}".strip())
+    offered = MissingSequenceError(error.found, rule=error.rule, remedy=f"{error.remedy} {_OFFER}".strip())
+    offered.missing = error.missing
+    return offered

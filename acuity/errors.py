@@ -131,6 +131,7 @@ class MissingSequenceError(SelectionError):
     """T1, T1c, T2 or FLAIR was not found in the study."""
 
     code, exit_code = "missing-sequence", 30
+    missing: tuple[str, ...] = ()  # their names, where the study's other sequences are there
 
 
 class AmbiguousSequenceError(SelectionError):

@@ -204,10 +204,7 @@ class SuperResolved:
     @property
     def assessed_brain(self) -> Volume:
         """The part of the brain that can be assessed: what the reference and FLAIR show of it."""
-        inside = self.brain.array
-        for sequence in {self.reference, Sequence.FLAIR} & set(self.shown):
-            inside = inside * self.shown[sequence].array
-        return self.brain.with_array(inside)
+        return assessed(self.brain, self.shown, self.reference)
 
     @property
     def unassessed(self) -> Volume | None:
@@ -291,6 +288,14 @@ def super_resolve_study(
     )
 
 
+def assessed(brain: Volume, shown: Mapping[Sequence, Volume], reference: Sequence) -> Volume:
+    """The part of a brain (uint8 mask) where the reference and FLAIR both show something."""
+    inside = brain.array
+    for sequence in {reference, Sequence.FLAIR} & set(shown):
+        inside = inside * shown[sequence].array
+    return brain.with_array(inside)
+
+
 def shown_parts(prepared: Prepared, grid: Grid) -> dict[Sequence, Volume]:
     """Where each sequence shows something, uint8 on a grid of the reference's space; without those that show all."""
     found = {sequence: prepared.shown_of(sequence, grid) for sequence in prepared.volumes}
@@ -308,6 +313,7 @@ class Segmented:
     source_labels : the same on the grid that the reference was measured on
     model : the network
     uncertainty : of each region on the super-resolved grid that is measured
+    assessment : what the sequences could tell of it
     """
 
     images: SuperResolved
@@ -315,14 +321,10 @@ class Segmented:
     source_labels: Volume
     model: ModelInfo
     uncertainty: Mapping[Region, Uncertainty]
-
-    @property
-    def assessment(self) -> Assessment:
-        """What the sequences could tell of it."""
-        return self.images.assessment
+    assessment: Assessment = WHOLE
 
     def describe(self) -> dict[str, Any]:
-        """The ``uncertainty`` section of ``result.json``; the report measures."""
+        """The ``uncertainty`` section of ``result.json``, and warnings; the report measures."""
         return {
             "uncertainty": {
                 region.value: self.uncertainty[region].describe()
@@ -333,7 +335,8 @@ class Segmented:
                     "not_assessable": self.assessment.why_not_measured(region),
                 }
                 for region in Region
-            }
+            },
+            "warnings": self.assessment.limits(),
         }
 
     def summary(self) -> str:
@@ -355,15 +358,15 @@ def segment_study(images: SuperResolved, bundle: Bundle, *, progress: Progress |
     progress : called with the share that is done, 0 to 1
     """
     result = segment(images.volumes, images.assessed_brain, bundle, shown=images.shown, progress=progress)
-    assessment = images.assessment
     found = result.labels.array
+    assessment = replace(images.assessment, found=bool(found.any()))
     if assessment.regions == (Region.WT,):
         found = np.where(found > 0, np.uint8(Label.EDEMA), np.uint8(0))
     # The reference's fine volume says where labels lie and which images they come from.
     labels = images.volumes[images.reference].with_array(found)
     source_labels = labels_on_grid(labels, images.source.grid)
     known = {r: one for r, one in uncertainty(result).items() if not assessment.why_not_measured(r)}
-    return Segmented(images, labels, source_labels, model_info(bundle), known)
+    return Segmented(images, labels, source_labels, model_info(bundle), known, assessment)
 
 
 def as_measured(prepared: Prepared) -> dict[Sequence, Volume]:

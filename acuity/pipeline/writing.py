@@ -191,7 +191,7 @@ def write_overview_picture(tumor: Segmented, report: WrittenReport, folder: Path
         description="Tumor overview by AI",
         model=tumor.model,
         further_models=(images.model,),
-        assessment=images.assessment,
+        assessment=tumor.assessment,
         unassessed=images.unassessed,
     )
     return WrittenOverview(images.reference)

@@ -209,6 +209,30 @@ def test_without_flair_nothing_runs(sequences: set[Sequence], study: Path, model
     assert "without FLAIR tumors are missed" in refusal.value.rule
 
 
+def test_without_t1c_an_empty_mask_is_no_finding(models: Models, tmp_path: Path) -> None:
+    """A network that finds nothing in FLAIR may have missed a tumor: neither 0 ml nor "absent" is stated."""
+    grid = oblique_grid()
+    flair = np.minimum(image(FLAIR, grid, parts=1), 410) + np.random.default_rng(0).normal(0, 8, grid.shape)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
+    flair[image(FLAIR, grid, parts=1) == 0] = 0
+    nib.save(nib.Nifti1Image(flair.astype(np.float32), affine), tmp_path / "flair.nii.gz")
+    options = Options(
+        Path(),
+        tmp_path / "out",
+        Path(),
+        images={FLAIR: tmp_path / "flair.nii.gz"},
+        spacing=SPACING,
+        allow_missing=True,
+        verbosity=-1,
+    )
+    code, result = perform(models, options)
+    assert code == 0 and not nib.load(tmp_path / "out" / "seg" / "whole_tumor_sr.nii.gz").get_fdata().any()
+    whole = result["measurements"]["WT"]
+    assert whole["volume_ml"] is None and "excludes none" in whole["not_assessable"]
+    assert result["uncertainty"]["WT"]["volume_ml"] is None
+    assert "No tumor was found, but without T1c that excludes none." in result["warnings"]
+
+
 def test_a_refused_series_is_not_a_missing_one(study: Path, models: Models, tmp_path: Path) -> None:
     """The option is no way round a damaged series: it may be the better half of the study."""
     damaged = part_of(study, tmp_path, ALL)
