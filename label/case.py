@@ -26,6 +26,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
+from acuity.assessment import missing_text
 from acuity.dicom.reading.headers import values_of
 from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
 from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
@@ -149,13 +150,15 @@ def complete_case(folder: Path) -> dict[Sequence, Path]:
 
 def require_complete(files: Mapping[Sequence, Path]) -> dict[Sequence, Path]:
     """The images in the order of ``Sequence``; MissingSequenceError where one is absent."""
-    absent = [sequence.value for sequence in Sequence if sequence not in files]
+    absent = [sequence for sequence in Sequence if sequence not in files]
     if absent:
-        raise MissingSequenceError(
-            f"The case lacks {', '.join(absent)}.",
+        error = MissingSequenceError(
+            missing_text(absent),
             rule="A case needs T1, T1c, T2 and FLAIR.",
             remedy="Add NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair (.nii.gz) to the folder NAME.",
         )
+        error.missing = tuple(sequence.value for sequence in absent)
+        raise error
     return {sequence: files[sequence] for sequence in Sequence}
 
 
@@ -207,7 +210,7 @@ def prepare_case(case: Case) -> Prepared:
     for sequence, volume in case.volumes.items():
         if not volume.frame_of_reference_uid and volume.grid.same_as(reference.grid):
             volumes[sequence] = replace(volume, frame_of_reference_uid=common)
-    return prepare_volumes(volumes)
+    return prepare_volumes(volumes, allow_partial=True)  # the annotator sees what is there, and is told
 
 
 def _header_folder(image: Path) -> Path:

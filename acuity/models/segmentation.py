@@ -46,12 +46,22 @@ class SegmentationResult:
 
 
 def segment(
-    volumes: Mapping[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
+    volumes: Mapping[Sequence, Volume],
+    brain: Volume,
+    bundle: Bundle,
+    *,
+    shown: Mapping[Sequence, Volume] | None = None,
+    progress: Progress | None = None,
 ) -> SegmentationResult:
     """Segment the tumor by a bundle's coarse and fine network, see ``coarse_to_fine`` and ``segment_by``."""
     network: CoarseToFine = bundle.network  # type: ignore[assignment]
     return segment_by(
-        lambda image: coarse_to_fine(image, network, progress), volumes, brain, bundle.device, bundle.postprocessing
+        lambda image: coarse_to_fine(image, network, progress),
+        volumes,
+        brain,
+        bundle.device,
+        bundle.postprocessing,
+        shown=shown,
     )
 
 
@@ -61,6 +71,8 @@ def segment_by(
     brain: Volume,
     device: torch.device,
     postprocessing: Postprocessing = DEFAULT,
+    *,
+    shown: Mapping[Sequence, Volume] | None = None,
 ) -> SegmentationResult:
     """Segment the tumor by any network of whole brains.
 
@@ -73,6 +85,7 @@ def segment_by(
     volumes : one sequence or more, in any intensities, all on the grid of ``brain``
     brain : uint8 mask
     postprocessing : makes masks of the logits
+    shown : as ``network_channels`` takes it
 
     Raises
     ------
@@ -81,7 +94,7 @@ def segment_by(
     ValueError : the grids differ
     """
     grid = brain.grid
-    normalized = network_channels(volumes, brain)
+    normalized = network_channels(volumes, brain, shown)
     box = mask_box(brain.array > 0)
     assert box is not None  # an empty brain has no contrast
     image = torch.from_numpy(np.ascontiguousarray(grid.to_canonical(normalized[(slice(None), *box)])))
@@ -96,10 +109,16 @@ def segment_by(
     return SegmentationResult(brain.with_array(labels), probabilities)
 
 
-def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArray[np.float32]:
+def network_channels(
+    volumes: Mapping[Sequence, Volume], brain: Volume, shown: Mapping[Sequence, Volume] | None = None
+) -> NDArray[np.float32]:
     """The networks' input: (4, I, J, K), each sequence z-scored over the brain; raises as ``segment_by``.
 
     A sequence that ``volumes`` lacks is 0 everywhere, as it is in training.
+
+    Parameters
+    ----------
+    shown : of sequences that show a part of the brain, the uint8 mask of that part; elsewhere they count as missing
     """
     if not volumes:
         raise MissingSequenceError(
@@ -112,7 +131,8 @@ def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArr
         if sequence in volumes:
             if not volumes[sequence].grid.same_as(brain.grid):
                 raise ValueError(f"{sequence.value} is not on the grid of the brain mask")
-            channel[:] = zscore(volumes[sequence], brain).array
+            part = brain.array * shown[sequence].array if shown and sequence in shown else brain.array
+            channel[:] = zscore(volumes[sequence], brain.with_array(part)).array
     return channels
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from acuity.anatomy import Sequence
+from acuity.assessment import if_allowed
 from acuity.dicom.reading.scan import scan_of
 from acuity.dicom.reading.study import Series, Study
 from acuity.dicom.selection.rules import default_rules, load_rules
 from acuity.dicom.selection.select import Selection, examine
+from acuity.errors import MissingSequenceError
 from acuity.pipeline.study import read_dicom, series_number, series_uids
 
 _logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
         errors.setdefault(f"{problem.code}: {problem}", []).append(sequence.value)
     for text, sequences in errors.items():
         print(f"acuity: no {', '.join(sequences)}: {text}", file=sys.stderr)
+    if errors and all(isinstance(problem, MissingSequenceError) for problem in selection.problems.values()):
+        print(f"acuity: {if_allowed(selection.choices)}", file=sys.stderr)
 
 
 def describe(study: Study, selection: Selection) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_each_volume_of_a_series_is_listed(tmp_path: Path, capsys: pytest.Captur
     assert len(content["series"][0]["volumes"]) == 2
     assert content["series"][0]["sequence"] == "T2"
     assert err.startswith("acuity: no T1, T1c, FLAIR: missing-sequence: T1, T1c and FLAIR were not found among 1 ")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2 and "It would not run with --allow-missing either" in err
 
 
 def test_a_missing_sequence_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +94,14 @@ def test_a_missing_sequence_is_no_failure(tmp_path: Path, capsys: pytest.Capture
     content, err = inspect_json(capsys, str(tmp_path))
     assert [s["sequence"] for s in content["series"]].count(None) == 6
     assert err.startswith("acuity: no FLAIR: missing-sequence: FLAIR was not found among 9 series: ")
+    assert "It would not run with --allow-missing either: without FLAIR tumors are missed." in err
+
+
+def test_it_says_what_would_run_if_it_were_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, [s for s in hospital_series() if s.number not in (2, 3, 6, 9, 10)])
+    _, err = inspect_json(capsys, str(tmp_path))
+    assert "It would run with --allow-missing on FLAIR. T1, T1c and T2 are missing." in err
+    assert "not assessable without T1c" in err
 
 
 def test_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,3 +219,21 @@ def test_a_wrong_path_is_named_at_once(repository: Path, tmp_path: Path) -> None
     err = command.communicate(timeout=60)[1]
     assert command.returncode == 10
     assert f"INPUT, {tmp_path / 'nowhere'}, does not exist." in err
+
+
+@pytest.mark.parametrize("words", [("run",), ("app.py", "-i")], ids=["acuity run", "app.py"])
+def test_a_study_without_t1c_is_refused_unless_the_variable_allows_it(
+    words: tuple[str, ...], repository: Path, study: Path, bundles: Path, tmp_path: Path
+) -> None:
+    for name in ("T1", "FLAIR"):
+        shutil.copytree(study / name, tmp_path / "study" / name)
+    line = (*words, tmp_path / "study", "-m", bundles, "--spacing", "4", "-o")
+    refused = start(repository, *line, tmp_path / "refused")
+    assert refused.wait() == 30
+    assert "--allow-missing runs without T1c, T1 or T2" in refused.communicate()[1]
+    allowed = start(repository, *line, tmp_path / "out", ACUITY_ALLOW_MISSING="1")
+    said = allowed.communicate()[1]
+    assert allowed.returncode == 0, said
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["measurements"]["ET"]["volume_ml"] is None and result["measurements"]["WT"]["volume_ml"] > 5
+    assert "warning: T1c and T2 are missing." in said

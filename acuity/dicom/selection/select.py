@@ -77,6 +77,12 @@ def select_sequences(
         A series that the user names is not in the study or cannot be told.
     """
     selection = examine(study, rules, overrides, load)
+    require(selection)
+    return selection
+
+
+def require(selection: Selection) -> None:
+    """Raise the gravest problem of a selection, as ``select_sequences`` does."""
     problems = list(selection.problems.values())
     for kind in (SeriesError, AmbiguousSequenceError):
         for problem in problems:
@@ -84,7 +90,6 @@ def select_sequences(
                 raise problem
     if problems:
         raise problems[0]
-    return selection
 
 
 def examine(
@@ -177,11 +182,13 @@ def _missing(sequences: list[Sequence], study: Study, findings: Mapping[str, str
     """One error for all missing sequences, with a list of what there is."""
     listed = "; ".join(f"'{s.description}' {findings[s.series_uid]}" for s in study.series) or "nothing"
     verb = "was" if len(sequences) == 1 else "were"
-    return MissingSequenceError(
+    error = MissingSequenceError(
         f"{sequence_names(sequences)} {verb} not found among {len(study.series)} series: {listed}.",
         rule="A study needs T1, T1c, T2 and FLAIR of the brain.",
         remedy=_REMEDY,
     )
+    error.missing = tuple(sequence.value for sequence in sequences)
+    return error
 
 
 def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[RankedCandidate]]) -> dict[str, str]:
