@@ -81,7 +81,19 @@ class Server:
         Refusal
             Where it does not answer, or not with 200.
         """
-        answer = await self._send("GET", path, query, {"accept": accept})
+        return await self.ask("GET", path, query=query, accept=accept)
+
+    async def ask(
+        self, method: str, path: str, content: bytes = b"", *, query: bytes = b"", accept: str = "application/json"
+    ) -> httpx2.Response:
+        """Ask the server for something in the gateway's own name; its whole answer.
+
+        Raises
+        ------
+        Refusal
+            Where it does not answer, or not with 200.
+        """
+        answer = await self._send(method, path, query, {"accept": accept}, **({"content": content} if content else {}))
         try:
             await answer.aread()
         except httpx2.HTTPError as error:

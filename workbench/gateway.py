@@ -26,6 +26,7 @@ from workbench.login import OPEN_PATHS, Login
 from workbench.oidc import OidcVerifier
 from workbench.one_bit_frames import OneBitFrames
 from workbench.refusal import Refusal, bad_value
+from workbench.replaced import Replaced
 from workbench.saved_segmentation import repair_stored
 from workbench.settings import Settings
 from workbench.viewer import Viewer
@@ -63,6 +64,7 @@ def create_app(
         verifier = OidcVerifier(settings.oidc, transport)
     cookie = f"acuity-{urlsplit(public).port or 443}"  # cookies know no ports: two workbenches must not meet
     orthanc = Server("Orthanc", settings.dicomweb, client, seconds=_ORTHANC_S, public_url=public)
+    replaced = Replaced(orthanc, Server("Orthanc", settings.orthanc, client, seconds=_ORTHANC_S, public_url=public))
     label = Server("MONAI Label", settings.label_address, client, seconds=_LABEL_S, public_url=public)
 
     @asynccontextmanager
@@ -75,7 +77,7 @@ def create_app(
             Route("/health", _health),
             *Login(verifier, sessions, cookie=cookie, public_url=public).routes(),
             Route("/dicom-web/{path:path}", partial(_dicomweb, orthanc, OneBitFrames(orthanc)), methods=_METHODS),
-            Route("/monai/{path:path}", partial(_label, label), methods=_METHODS),
+            Route("/monai/{path:path}", partial(_label, label, replaced), methods=_METHODS),
             Route("/{path:path}", Viewer(viewer).answer, methods=["GET"]),
         ],
         middleware=[
@@ -109,7 +111,7 @@ async def _dicomweb(orthanc: Server, frames: OneBitFrames, request: Request) -> 
     return await orthanc.forward(request, path, query, content=content, kind=kind)
 
 
-async def _label(label: Server, request: Request) -> Response:
+async def _label(label: Server, replaced: Replaced, request: Request) -> Response:
     path, query = _target(request)
     call = rules.find("monai", request.method, path, query)
     if call.body == "none":
@@ -121,7 +123,9 @@ async def _label(label: Server, request: Request) -> Response:
         raise bad_value("A body of another type.", "This call takes a form (multipart/form-data).")
     async with request.form(max_files=1, max_fields=8, max_part_size=_MOST_PARAMETERS) as form:
         data, files = rules.check_form(call, form.multi_items(), request.state.identity.name)
-        return await label.forward(request, path, query, data=data, files=files)
+        answer = partial(label.forward, request, path, query, data=data, files=files)
+        asked = request.query_params.get("image", "") if path.startswith("infer/") else ""
+        return await replaced.infer(asked, answer)
 
 
 def _target(request: Request) -> tuple[str, bytes]:

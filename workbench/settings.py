@@ -116,9 +116,14 @@ class Settings:
         return self.public_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
     @property
+    def orthanc(self) -> str:
+        """Root of Orthanc."""
+        return f"http://127.0.0.1:{self.orthanc_port}"
+
+    @property
     def dicomweb(self) -> str:
         """Root of Orthanc's DICOMweb."""
-        return f"http://127.0.0.1:{self.orthanc_port}/dicom-web"
+        return f"{self.orthanc}/dicom-web"
 
     @property
     def label_secret(self) -> Path:
