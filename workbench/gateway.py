@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workbench import rules
+from workbench.added import Added
 from workbench.forward import Server, make_client
 from workbench.guard import Guard
 from workbench.identity import Sessions, SharedToken, Verifier
@@ -35,6 +36,7 @@ _KIB, _MIB = 1 << 10, 1 << 20
 _LIMITS = {
     "/": 64 * _KIB,
     "/dicom-web/": 64 * _MIB,
+    "/add": 512 * _MIB,
     "/monai/": 64 * _KIB,
     "/monai/infer/": 512 * _MIB,
     "/monai/datastore/": 512 * _MIB,
@@ -62,8 +64,8 @@ def create_app(
         verifier = OidcVerifier(settings.oidc, transport)
     cookie = f"acuity-{urlsplit(public).port or 443}"  # cookies know no ports: two workbenches must not meet
     orthanc = Server("Orthanc", settings.dicomweb, client, seconds=_ORTHANC_S, public_url=public)
-    replaced = Replaced(orthanc, Server("Orthanc", settings.orthanc, client, seconds=_ORTHANC_S, public_url=public))
-    archive = orthanc, OneBitFrames(orthanc), SavedSegmentations(orthanc)
+    own = Server("Orthanc", settings.orthanc, client, seconds=_ORTHANC_S, public_url=public)
+    archive = orthanc, OneBitFrames(orthanc), (saved := SavedSegmentations(orthanc))
     label = Server("MONAI Label", settings.label_address, client, seconds=_LABEL_S, public_url=public)
 
     @asynccontextmanager
@@ -76,7 +78,8 @@ def create_app(
             Route("/health", _health),
             *Login(verifier, sessions, cookie=cookie, public_url=public).routes(),
             Route("/dicom-web/{path:path}", partial(_dicomweb, *archive), methods=_METHODS),
-            Route("/monai/{path:path}", partial(_label, label, replaced), methods=_METHODS),
+            Route("/monai/{path:path}", partial(_label, label, Replaced(orthanc, own)), methods=_METHODS),
+            Route("/add", Added(orthanc, own, saved).answer, methods=["GET", "POST"]),
             Route("/{path:path}", Viewer(viewer).answer, methods=["GET"]),
         ],
         middleware=[

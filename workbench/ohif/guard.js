@@ -23,6 +23,7 @@ export class Guard {
     this.question = question;
     this.asking = null; // the question that is open: there is one at a time
     this.free = false; // whether the page may be left without a question
+    this.returning = false; // whether the browser is on its way back to this page
   }
 
   /**
@@ -132,14 +133,20 @@ export class Guard {
     this.leave(() => arrow.click());
   }
 
-  /** The browser's arrows: the address has changed already, but OHIF does not know it yet. */
+  /** The browser's arrows: the address has changed already, but OHIF does not know it yet, and must not. */
   turn(event) {
     const [index, address] = this.place;
+    if (this.returning) {
+      this.returning = false;
+      event.stopImmediatePropagation();
+      return;
+    }
     if (this.free || location.href === address || !this.strokes.unsaved().length) {
       return;
     }
     event.stopImmediatePropagation();
     const steps = (event.state?.idx ?? index - 1) - index || -1;
+    this.returning = true;
     history.go(-steps);
     this.leave(() => history.go(steps));
   }

@@ -200,6 +200,9 @@ for (const [answer, moves] of [
     location.href = "/";
     const back = event({ state: { idx: 0 } });
     guard.turn(back);
+    const returned = event({ state: { idx: 1 } });
+    guard.turn(returned);
+    assert.ok(returned.said.stopped, "OHIF would open the study again");
     await guard.asking;
     await new Promise((resolve) => setTimeout(resolve));
     assert.deepEqual([back.said.stopped, gone], [true, moves]);
