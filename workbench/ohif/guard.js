@@ -69,7 +69,6 @@ export class Guard {
     this.place = [history.state?.idx, location.href];
     this.listeners = [
       ["beforeunload", (event) => this.unload(event)],
-      ["popstate", (event) => this.turn(event)],
       ["click", (event) => this.click(event)],
     ];
     this.listeners.forEach(([name, listener]) => window.addEventListener(name, listener, true));
@@ -133,7 +132,10 @@ export class Guard {
     this.leave(() => arrow.click());
   }
 
-  /** The browser's arrows: the address has changed already, but OHIF does not know it yet, and must not. */
+  /**
+   * The browser's arrows: the address has changed already, but OHIF does not know it yet, and must not. It listens from
+   * when it starts, so that whoever calls this has to listen before.
+   */
   turn(event) {
     const [index, address] = this.place;
     if (this.returning) {
