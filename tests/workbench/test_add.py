@@ -54,7 +54,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         settings = Settings(state=folder / "state", cache=folder, **ports)
         token, _ = read_or_make_token(settings.token_file)
         with serving(create_app(settings, folder, token), settings.port):
-            headers = {"authorization": f"Bearer {token}"}
+            headers = {"authorization": f"Bearer {token}", "content-type": "application/dicom"}
             with httpx2.Client(base_url=settings.url, headers=headers, trust_env=False, timeout=60) as client:
                 yield Door(settings, orthanc, client)
 
