@@ -125,6 +125,26 @@ class TestBundle:
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / "out").rglob("*.nii.gz"))) >= len(CASES)
 
+    def test_exported_to_torchscript_it_gives_the_same_voxels(self, bundle: str, tmp_path: Path) -> None:
+        folder = REPOSITORY / "bundles" / bundle
+        monai.bundle.ckpt_export(
+            net_id="network_def",
+            filepath=str(tmp_path / "model.ts"),
+            ckpt_file=str(folder / "models" / "model.pt"),
+            meta_file=config(bundle, "metadata"),
+            config_file=config(bundle, "inference"),
+            bundle_root=str(folder),
+        )
+        exported = torch.jit.load(tmp_path / "model.ts")
+        network = load_bundle(REPOSITORY / "bundles", bundle).network.cpu()
+        torch.manual_seed(0)
+        shapes = (
+            [(1, 4, 20, 17, 18), (1, 4, 32, 16, 16)] if bundle == SEGMENTATION else [(1, 1, 21, 34), (2, 1, 16, 32)]
+        )
+        with torch.inference_mode():
+            for image in map(torch.rand, shapes):
+                assert torch.equal(exported(image), network(image))
+
     def test_released_weights_fit(self, bundle: str) -> None:
         released = load_bundle(REPOSITORY / "bundles", bundle)
         assert released.version == metadata(bundle)["version"]
