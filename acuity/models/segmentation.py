@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -99,14 +100,20 @@ def segment_by(
     assert box is not None  # an empty brain has no contrast
     image = torch.from_numpy(np.ascontiguousarray(grid.to_canonical(normalized[(slice(None), *box)])))
     spacing = grid.canonical().spacing
-    size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(image.shape[1:], spacing, strict=True))
     with torch.inference_mode():
-        logits = _resize(logits_of(_resize(image, size).to(device)).cpu(), tuple(image.shape[1:]))
+        logits = at_working_spacing(lambda brain: logits_of(brain.to(device)).cpu(), image, spacing)
     cropped = calibrated(grid.from_canonical(logits.numpy()), postprocessing.temperatures)
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
     labels = regions_to_labels(tidied(probabilities, postprocessing, voxel_ml=grid.voxel_volume))
     return SegmentationResult(brain.with_array(labels), probabilities)
+
+
+def at_working_spacing(logits_of: Callable[[Tensor], Tensor], image: Tensor, spacing: Seq[float]) -> Tensor:
+    """Logits (3, I, J, K) of a brain (4, I, J, K) of any spacing (mm), by networks that see it at WORKING_SPACING."""
+    shape = tuple(image.shape[1:])
+    size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(shape, spacing, strict=True))
+    return _resize(logits_of(_resize(image, size)), shape)
 
 
 def network_channels(

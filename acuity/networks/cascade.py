@@ -24,6 +24,9 @@ class CoarseToFine(nn.Module):
     fine_weight : share of the fine network's logits in the mean, 0 to 1
     """
 
+    __constants__ = ("stride",)  # for TorchScript, which knows no constants of a module
+    stride = STRIDE
+
     def __init__(self, coarse: nn.Module, fine: nn.Module, fine_weight: float = 0.5) -> None:
         super().__init__()
         self.coarse = coarse
@@ -32,15 +35,16 @@ class CoarseToFine(nn.Module):
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """(N, C, D, H, W) of any size to the coarse network's logits (N, R, D, H, W)."""
-        padded = pad_to_multiple(image, 2 * STRIDE)
-        logits = F.interpolate(
-            self.coarse(F.avg_pool3d(padded, 2)), scale_factor=2, mode="trilinear", align_corners=False
-        )
+        halved = self.coarse(F.avg_pool3d(pad_to_multiple(image, 2 * self.stride), 2))
+        assert isinstance(halved, Tensor)  # no list of logits, as of deep supervision in training
+        logits = F.interpolate(halved, scale_factor=2.0, mode="trilinear", align_corners=False)
         return _crop_like(logits, image)
 
     def fine_logits(self, image: Tensor) -> Tensor:
         """(N, C, D, H, W) of any size to the fine network's logits (N, R, D, H, W)."""
-        return _crop_like(self.fine(pad_to_multiple(image, STRIDE)), image)
+        logits = self.fine(pad_to_multiple(image, self.stride))
+        assert isinstance(logits, Tensor)
+        return _crop_like(logits, image)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, D, H, W) z-scored over the brain, 0 outside it, of any size, to logits (N, R, D, H, W)."""
@@ -64,9 +68,10 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """The images of the members to the mean of their logits."""
-        total: Tensor = self.networks[0](image)
-        for network in self.networks[1:]:
-            total = total + network(image)
+        total = image
+        for n, network in enumerate(self.networks):
+            logits = network(image)
+            total = logits if n == 0 else total + logits
         return total / len(self.networks)
 
 
@@ -89,10 +94,8 @@ def part_state(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Zero-pad the last three axes at their far end to a multiple."""
-    padding: list[int] = []
-    for size in reversed(image.shape[-3:]):
-        padding += [0, -size % multiple]
-    return F.pad(image, padding)
+    d, h, w = image.shape[-3:]
+    return F.pad(image, (0, -w % multiple, 0, -h % multiple, 0, -d % multiple))
 
 
 def _crop_like(logits: Tensor, image: Tensor) -> Tensor:

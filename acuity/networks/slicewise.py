@@ -45,6 +45,7 @@ class Slices(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.across = [{"axial": 4, "coronal": 3, "sagittal": 2}[plane] for plane in planes]  # axes of (N, C, I, J, K)
         self.neighbors = neighbors
+        self.multiple, self.at_once = MULTIPLE, AT_ONCE  # TorchScript knows no constants of a module
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, I, J, K) of any size to logits (N, C', I, J, K), fewer slices of them in training."""
@@ -60,13 +61,13 @@ class Slices(nn.Module):
     def _with_neighbors(self, slices: Tensor) -> Tensor:
         """(N, S, C, H, W) to (N, S', (2 neighbors + 1) C, H, W)."""
         if not self.training:
-            slices = F.pad(slices, (0, 0) * 3 + (self.neighbors, self.neighbors))
+            slices = F.pad(slices, (0, 0, 0, 0, 0, 0, self.neighbors, self.neighbors))
         return slices.unfold(1, 2 * self.neighbors + 1, 1).movedim(-1, 2).flatten(2, 3)
 
     def _slice_logits(self, slices: Tensor) -> Tensor:
         height, width = slices.shape[-2:]
-        padded = F.pad(slices, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        return torch.cat([self.network(part) for part in padded.split(AT_ONCE)])[..., :height, :width]
+        padded = F.pad(slices, (0, -width % self.multiple, 0, -height % self.multiple))
+        return torch.cat([self.network(part) for part in padded.split(self.at_once)])[..., :height, :width]
 
 
 def sees_several_planes(network: nn.Module) -> bool:
