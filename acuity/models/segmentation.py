@@ -16,15 +16,18 @@ from acuity.anatomy import Region, Sequence, regions_to_labels
 from acuity.errors import MissingSequenceError
 from acuity.imaging.forward_model import resize_cubic
 from acuity.imaging.intensity import zscore
-from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
+from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, part_boxes, tidied
 from acuity.models.bundle import Bundle
 from acuity.models.progress import Progress, share
 from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Volume
 
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
-SUSPICIOUS = 0.2  # probability of whole tumor; the fine network sees the box of all voxels above
-CONTEXT = 12  # voxels around that box
+# Probabilities of whole tumor above which the fine network looks closely: of the coarse network, and of the fine one's
+# own quick look, which takes more for tumor because it sees each slice once.
+SUSPICIOUS, SEEN = 0.2, 0.5
+SMALLEST_SUSPICION = 100  # voxels; a tenth of a milliliter, a fifth of the smallest part that is ever shown
+CONTEXT = 12  # voxels around a suspicious part
 
 Views = tuple[tuple[int, ...], ...]  # the axes of (C, I, J, K) that each view mirrors
 ONE_VIEW: Views = ((),)
@@ -153,14 +156,16 @@ def coarse_to_fine(
 ) -> Tensor:
     """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, each stage averaged over its views.
 
-    The coarse network sees the whole brain, the fine one the ``suspicious_box`` only.
+    The coarse network sees the whole brain, the fine one the ``suspicious_boxes`` only.
     """
     logits = mean_of_views(network.coarse_logits, image, coarse_views, share(progress, 0, 0.3))
-    box = suspicious_box(logits)
-    if network.fine_weight == 0 or box is None:
+    if network.fine_weight == 0:
         return logits
-    fine = mean_of_views(network.fine_logits, image[box], fine_views, share(progress, 0.3, 1))
-    logits[box] = network.fine_weight * fine + (1 - network.fine_weight) * logits[box]
+    boxes = suspicious_boxes(logits, network.search_logits(image[None]))
+    for number, box in enumerate(boxes):
+        told = share(progress, 0.3 + 0.7 * number / len(boxes), 0.3 + 0.7 * (number + 1) / len(boxes))
+        fine = mean_of_views(network.fine_logits, image[box], fine_views, told)
+        logits[box] = network.joined(fine, logits[box])
     return logits
 
 
@@ -179,11 +184,20 @@ def mean_of_views(
     return total
 
 
-def suspicious_box(coarse_logits: Tensor) -> tuple[slice, ...] | None:
-    """The box of (3, I, J, K), all channels of it, that the fine network sees; None where nothing is suspicious."""
-    suspicious = torch.sigmoid(coarse_logits[list(Region).index(Region.WT)]) > SUSPICIOUS
-    box = mask_box(suspicious.cpu().numpy(), CONTEXT)
-    return None if box is None else (slice(None), *box)
+def suspicious_boxes(coarse_logits: Tensor, search_logits: Tensor | None) -> list[tuple[slice, ...]]:
+    """The boxes of (3, I, J, K), all channels of them, that the fine network sees; none where nothing is suspicious.
+
+    Parameters
+    ----------
+    coarse_logits : (3, I, J, K)
+    search_logits : (1, 3, I, J, K) of ``CoarseToFine.search_logits``: what either stage sees is looked at
+    """
+    whole_tumor = list(Region).index(Region.WT)
+    suspicious = torch.sigmoid(coarse_logits[whole_tumor]) > SUSPICIOUS
+    if search_logits is not None:
+        suspicious |= torch.sigmoid(search_logits[0, whole_tumor]) > SEEN
+    boxes = part_boxes(suspicious.cpu().numpy(), smallest=SMALLEST_SUSPICION, margin=CONTEXT)
+    return [(slice(None), *box) for box in boxes]
 
 
 def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:

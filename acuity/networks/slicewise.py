@@ -52,8 +52,12 @@ class Slices(nn.Module):
         logits = [self._across(image, axis) for axis in (self.across[:1] if self.training else self.across)]
         return torch.stack(logits).mean(dim=0)
 
-    def _across(self, image: Tensor, axis: int) -> Tensor:
-        stacked = self._with_neighbors(image.movedim(axis, 1))
+    def some(self, image: Tensor, first: int, step: int) -> Tensor:
+        """(N, C, I, J, K) to the logits of every ``step``-th slice from ``first`` on, of the first plane alone."""
+        return self._across(image, self.across[0], first, step)
+
+    def _across(self, image: Tensor, axis: int, first: int = 0, step: int = 1) -> Tensor:
+        stacked = self._with_neighbors(image.movedim(axis, 1))[:, first::step]
         n, slices = stacked.shape[:2]
         logits = self._slice_logits(stacked.flatten(0, 1))
         return logits.unflatten(0, (n, slices)).movedim(1, axis)

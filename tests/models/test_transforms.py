@@ -16,17 +16,21 @@ def test_logits_become_labels_by_the_bundle_s_postprocessing_and_the_voxels_volu
     logits = torch.full((3, 12, 10, 8), -4.0)
     logits[:, 2:6, 2:6, 2:6] = 4
     image = MetaTensor(logits, affine=torch.diag(torch.tensor([-spacing, spacing, spacing, 1])))
-    made = RegionsToLabelsd("pred", Postprocessing(smallest_part_ml=0.1))({"pred": image})["pred"]
+    made = RegionsToLabelsd("pred", Postprocessing(smallest_part_ml=0.1, least_enhancing_ml=0))({"pred": image})["pred"]
     assert made.shape == (1, 12, 10, 8) and made.dtype == torch.uint8
     assert set(np.unique(made.numpy())) == labels
-    plain = RegionsToLabelsd("pred", Postprocessing(smallest_part_ml=0))({"pred": image})["pred"].numpy()[0]
+    plain = RegionsToLabelsd("pred", Postprocessing(smallest_part_ml=0, least_enhancing_ml=0))({"pred": image})[
+        "pred"
+    ].numpy()[0]
     np.testing.assert_array_equal(plain == Label.ENHANCING, (logits > 0)[0].numpy())
 
 
 def test_thresholds_are_of_calibrated_probabilities():
     logits = MetaTensor(torch.full((3, 4, 4, 4), 1.0), affine=torch.eye(4))  # 0.73, and 0.55 at a temperature of 5
     for temperature, found in ((1.0, Label.ENHANCING), (5.0, 0)):
-        postprocessing = Postprocessing(temperatures=(temperature,) * 3, thresholds=(0.6,) * 3, smallest_part_ml=0)
+        postprocessing = Postprocessing(
+            temperatures=(temperature,) * 3, thresholds=(0.6,) * 3, smallest_part_ml=0, least_enhancing_ml=0
+        )
         assert set(np.unique(RegionsToLabelsd("pred", postprocessing)({"pred": logits})["pred"].numpy())) == {found}
 
 
