@@ -121,6 +121,7 @@ def test_how_sure_what_was_nearly_chosen_and_the_cost(tmp_path: Path, capsys: py
     assert "T2 #6 'AX T2', by its header. Next best: series 11 'AX T2 again', which has a later number." in text
     assert "A run takes about 0 min 40 s and 1.9 GiB on 2 CPUs, for 24 x 20 x 36 voxels." in text
 
+
 def test_it_says_what_would_run_if_it_were_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(tmp_path, [s for s in hospital_series() if s.number not in (2, 3, 6, 9, 10)])
     _, err = inspect_json(capsys, str(tmp_path), code=30)

@@ -9,7 +9,6 @@ from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
 from acuity.dicom.selection.rules import Rule, Rules
 
-
 Evidence = Literal["header", "name", "pixels", "user"]
 
 
