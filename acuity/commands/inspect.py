@@ -1,6 +1,8 @@
 """``acuity inspect``: show each series of a DICOM study: whether it can be read, or why not, and which sequence it
-would be taken for, why, how surely, what was nearly chosen, and what a run would take. Nothing is run and nothing is
-written. The exit code is that of a run, as far as the choice of the series decides it; what is missing is said on stderr.
+would be taken for, why, how surely, what was nearly chosen, and what a run would take.
+
+Nothing is run and nothing is written. The exit code is that of a run, as far as the choice of the series decides it;
+what is missing is said on stderr.
 """
 
 from __future__ import annotations
