@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 from acuity import __version__
 from acuity.models.bundle import load_bundle
-from acuity.research.datasets.brats import FOLDS
+from acuity.research.options import FOLDS
 from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
