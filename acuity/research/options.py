@@ -1,4 +1,4 @@
-"""Names and numbers that command lines offer: known without the libraries that apply them, which take seconds to load."""
+"""Names and numbers that command lines offer: known without the libraries that apply them, which load for seconds."""
 
 from __future__ import annotations
 
