@@ -26,8 +26,10 @@ def main(argv: Seq[str] | None = None) -> int:
     end_on_signals()
     args = parse(argv)
     if not is_address(args.studies) and not Path(args.studies).is_dir():
-        found = "The folder of studies does not exist."
-        error = InputNotFoundError(found, remedy="Name a folder that does, or the address of a DICOMweb service.")
+        error = InputNotFoundError(
+            f"The folder of studies, {args.studies}, does not exist.",
+            remedy="Name with --studies a folder that does, or the http(s) address of a DICOMweb service.",
+        )
         print_error(error)
         return error.exit_code
     os.environ.update(environment(args))

@@ -23,7 +23,8 @@ from acuity import __version__
 from acuity.anatomy import Sequence
 from acuity.models.bundle import load_bundle
 from acuity.models.segmentation import segment
-from acuity.research.datasets.brats import FILE_SUFFIX, FOLDS, brain_mask, read_image
+from acuity.research.datasets.brats import FILE_SUFFIX, brain_mask, read_image
+from acuity.research.options import FOLDS
 from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run, write_case

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.research.datasets.layouts import CaseFiles, find_case, patient_of
+from acuity.research.options import FOLDS
 from acuity.volume import RAS_LPS, Grid, Volume
 
 logger = logging.getLogger(__name__)
 
 FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 
-FOLDS = 4
 LARGEST_LABEL, MOST_LABELS = 10, 6  # of a mask, 0 counted
 
 Split = Mapping[str, Seq[str]]  # names of cases by part and by mark
