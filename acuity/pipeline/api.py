@@ -123,8 +123,8 @@ def run(
     told = tumor if tumor and tumor.assessment.segments == SEGMENTS else None  # with its parts
     return Result(
         images=results["images"].volumes,
-        labels=told and told.labels,
-        source_labels=told and told.source_labels,
+        labels=told.labels if told else None,
+        source_labels=told.source_labels if told else None,
         whole_tumor=tumor.labels.with_array((tumor.labels.array > 0).astype(np.uint8)) if tumor else None,
         measurements=measure_regions(tumor.labels, tumor.assessment) if tumor else (),
         uncertainty=tumor.uncertainty if tumor else {},
