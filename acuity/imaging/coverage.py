@@ -54,7 +54,8 @@ def shown_on(mask: Volume, grid: Grid, matrix: NDArray[np.float64] | None = None
 def share(mask: Volume, brain: Volume) -> float:
     """The part of the brain, 0 to 1, that lies in a mask on the same grid."""
     inside = brain.array > 0
-    return float(np.count_nonzero(mask.array[inside]) / max(1, np.count_nonzero(inside)))
+    count = int(inside.sum())
+    return float((mask.array[inside] > 0).sum()) / count if count else 0.0
 
 
 def beyond_faces(brain: Volume) -> NDArray[np.float64]:

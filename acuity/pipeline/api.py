@@ -120,15 +120,15 @@ def run(
     call = _Call(options, progress)
     results = run_stages(call, models, computing)
     tumor: Segmented | None = results.get("tumor")
-    parts = tumor is not None and tumor.assessment.segments == SEGMENTS
+    told = tumor if tumor and tumor.assessment.segments == SEGMENTS else None  # with its parts
     return Result(
         images=results["images"].volumes,
-        labels=tumor.labels if parts else None,
-        source_labels=tumor.source_labels if parts else None,
-        whole_tumor=tumor and tumor.labels.with_array((tumor.labels.array > 0).astype(np.uint8)),
+        labels=told.labels if told else None,
+        source_labels=told.source_labels if told else None,
+        whole_tumor=tumor.labels.with_array((tumor.labels.array > 0).astype(np.uint8)) if tumor else None,
         measurements=measure_regions(tumor.labels, tumor.assessment) if tumor else (),
         uncertainty=tumor.uncertainty if tumor else {},
-        assessment=results["images"].assessment,
+        assessment=(tumor or results["images"]).assessment,
         record=call.record,
     )
 

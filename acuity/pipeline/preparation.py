@@ -202,7 +202,7 @@ def _part_in_reference(prepared: Prepared) -> float:
     if farthest is None or reach[farthest] < _REACHES:
         return 1.0
     whole = _brain(prepared.volumes[farthest], prepared.stripped)
-    matrix = np.linalg.inv(prepared.alignment[farthest].matrix)
+    matrix = np.asarray(np.linalg.inv(prepared.alignment[farthest].matrix), dtype=np.float64)
     everywhere = prepared.brain.with_array(np.ones(prepared.brain.shape, np.uint8))
     return share(shown_on(everywhere, whole.grid, matrix), whole)
 
