@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from mmap import mmap
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 MOST_BYTES = 64 << 20
 """Of an object once it is unpacked: a segmentation of three segments in 512 x 512 x 400 voxels takes 39 MiB."""
@@ -39,7 +40,7 @@ def read_bounded(content: bytes) -> Dataset:
     """
     if content[128:132] != b"DICM":
         raise ValueError("no DICOM file")
-    place, end = _find_syntax(content)
+    place, end = find_syntax(content)
     syntax = content[place].rstrip(b"\0 ").decode("ascii")
     if syntax == DeflatedExplicitVRLittleEndian:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -59,7 +60,32 @@ def read_bounded(content: bytes) -> Dataset:
     return dcmread(BytesIO(content))
 
 
-def _find_syntax(content: bytes) -> tuple[slice, int]:
+def read_header(content: mmap | bytes) -> tuple[Dataset, int]:
+    """The header of an object of the file format, whose pixels may be compressed, and where it ends.
+
+    Pixels are only measured: ``acuity.dicom.reading.extent`` says whether they are complete.
+
+    Parameters
+    ----------
+    content : of the file, not deflated
+
+    Raises
+    ------
+    ValueError
+        For a header that is cut short, deflated or big endian, or larger than the bounds of this module.
+    """
+    if content[128:132] != b"DICM":
+        raise ValueError("no DICOM file")
+    place, start = find_syntax(content)
+    syntax = UID(content[place].rstrip(b"\0 ").decode("ascii"))
+    if syntax.is_deflated or not syntax.is_little_endian:
+        raise ValueError("a transfer syntax that is deflated or big endian")
+    walk = _Walk(content, pixels=False)
+    end = walk.dataset(start, len(content), explicit=not syntax.is_implicit_VR)
+    return dcmread(BytesIO(content[:end])), end
+
+
+def find_syntax(content: mmap | bytes) -> tuple[slice, int]:
     """Where the transfer syntax stands, and where the group of file meta elements ends (PS3.10 section 7.1)."""
     walk, at, found = _Walk(content), 132, None
     while content[at : at + 2] == b"\x02\0":
@@ -75,8 +101,8 @@ def _find_syntax(content: bytes) -> tuple[slice, int]:
 class _Walk:
     """One pass over an encoded object (PS3.5 section 7), which counts what pydicom would make."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content, self._left = content, _MOST_ELEMENTS
+    def __init__(self, content: mmap | bytes, *, pixels: bool = True) -> None:
+        self._content, self._left, self._pixels = content, _MOST_ELEMENTS, pixels
 
     def element(self, at: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, VR (empty where it is not told), length and place of the value of the element at a place."""
@@ -104,7 +130,10 @@ class _Walk:
         if not explicit and self._content[at + 4 : at + 6] in _SHORT | _LONG:
             raise ValueError("a dataset that pydicom would take for another encoding")
         while at < end:
+            start = at
             tag, vr, length, at = self.element(at, explicit=explicit)
+            if tag == _PIXEL_DATA and not depth and not self._pixels:
+                return start
             if tag == _ITEM_END and open_end:
                 return at
             told = vr not in (b"", b"UN")

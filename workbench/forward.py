@@ -82,7 +82,34 @@ class Server:
         Refusal
             Where it does not answer, or not with 200.
         """
-        answer = await self._send("GET", path, query, {"accept": accept})
+        return await self.ask("GET", path, query=query, accept=accept)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes | AsyncIterator[bytes] = b"",
+        *,
+        query: bytes = b"",
+        accept: str = "application/json",
+        kind: str = "",
+        length: int | None = None,
+    ) -> httpx2.Response:
+        """Ask the server for something in the gateway's own name; its whole answer.
+
+        Parameters
+        ----------
+        kind : type of the content
+        length : of the content, where it is a stream
+
+        Raises
+        ------
+        Refusal
+            Where it does not answer, or not with 200.
+        """
+        headers = {"accept": accept} | ({"content-type": kind} if kind else {})
+        headers |= {} if length is None else {"content-length": str(length)}
+        answer = await self._send(method, path, query, headers, **({"content": content} if content else {}))
         try:
             await answer.aread()
         except httpx2.HTTPError as error:

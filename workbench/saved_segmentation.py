@@ -80,7 +80,7 @@ class SavedSegmentations:
                 ds = await anyio.to_thread.run_sync(_opened, content)
                 await self._check_place(ds, path.partition("/")[2], taken)
                 taken.add(ds.SOPInstanceUID)
-                drawn_on = await self._drawn_on(ds)
+                drawn_on = await self.series_of(ds)
                 repaired.append(await anyio.to_thread.run_sync(_repaired, ds, creator, drawn_on))
             content, kind = multipart.encode(repaired, "application/dicom")
             return await self._archive.forward(request, path, query, content=content, kind=kind)
@@ -98,7 +98,7 @@ class SavedSegmentations:
                     "A segmentation in a series of images or of another study.", "It lies in a series of its own."
                 )
 
-    async def _drawn_on(self, ds: Dataset) -> _Series | None:
+    async def series_of(self, ds: Dataset) -> _Series | None:
         """The series that a segmentation was drawn on; None where it is no MR series of the study."""
         with _readable():
             series = str(ds.ReferencedSeriesSequence[0].SeriesInstanceUID)

@@ -57,6 +57,8 @@ class OidcSettings:
     audience : that bearer tokens of programs are made for; the client_id unless given
     scope : asked of the provider
     claim, value : who may use the workbench: those whose ``claim`` is or contains ``value``; all where not given
+    adders : who of these may bring studies into the archive: those whose ``claim`` is or contains it; nobody where not
+        given
     """
 
     issuer: Text
@@ -66,11 +68,14 @@ class OidcSettings:
     scope: Text = "openid profile"
     claim: Text | None = None
     value: Text | None = None
+    adders: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> OidcSettings:
         if (self.claim is None) != (self.value is None):
             raise ValueError("claim and value go together: they say who may use the workbench")
+        if self.adders is not None and self.claim is None:
+            raise ValueError("adders needs claim: both say who may bring studies into the archive")
         issuer = urlsplit(self.issuer)
         if issuer.scheme != "https" and not _loopback(issuer.hostname or ""):
             raise ValueError(f"the issuer {self.issuer} must begin with https:// or be on this computer")
@@ -116,9 +121,14 @@ class Settings:
         return self.public_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
     @property
+    def orthanc(self) -> str:
+        """Root of Orthanc."""
+        return f"http://127.0.0.1:{self.orthanc_port}"
+
+    @property
     def dicomweb(self) -> str:
         """Root of Orthanc's DICOMweb."""
-        return f"http://127.0.0.1:{self.orthanc_port}/dicom-web"
+        return f"{self.orthanc}/dicom-web"
 
     @property
     def label_secret(self) -> Path:
@@ -150,6 +160,13 @@ class Settings:
                 "key, or keep host on 127.0.0.1 behind a server that speaks https, and name its address as public_url"
             )
         return self
+
+
+def own_address(settings: Settings) -> str:
+    """Where this computer reaches its own gateway, which may be known by another name."""
+    host = settings.host
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.certificate else 'http'}://{reached}:{settings.port}"
 
 
 def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:

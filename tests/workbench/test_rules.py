@@ -179,7 +179,7 @@ def test_inference_passes_with_its_parameters_and_its_mask(client: Client, serve
         files={"label": ("C:\\Users\\someone\\scribbles.nrrd", b"voxels")},
     )
     assert answer.status_code == 200
-    (reached,) = servers.reached
+    (reached,) = (one for one in servers.reached if one.server == "label")
     form = reached.form()
     assert form.pop("label") == ("volume.nrrd", b"voxels")  # of the name its suffix alone
     assert json.loads(form.pop("params")[1]) == {"result_dtype": "uint8", "user": "Annotator"} and form == {}

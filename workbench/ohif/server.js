@@ -2,12 +2,15 @@
 
 const ROOT = "/monai";
 
+export const LOGIN_ENDED =
+  "Your login has ended. Log in again in another tab (/login), then repeat this: nothing is lost here.";
+
 /** The refusal of the server or the gateway, as a text for people. */
 async function problemOf(answer) {
   const refusal = await answer.json().catch(() => null);
   const said = refusal?.remedy !== undefined ? `${refusal.found} ${refusal.remedy}` : refusal?.detail;
   if (answer.status === 401) {
-    return "Your login has ended. Log in again in another tab (/login), then repeat this: nothing is lost here.";
+    return LOGIN_ENDED;
   }
   return typeof said === "string" ? said : `The server answered ${answer.status}.`;
 }

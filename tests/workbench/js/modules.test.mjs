@@ -114,8 +114,15 @@ test("a refused save tells why", () => {
   assert.equal(refusalOf({ message: "offline" }), "Not saved: offline");
 });
 
+test("a login that ended says the same for saving as for finding", async (t) => {
+  answering(t, 401, '{"found": "A request without a valid token or session.", "remedy": "Open /login."}');
+  const said = await server.infer("x", "1.2").catch((error) => error.message);
+  assert.equal(refusalOf({ request: { status: 401, response: '{"found": "x"}' }, message: "x" }), said);
+});
+
 function viewer(sets, active = ["a"]) {
   const services = {
+    segmentationService: { EVENTS: {}, subscribe: () => ({ unsubscribe() {} }), getSegmentations: () => [] },
     viewportGridService: {
       getState: () => ({ activeViewportId: "v", viewports: new Map([["v", { displaySetInstanceUIDs: active }]]) }),
     },
