@@ -24,6 +24,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from acuity.errors import OutputError
 
 LOOPBACK = ("127.0.0.1", "localhost")
+ARCHIVE_USER = "acuity"
+"""Whom the workbench logs in to its archive as."""
 MOST_REQUESTS = 64
 """At the same time; more are answered with 503."""
 MOST_BYTES = 512 << 20
