@@ -25,7 +25,7 @@ from workbench import demo, multipart, orthanc
 from workbench.gateway import create_app
 from workbench.launcher import Workbench
 from workbench.serve import configure
-from workbench.settings import Settings
+from workbench.settings import Settings, read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("gateway")
     ports = {name: free_port() for name in ("port", "orthanc_port", "label_port")}
-    settings = Settings(folder / "state", folder, **ports)
+    settings = read_settings(None, {"state": folder / "state", "cache": folder, **ports})
     write_study(
         folder / "study",
         dict.fromkeys(Sequence, GRID),

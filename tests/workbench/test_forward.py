@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -113,5 +114,5 @@ def test_clients_that_nobody_knows_are_cut_off(port: int, monkeypatch: pytest.Mo
     assert httpx2.get(f"http://127.0.0.1:{port}/health", timeout=20).status_code == 200
     for client in clients:
         with client:
-            answer = b"".join(iter(lambda client=client: client.recv(4096), b""))  # until it is closed
+            answer = b"".join(iter(partial(client.recv, 4096), b""))  # until it is closed
             assert answer == b"" or b" 408 " in answer
