@@ -32,13 +32,12 @@ def main(argv: Seq[str] | None = None) -> int:
         )
         print_error(error)
         return error.exit_code
-    os.environ.update(environment(args))
-
     import uvicorn
 
     from label.door import LOOPBACK, MOST_REQUESTS, Door, Protocol, read_or_make_secret
 
     try:
+        os.environ.update(environment(args))
         secret = read_or_make_secret(args.secret)
     except OutputError as error:
         print_error(error)
@@ -88,6 +87,12 @@ def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="the secret that addresses begin with; made where it is absent (%(default)s)",
     )
+    add(
+        "--archive-password",
+        type=Path,
+        metavar="FILE",
+        help="the password of the archive's user acuity, in a file of its owner alone",
+    )
     folders = {
         "bundles": (APP.parent / "bundles", "released bundles"),
         "models": (_HOME / "models", "versions that training makes, and lists of patients"),
@@ -119,7 +124,13 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 
     Scoring after each request for a case would queue without end, and tracking needs a server that we do not have.
     """
+    from label.door import ARCHIVE_USER, read_or_make_secret  # a wrong line ends before this is imported
+
     paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
+    login = {}
+    if args.archive_password is not None:
+        login["MONAI_LABEL_DATASTORE_USERNAME"] = ARCHIVE_USER
+        login["MONAI_LABEL_DATASTORE_PASSWORD"] = read_or_make_secret(args.archive_password)
     conf = {"bundles": str(args.bundles.resolve()), "models": str(args.models.resolve())}
     return {
         "MONAI_LABEL_APP_DIR": str(APP),
@@ -132,7 +143,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
+    } | login
 
 
 def set_up_logging(verbose: bool) -> None:

@@ -93,7 +93,8 @@ def add_image(image: str, file: Annotated[UploadFile, File()], params: Annotated
 
 def next_sample(strategy: str, params: dict[str, Any] | None = None) -> Any:
     """The next case to annotate, as MONAI Label's ``/activelearning/{strategy}``; on a thread."""
-    return activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
+    found = activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
+    return {name: value for name, value in found.items() if name != "path"}  # of this computer's disk
 
 
 def case(image: str) -> dict[str, Any]:

@@ -105,7 +105,10 @@ class Workbench:
 def label_command(settings: Settings) -> list[str]:
     """The command that runs the MONAI Label server."""
     s = settings
-    options = {"--studies": s.dicomweb, "--port": s.label_port, "--bundles": s.bundles}
+    # The password stands in a file: every account sees the command line.
+    studies = f"http://127.0.0.1:{s.orthanc_port}/dicom-web"
+    options: dict[str, object] = {"--studies": studies, "--archive-password": s.archive_password}
+    options |= {"--port": s.label_port, "--bundles": s.bundles}
     options |= {"--models": s.state / "models", "--cache": s.state / "cases", "--secret": s.label_secret}
     words = [str(word) for option in options.items() for word in option]
     return [sys.executable, "-m", "label.server", *words, "--verbose"]

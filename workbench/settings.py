@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from acuity.errors import WorkbenchError
-from label.door import read_or_make_secret
+from label.door import ARCHIVE_USER, read_or_make_secret
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ONLY_THESE = ConfigDict(extra="forbid")
@@ -122,13 +122,19 @@ class Settings:
 
     @property
     def orthanc(self) -> str:
-        """Root of Orthanc."""
-        return f"http://127.0.0.1:{self.orthanc_port}"
+        """Root of Orthanc's own interface, with the login that only the workbench knows."""
+        password = read_or_make_secret(self.archive_password)
+        return f"http://{ARCHIVE_USER}:{password}@127.0.0.1:{self.orthanc_port}"
 
     @property
     def dicomweb(self) -> str:
-        """Root of Orthanc's DICOMweb."""
+        """Root of Orthanc's DICOMweb, with the login."""
         return f"{self.orthanc}/dicom-web"
+
+    @property
+    def archive_password(self) -> Path:
+        """The file with Orthanc's password."""
+        return self.state / "archive-password"
 
     @property
     def label_secret(self) -> Path:
@@ -201,9 +207,14 @@ def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
 
 def save_settings(settings: Settings, file: Path) -> None:
     """Write settings for another process of the same user, who alone may read them: a secret may be among them."""
+    write_private(file, TypeAdapter(Settings).dump_json(settings))
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file anew that only its owner can read."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-        target.write(TypeAdapter(Settings).dump_json(settings))
+        target.write(content)
 
 
 def load_settings(file: Path) -> Settings:

@@ -48,11 +48,18 @@ class Models:
 
     def describe(self) -> dict[str, Any]:
         """The ``models`` section of ``result.json``."""
+        bundles = self.super_resolution, self.segmentation
         return {
             "models": [
-                {"name": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
-                for bundle in (self.super_resolution, self.segmentation)
-            ]
+                {
+                    "name": bundle.name,
+                    "version": bundle.version,
+                    "weights_sha256": bundle.weights_sha256,
+                    "config_sha256": bundle.config_sha256,
+                }
+                for bundle in bundles
+            ],
+            "warnings": [warning for bundle in bundles for warning in bundle.warnings],
         }
 
     def summary(self) -> str:

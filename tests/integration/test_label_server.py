@@ -200,6 +200,8 @@ def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
     assert requests.get(f"{place.server.url}/case/", params={"image": "9.9.9"}, timeout=60).status_code == 404
     assert requests.get(f"{place.server.url}/infer/", timeout=60).status_code == 404  # none is going on
     assert requests.post(f"{place.server.url}/activelearning/none", json={}, timeout=60).status_code == 400
+    chosen = requests.post(f"{place.server.url}/activelearning/oldest", json={}, timeout=60)
+    assert chosen.status_code == 200 and str(place.server.models.parent) not in chosen.text
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,17 @@ def test_a_bundle_is_ready_to_run(models):
     assert bundle.network(torch.rand(1, 1, 8, 8)).shape == (1, 1, 8, 8)
 
 
+def test_a_bundle_that_others_can_change_comes_with_a_warning(models):
+    """Its configuration is code: what MONAI evaluates there runs as this account."""
+    config = models / "small" / "configs" / "inference.json"
+    bundle = load_bundle(models, "small")
+    assert bundle.warnings == ()
+    assert bundle.config_sha256 == hashlib.sha256(config.read_bytes()).hexdigest()
+    config.parent.chmod(0o777)
+    (warning,) = load_bundle(models, "small").warnings
+    assert "other accounts" in warning and "configs" in warning and str(models) not in warning
+
+
 def test_absent_weights_are_named(models):
     (models / "small" / "models" / "model.pt").unlink()
     with pytest.raises(BundleNotFoundError, match="model.pt was not found") as error:

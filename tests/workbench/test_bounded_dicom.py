@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -36,7 +37,7 @@ def seg(write_seg: WriteSeg) -> Dataset:
 
 def encoded(ds: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     target = BytesIO()
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.save_as(target, enforce_file_format=True, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
     return target.getvalue()
 

@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import MRImageStorage
+from pydicom.uid import UID, MRImageStorage
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
 from acuity.anatomy import SEGMENTS
@@ -134,7 +134,7 @@ def test_a_corrected_result_of_a_model_is_no_longer_automatic(
 def unsound(ds: Dataset) -> bytes:
     """An object as a file, whose UIDs may be none."""
     target = BytesIO()
-    ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     ds.save_as(target, enforce_file_format=True)
     return target.getvalue()
 
