@@ -7,7 +7,9 @@ quietly: a corrupt value counts as absent. Frames are numbered from 0.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,14 @@ from acuity.console import printable
 from acuity.errors import InconsistentHeadersError
 
 _UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9; leading zeros, which it forbids, are in use
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings, which quote values, and values identify patients. Also a decorator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_value(ds: Dataset, keyword: str) -> Any:
