@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Outcome:
     text: str = ""
 
 
-def run_case(kind: Mutation, case: int, seed: int, sound: Path, scratch: Path) -> Outcome:
+def run_case(kind: Mutation, case: int, seed: int, sound: Path, scratch: Path, *, writes: bool) -> Outcome:
     """Mutate one study and judge it in another process."""
     rng = np.random.default_rng([seed, case])
     layout = kind.layouts[int(rng.integers(len(kind.layouts)))]
@@ -52,7 +53,7 @@ def run_case(kind: Mutation, case: int, seed: int, sound: Path, scratch: Path) -
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
         os.close(reader)
-        _child(kind.mutate, rng, sound / layout, scratch, writer)
+        _child(kind.mutate, rng, sound / layout, scratch, writes, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
@@ -69,7 +70,7 @@ def run_case(kind: Mutation, case: int, seed: int, sound: Path, scratch: Path) -
     return Outcome(case, kind.name, layout, mebibytes=usage.ru_maxrss >> 10, **told)
 
 
-def _child(mutate: Mutate, rng: Random, sound: Path, scratch: Path, writer: int) -> None:
+def _child(mutate: Mutate, rng: Random, sound: Path, scratch: Path, writes: bool, writer: int) -> None:
     """Mutate a copy of a sound study, judge it, tell the parent, and end."""
     signal.alarm(_WALL)
     shutil.copytree(sound, scratch / "study")
@@ -80,7 +81,7 @@ def _child(mutate: Mutate, rng: Random, sound: Path, scratch: Path, writer: int)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + SECONDS + 1, resource.RLIM_INFINITY))
     result, text = "FAULT", ""
     try:
-        result = judge(scratch / "study", scratch / "out", differ)
+        result = judge(scratch / "study", scratch / "out" if writes else None, differ)
     except BaseException as error:
         text = "".join(traceback.format_exception(error, limit=-6))
     answer = {"result": result, "text": text, "seconds": round(time.process_time() - used, 2)}
@@ -95,17 +96,20 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000, help="number of mutated studies (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations (default: %(default)s)")
     parser.add_argument("--case", type=int, nargs="+", help="repeat these studies alone")
-    parser.add_argument("--quick", action="store_true", help="leave out the kinds that take seconds each")
+    parser.add_argument("--quick", action="store_true", help="write nothing, and leave out kinds that take seconds")
     args = parser.parse_args()
     kinds = [kind for kind in MUTATIONS if not (args.quick and kind.slow)]
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         sound, scratch = Path(temporary) / "sound", Path(temporary) / "scratch"
-        for case in args.case or range(args.count):
-            outcome = run_case(kinds[case % len(kinds)], case, args.seed, sound, scratch)
-            outcomes.append(outcome)
-            if outcome.result == "FAULT" or args.case:
-                print(f"case {case} ({outcome.kind}, {outcome.layout}): {outcome.result} {outcome.text}", flush=True)
+        with suppress(KeyboardInterrupt):  # then the table is that of the studies so far
+            for case in args.case or range(args.count):
+                outcome = run_case(kinds[case % len(kinds)], case, args.seed, sound, scratch, writes=not args.quick)
+                outcomes.append(outcome)
+                if outcome.result == "FAULT" or args.case:
+                    print(
+                        f"case {case} ({outcome.kind}, {outcome.layout}): {outcome.result} {outcome.text}", flush=True
+                    )
     print_table(outcomes)
     return int(any(outcome.result == "FAULT" for outcome in outcomes))
 

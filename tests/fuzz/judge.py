@@ -33,13 +33,13 @@ class FaultError(Exception):
     """What Acuity must not do; the text says it."""
 
 
-def judge(folder: Path, output: Path, pixels_may_differ: bool = False) -> str:
+def judge(folder: Path, output: Path | None, pixels_may_differ: bool = False) -> str:
     """Inspect, read, select, prepare and write a study.
 
     Parameters
     ----------
     folder : the mutated study
-    output : where to write; models are left out, and their results made up
+    output : where to write, models being left out and their results made up; None to write nothing
     pixels_may_differ : values may be others than the truth's, but not where they lie
 
     Returns
@@ -51,8 +51,9 @@ def judge(folder: Path, output: Path, pixels_may_differ: bool = False) -> str:
     FaultError : another study than the true one was read, or a text names the patient or holds control characters
     Exception : whatever ended it that was not foreseen
     """
-    _inspect(folder, "--json")
     _inspect(folder)
+    if output is not None:
+        _inspect(folder, "--json")
     try:
         volumes = _read(folder, pixels_may_differ)
         prepared = prepare_volumes(volumes)
@@ -61,6 +62,8 @@ def judge(folder: Path, output: Path, pixels_may_differ: bool = False) -> str:
         if type(error).__module__ != "acuity.errors" or error.exit_code == INTERNAL:
             raise FaultError(f"a refusal without a code of its own: {error}") from error
         return error.code
+    if output is None:
+        return "right"
     frame = prepared.frame_of_reference_uid
     _write({s: Volume(v.array, v.affine, frame, v.source_images, v.source_frames) for s, v in volumes.items()}, output)
     return "right"

@@ -46,4 +46,7 @@ def _size_of_jpeg(code: bytes) -> tuple[int, int, int] | None:
         if marker in _FRAMES:
             sizes.append(struct.unpack(">HHB", code[place + 5 : place + 10]))
         place += 2 + struct.unpack(">H", code[place + 2 : place + 4])[0]
-    return tuple(map(max, *sizes)) if len(sizes) > 1 else next(iter(sizes), None)  # type: ignore[return-value]
+    if not sizes:
+        return None
+    rows, columns, components = (max(values) for values in zip(*sizes, strict=True))
+    return rows, columns, components
