@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -104,3 +105,12 @@ def test_a_closed_pipe_is_no_fault() -> None:
         process.stdout.close()
         told = process.stderr.read()
     assert (process.returncode, told) == (141, b"")
+
+
+def test_pydicom_does_not_quote_headers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def inspect(*arguments: object, **options: object) -> None:
+        logging.getLogger("pydicom").warning("Invalid value for VR DA: %s%s", IDENTIFIER, ESCAPE)
+
+    monkeypatch.setattr("acuity.pipeline.inspection.inspect", inspect)
+    assert main(["inspect", "-vv", "study"]) == 0
+    assert IDENTIFIER not in "".join(capsys.readouterr())

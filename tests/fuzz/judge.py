@@ -84,7 +84,8 @@ def _inspect(folder: Path, *options: str) -> None:
 def _check_text(text: str) -> None:
     control = {c for c in text if not c.isprintable()} - {"\n"}
     if control:
-        raise FaultError(f"control characters {control} in a text")
+        lines = [ascii(line) for line in text.split("\n") if control & set(line)]
+        raise FaultError(f"control characters in {lines[0][:300]}")
     if PATIENT in text or "DOE_JOHN" in text or "PHANTOM-1" in text:
         raise FaultError("a text names the patient")
 

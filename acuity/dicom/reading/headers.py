@@ -61,6 +61,7 @@ def quiet_text(ds: Dataset, keyword: str) -> str:
 
 
 def _text_of(value: Any) -> str:
+    """A value as text without control characters, which a terminal would obey; "" where it is none."""
     try:
         return printable(str(value or "")).replace("\n", "")
     except (LookupError, ValueError):  # a name's bytes are decoded only here
@@ -217,7 +218,7 @@ class Header:
 
     def words(self, keyword: str) -> frozenset[str]:
         """All values of ``keyword`` as defined terms: upper case, without blanks."""
-        return frozenset(str(v).strip().upper() for v in values_of(self.get(keyword))) - {""}
+        return frozenset(_text_of(value).strip().upper() for value in values_of(self.get(keyword))) - {""}
 
     def positive(self, *keywords: str) -> float | None:
         """As ``get``, as a number; None where it is none, or not above 0."""
