@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(words).parse_args(words)
     level = logging.WARNING - 10 * min(args.verbose, 2)
     logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values, which identify patients
     try:
         return int(args.run(args))
     except AcuityError as error:

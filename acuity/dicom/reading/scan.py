@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
-from acuity.dicom.reading.headers import Header, quiet_items, quiet_number, quiet_text, quiet_value, seconds, values_of
+from acuity.dicom.reading.headers import (
+    Header,
+    quiet_items,
+    quiet_number,
+    quiet_pydicom,
+    quiet_text,
+    quiet_value,
+    seconds,
+    values_of,
+)
 from acuity.dicom.reading.study import Series, Stack
 from acuity.dicom.reading.traits import b_value
 from acuity.volume import Grid
@@ -83,6 +92,7 @@ class Scan:
         return ", ".join(parts + given) or "no timing"
 
 
+@quiet_pydicom()
 def scan_of(series: Series, stack: Stack | None = None) -> Scan:
     """Read the parameters of ``stack``; without a stack (a refused series), those of the first image of ``series``."""
     datasets = series.datasets if stack is None else stack.datasets
