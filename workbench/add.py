@@ -140,7 +140,9 @@ def _check_may_add(client: httpx2.Client) -> None:
 def _send(client: httpx2.Client, file: Path) -> httpx2.Response:
     with file.open("rb") as stream:
         length = str(os.fstat(stream.fileno()).st_size)
-        return _asked(client, "POST", content=stream, headers={"content-type": "application/dicom", "content-length": length})
+        return _asked(
+            client, "POST", content=stream, headers={"content-type": "application/dicom", "content-length": length}
+        )
 
 
 def _asked(client: httpx2.Client, method: str, **request: object) -> httpx2.Response:
