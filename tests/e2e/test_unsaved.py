@@ -159,8 +159,8 @@ def turn_back(page: Page) -> None:
 
 
 def delete(page: Page) -> None:
-    page.evaluate("""() => commandsManager.run("deleteSegmentation", {
-        segmentationId: services.segmentationService.getSegmentations()[0].segmentationId })""")
+    page.evaluate("""() => { commandsManager.run("deleteSegmentation", {
+        segmentationId: services.segmentationService.getSegmentations()[0].segmentationId }); }""")
 
 
 WAYS = [press_find, press_sharpen_and_find, open_other, press_back, turn_back, delete]
