@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+from acuity.signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # until launch() takes over
+
 import os
 import sys
 import warnings
 from pathlib import Path
 
 from acuity.pipeline.options import parse_options
-from acuity.pipeline.stopping import end_on_signals
 
 MODELS = Path(__file__).resolve().parent / "bundles"
 
 if __name__ == "__main__":
-    end_on_signals()  # until launch() takes over
     parse_options(default_models=MODELS)  # answers --help and a wrong command line before the slow imports below
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")  # its own log is for developers of holoscan
     warnings.simplefilter("ignore")  # those of holoscan's import (stack size, no GPU) tell a user nothing

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from asyncio import TimerHandle
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ MOST_REQUESTS = 64
 """At the same time; more are answered with 503."""
 MOST_BYTES = 512 << 20
 """Of a request's body."""
-HEADER_S, BODY_S = 10.0, 60.0
-"""Until the header of a request is there, and its body."""
+HEADER_S, BODY_S, ANSWER_S = 10.0, 60.0, 60.0
+"""Until the header of a request is there, and its body; and how long a client may take nothing of its answer."""
 
 
 def read_or_make_secret(file: Path) -> str:
@@ -139,10 +140,13 @@ class Body:
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that closes a connection whose next request does not come; uvicorn would wait for half of one for ever.
+    """HTTP/1.1 that closes a connection whose next request does not come, or whose answer is not taken.
 
-    The clock of a request starts when the connection is made, and when the answer before is complete.
+    uvicorn would wait for ever for half of a header, and for a client that does not read. The clock of a request starts
+    when the connection is made, and when the answer before is complete.
     """
+
+    _stuck: TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock of the first request."""
@@ -155,6 +159,17 @@ class Protocol(H11Protocol):
         super().on_response_complete()
         if self.cycle is answered:  # else it is here already
             self._wait_for_request()
+
+    def pause_writing(self) -> None:
+        """Start the clock of a client that does not take what is there for it."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(ANSWER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop it."""
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
 
     def _wait_for_request(self) -> None:
         self.loop.call_later(HEADER_S, self._close_if_silent, self.cycle)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from acuity.console import print_error
 from acuity.errors import InputNotFoundError, OutputError
+from acuity.signals import end_on_signals
 
 APP = Path(__file__).resolve().parent
 _HOME = Path.home() / ".local" / "share" / "acuity"
@@ -22,6 +23,7 @@ _HOME = Path.home() / ".local" / "share" / "acuity"
 
 def main(argv: Seq[str] | None = None) -> int:
     """Serve until stopped; returns the exit code. A wrong line is refused before anything slow is imported."""
+    end_on_signals()
     args = parse(argv)
     if not is_address(args.studies) and not Path(args.studies).is_dir():
         found = "The folder of studies does not exist."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from acuity.console import print_error
 from acuity.errors import AcuityError
+from acuity.signals import end_on_signals
 from workbench.settings import Settings, read_settings
 
 _NOT_RUNNING = 3  # exit code of `status`, as init scripts have it (LSB)
@@ -16,6 +17,7 @@ _NOT_RUNNING = 3  # exit code of `status`, as init scripts have it (LSB)
 
 def main() -> int:
     """Run a command and return the exit code: 0, that of a refusal, or 3 from `status` where a server does not run."""
+    end_on_signals()
     parser = build_parser()
     args = vars(parser.parse_args())
     command, config, folders, token = (args.pop(name) for name in ("command", "config", "folders", "token"))

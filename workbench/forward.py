@@ -43,7 +43,8 @@ class Server:
         self.name, self._address, self._client = name, address, client
         self._timeout = httpx2.Timeout(seconds, connect=5.0)
         public = urlsplit(public_url)
-        self._forwarded = f'host="{public.netloc}";proto={public.scheme}'
+        # Without the quotes that RFC 7239 wants around a port: Orthanc 1.10 takes them for a part of the name.
+        self._forwarded = f"host={public.netloc};proto={public.scheme}"
 
     async def forward(self, request: Request, path: str, query: bytes, *, kind: str = "", **body: Any) -> Response:
         """Pass on a request whose method, path and query have been checked.

@@ -106,7 +106,7 @@ async def _dicomweb(orthanc: Server, frames: OneBitFrames, saved: SavedSegmentat
     path, query = _target(request)
     call = rules.find("dicom-web", request.method, path, query)
     if call.body == "none":
-        return await frames.answer(path) or await orthanc.forward(request, path, query)
+        return await frames.answer(path) or await orthanc.forward(request, path, rules.with_plain_lists(query))
     return await saved.store(request, path, query)
 
 

@@ -1,6 +1,8 @@
 """``acuity inspect``: show each series of a DICOM study: whether it can be read, or why not, and which sequence it
-would be taken for, and why. Nothing is run and nothing is written. The exit code is 0 if the study could be
-inspected, even if a sequence is missing, which is then said on stderr.
+would be taken for, why, how surely, what was nearly chosen, and what a run would take.
+
+Nothing is run and nothing is written. The exit code is that of a run, as far as the choice of the series decides it;
+what is missing is said on stderr.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from pathlib import Path
 
 from acuity.errors import InputNotFoundError
 from acuity.pipeline.options import named_series
-from acuity.pipeline.stopping import end_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,16 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the series or the JSON; what could not be chosen goes to stderr.
+    """Print the series or the JSON; what could not be chosen goes to stderr. The exit code is a run's.
 
     Raises
     ------
     AcuityError : STUDY does not exist, or as ``acuity.pipeline.inspection.inspect``
     """
-    end_on_signals()
     if not args.study.exists():
         raise InputNotFoundError(f"STUDY, {args.study}, does not exist.", remedy="Give a folder or file that exists.")
     from acuity.pipeline.inspection import inspect
 
-    inspect(args.study, rules=args.rules, named=dict(args.series), as_json=args.json)
-    return 0
+    return inspect(args.study, rules=args.rules, named=dict(args.series), as_json=args.json)

@@ -106,11 +106,12 @@ def _read(run: Performer, models: Models) -> Loaded:
 
 
 def _select(run: Performer, models: Models, study: Loaded) -> Chosen:
-    return choose_series(study, rules=run.options.rules, named=run.options.series)
+    options = run.options
+    return choose_series(study, rules=options.rules, named=options.series, allow_missing=options.allow_missing)
 
 
 def _prepare(run: Performer, models: Models, selection: Chosen) -> Prepared:
-    return prepare(selection.selection)
+    return prepare(selection.selection, allow_partial=run.options.allow_missing)
 
 
 def _super_resolve(run: Performer, models: Models, prepared: Prepared) -> SuperResolved:

@@ -13,7 +13,7 @@ from acuity.console import say
 from acuity.errors import AcuityError
 from acuity.pipeline.options import Options
 from acuity.pipeline.publication import Staging, concerns_output, not_writable, write_result
-from acuity.pipeline.result import Manifest, describe_error, exit_code_of, list_outputs, steps_of
+from acuity.pipeline.result import Manifest, add_sections, describe_error, exit_code_of, list_outputs, steps_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Run:
         try:
             result = work()
             if isinstance(result, Described):
-                self.manifest.sections.update(result.describe())
+                add_sections(self.manifest.sections, result.describe())
         except Exception as error:
             written = None if self._staging is None else self._staging.path
             self.fail(not_writable(error) if concerns_output(error, written) else error)

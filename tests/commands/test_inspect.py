@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import acuity
 from acuity.cli import main
 from tests.dicom_builder import oblique_affine, uid, write_mr_series
-from tests.hospital import brain, hospital_series, write_study
+from tests.hospital import T2_TSE, SeriesSpec, brain, hospital_series, write_study
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(tmp_path_factory.mktemp("study"), specs)
 
 
-def inspect_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
-    assert main(["inspect", "--json", *words]) == 0
+def inspect_json(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple[dict[str, Any], str]:
+    assert main(["inspect", "--json", *words]) == code
     out, err = capsys.readouterr()
     return json.loads(out), err
 
@@ -32,7 +32,7 @@ def inspect_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[
 def test_json(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content, err = inspect_json(capsys, str(study))
     assert err == ""
-    assert list(content) == ["series"]
+    assert list(content) == ["series", "selection", "run"]
     for series in content["series"]:
         assert list(series) == [
             "series_uid",
@@ -61,7 +61,7 @@ def test_json(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_geometry_is_what_simpleitk_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = write_mr_series(tmp_path, brain(), oblique_affine())
-    content, _ = inspect_json(capsys, str(tmp_path))
+    content, _ = inspect_json(capsys, str(tmp_path), code=30)
     image = sitk.ReadImage([str(p) for p in paths])
     (volume,) = content["series"][0]["volumes"]
     assert volume["shape"] == list(image.GetSize())
@@ -82,18 +82,51 @@ def test_each_volume_of_a_series_is_listed(tmp_path: Path, capsys: pytest.Captur
             RepetitionTime=4000,
             EchoTime=echo,
         )
-    content, err = inspect_json(capsys, str(tmp_path))
+    content, err = inspect_json(capsys, str(tmp_path), code=30)
     assert len(content["series"][0]["volumes"]) == 2
     assert content["series"][0]["sequence"] == "T2"
     assert err.startswith("acuity: no T1, T1c, FLAIR: missing-sequence: T1, T1c and FLAIR were not found among 1 ")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2 and "It would not run with --allow-missing either" in err
 
 
-def test_a_missing_sequence_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_sequence_ends_as_a_run_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(tmp_path, [s for s in hospital_series() if s.number != 8])
-    content, err = inspect_json(capsys, str(tmp_path))
+    content, err = inspect_json(capsys, str(tmp_path), code=30)
     assert [s["sequence"] for s in content["series"]].count(None) == 6
     assert err.startswith("acuity: no FLAIR: missing-sequence: FLAIR was not found among 9 series: ")
+    assert "It would not run with --allow-missing either: without FLAIR tumors are missed." in err
+
+    assert content["selection"]["FLAIR"]["error"]["code"] == "missing-sequence"
+    assert content["selection"]["T2"]["evidence"] == "header"
+    assert content["run"]["exit_code"] == 30
+    assert main(["inspect", str(tmp_path)]) == 30
+    out, _ = capsys.readouterr()
+    assert "FLAIR none (missing-sequence)\n" in out
+    assert "A run would end with 30 (missing-sequence).\n" in out
+
+
+def test_how_sure_what_was_nearly_chosen_and_the_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, [*hospital_series(), SeriesSpec("AX T2 again", 11, T2_TSE)])
+    content, _ = inspect_json(capsys, str(tmp_path))
+    t1, t2 = content["selection"]["T1"], content["selection"]["T2"]
+    assert t1["evidence"] == t2["evidence"] == "header"
+    assert t1["margin"] >= t1["margin_needed"] and t2["margin"] is None
+    assert t2["others"] == ["series 11 'AX T2 again', which has a later number"]
+    # T1c has 24 x 20 x 12 voxels of 1 x 1 x 3 mm.
+    assert content["run"]["cost"]["shape"] == [24, 20, 36]
+    assert content["run"]["cost"]["spacing_mm"] == [1.0, 1.0, 1.0]
+    assert main(["inspect", str(tmp_path)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"T1 #2 'AX T1', by its header; T1 and T1c differ by {t1['margin']} points (3 are needed)." in text
+    assert "T2 #6 'AX T2', by its header. Next best: series 11 'AX T2 again', which has a later number." in text
+    assert "A run takes about 0 min 40 s and 1.9 GiB on 2 CPUs, for 24 x 20 x 36 voxels." in text
+
+
+def test_it_says_what_would_run_if_it_were_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, [s for s in hospital_series() if s.number not in (2, 3, 6, 9, 10)])
+    _, err = inspect_json(capsys, str(tmp_path), code=30)
+    assert "It would run with --allow-missing on FLAIR. T1, T1c and T2 are missing." in err
+    assert "not assessable without T1c" in err
 
 
 def test_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,14 +52,6 @@ def test_want_of_room_is_a_refusal(
     assert os.strerror(number) in capsys.readouterr().err
 
 
-def test_an_interruption_ends_as_in_a_shell(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    failing(monkeypatch, KeyboardInterrupt())
-    assert main(["inspect", "study"]) == 130
-    assert capsys.readouterr().err == ""
-
-
 def test_no_escape_sequence_reaches_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

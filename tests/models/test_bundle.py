@@ -81,7 +81,7 @@ def test_half_precision_is_for_storage_alone(models):
 
 
 CHOICES = {"_target_": "acuity.imaging.regions.Postprocessing"}
-OFF = {"least_peak": 0.0, "least_enhancing_ml": 0.0, "enclosed_core": False}
+OFF = {"least_peak": 0.0, "enclosed_core": False}
 
 
 def edit_config(models, **sections):
@@ -114,7 +114,7 @@ def test_the_default_removes_the_parts_that_the_release_removes(repository):
         ({"thresholds": [0.5, 0.5, 0.5]}, "choices of configs/inference.json is no Postprocessing"),
         *[
             (CHOICES | OFF | {name: value}, f"{name} is {value}; that step is gone: remove it, or take a bundle of 0.8")
-            for name, value in {"least_peak": 0.98, "least_enhancing_ml": 0.1, "enclosed_core": True}.items()
+            for name, value in {"least_peak": 0.98, "enclosed_core": True}.items()
         ],
     ],
 )

@@ -67,7 +67,7 @@ class Servers:
         if self.images and server == "orthanc" and request.method == "GET":
             return httpx2.Response(200, json=self._found(path, url.query.decode()))
         self.reached.append(Reached(request.method, server, path, url.query.decode(), request.headers, body))
-        return httpx2.Response(self.status, headers=self.headers, content=self._stream())
+        return httpx2.Response(self.status, headers=self.headers, content=self.stream())
 
     def _found(self, path: str, query: str) -> list[dict[str, Any]]:
         """What DICOMweb finds among the images by UIDs; a series once."""
@@ -80,7 +80,8 @@ class Servers:
             found = list({ds.SeriesInstanceUID: ds for ds in found}.values())
         return [ds.to_json_dict() for ds in found]
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body, as a stream."""
         yield self.body
 
 
@@ -92,9 +93,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(app: Starlette, port: int) -> Iterator[None]:
-    """Serve on a loopback port while the context lasts."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None))
+def serving(app: Starlette, port: int, config: uvicorn.Config | None = None) -> Iterator[None]:
+    """Serve on a loopback port while the context lasts, by a configuration where one is given."""
+    plain = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None)
+    server = uvicorn.Server(config or plain)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 60

@@ -80,11 +80,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RankedCandidate:
-    """A candidate for one sequence, the reason why it fits, and a degree of doubt (0 for none)."""
+    """A candidate for one sequence, the reason why it fits, and a degree of doubt (0 for none).
+
+    ``margin`` says by how many points T1 was told from T1c; None where nothing was weighed.
+    """
 
     candidate: Candidate
     why: str
     doubt: int = 0
+    margin: int | None = None
 
 
 def candidates_of(study: Study, rules: Rules) -> list[Candidate]:
@@ -159,7 +163,7 @@ def common_plane(candidates: Iterable[Candidate]) -> str:
 
 def preferred(
     ranked: list[RankedCandidate], plane: str, like: Candidate | None = None, latest: bool = False
-) -> tuple[RankedCandidate, str]:
+) -> tuple[RankedCandidate, list[str]]:
     """The preferred one of several candidates for a sequence.
 
     Parameters
@@ -171,7 +175,7 @@ def preferred(
 
     Returns
     -------
-    The preferred candidate, and a sentence that compares it with the others ("" if it is alone).
+    The preferred candidate, and for each of the others, in their order, a clause that compares it.
     """
     coverage = {id(r): _coverage(r.candidate) for r in ranked}
     largest = max([*coverage.values(), *([_coverage(like)] if like else [])])
@@ -194,8 +198,7 @@ def preferred(
 
     ordered = sorted(ranked, key=preference)
     first = preference(ordered[0])
-    others = [f"{r.candidate}, which {_drawback(first, preference(r))}" for r in ordered[1:]]
-    return ordered[0], f"Preferred to {'; '.join(others)}." if others else ""
+    return ordered[0], [f"{r.candidate}, which {_drawback(first, preference(r))}" for r in ordered[1:]]
 
 
 def _drawback(winner: Preference, loser: Preference) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from acuity.anatomy import Sequence
 from acuity.dicom.reading.scan import Scan
 from acuity.dicom.selection.rules import Rule, Rules
+
+Evidence = Literal["header", "name", "pixels", "user"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Kind:
     sequence : T1 (with or without contrast agent), T2, FLAIR, or None
     reason : a clause with the deciding values
     warning : a sentence where physics and name contradict each other, or ""
+    evidence : what the class rests on; the timing of the header comes before all but the user
     """
 
     sequence: Sequence | None
     reason: str
     warning: str = ""
+    evidence: Evidence = "header"
 
 
 def classify(scan: Scan, rules: Rules) -> Kind:
@@ -45,6 +50,7 @@ def classify(scan: Scan, rules: Rules) -> Kind:
             named.sequence,
             f"{why}; the name says {named.sequence.value}",
             f"{named.sequence.value} was chosen by name alone.",
+            "name",
         )
     return Kind(
         None,

@@ -8,7 +8,7 @@ division that has this scan on the other side is worse by a margin; a scan witho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from acuity.anatomy import Sequence
@@ -17,7 +17,7 @@ from acuity.dicom.selection.candidate import Candidate, RankedCandidate
 from acuity.dicom.selection.comparison import Change, Load, changes_between
 from acuity.errors import AmbiguousSequenceError, MissingSequenceError, SelectionError
 
-__all__ = ["Division", "Load", "divide"]
+__all__ = ["MARGIN", "Division", "Load", "divide"]
 
 # Points of a division; those of header and name are in ``agents``. A margin of 3 takes a name, and no doubt.
 _SHOWN = 12  # a pair of scans is on the two sides that its intensities show
@@ -26,7 +26,7 @@ _SILENT_BEFORE, _SILENT_AFTER = (
     -4,
     -2,
 )  # nothing is said of an agent, though another scan's header or name speaks of one
-_MARGIN = 3
+MARGIN = 3
 _FREE = 10  # scans whose order no time tells, up to which every division is tried
 
 _Side = tuple[bool, ...]  # for each scan in order whether it is enhanced
@@ -58,15 +58,15 @@ def divide(candidates: list[Candidate], load: Load) -> Division:
         ranked = [RankedCandidate(ordered[0], ordered[0].agent.reason)]
         return Division(with_agent=ranked) if ordered[0].agent.given else Division(ranked)
     changes = changes_between(ordered, load) if _need_pixels(ordered) else []
-    sides = _sides(ordered, changes)
+    sides, margins = _sides(ordered, changes)
     enhanced = {id(c) for c, side in zip(ordered, sides, strict=True) if side}
     proven = [c for c in ordered if id(c) in enhanced and (c.agent.weight > 0 or _shown(c, changes))]
     division = Division()
-    for c, side in zip(ordered, sides, strict=True):
+    for c, side, margin in zip(ordered, sides, margins, strict=True):
         if side:
-            division.with_agent.append(_with_agent(c, proven, changes))
+            division.with_agent.append(replace(_with_agent(c, proven, changes), margin=margin))
         elif side is not None:
-            division.without.append(RankedCandidate(c, _why_without(c, proven, changes)))
+            division.without.append(RankedCandidate(c, _why_without(c, proven, changes), margin=margin))
     division.problems = _problems(ordered, division, changes)
     return division
 
@@ -92,8 +92,11 @@ def _need_pixels(ordered: list[Candidate]) -> bool:
     return len(denying) != others and not (others == 1 and claiming[0].agent.weight >= STATED)
 
 
-def _sides(ordered: list[Candidate], changes: list[Change]) -> list[bool | None]:
-    """For each scan whether it is enhanced; None where that is not certain."""
+def _sides(ordered: list[Candidate], changes: list[Change]) -> tuple[list[bool | None], list[int | None]]:
+    """For each scan whether it is enhanced (None where that is not certain), and the margin in points.
+
+    The margin is None where no division with the scan on the other side is possible.
+    """
     weights = [_weight(c, ordered) for c in ordered]
     positions = {id(c): n for n, c in enumerate(ordered)}
     scores: dict[_Side, int] = {}
@@ -103,11 +106,12 @@ def _sides(ordered: list[Candidate], changes: list[Change]) -> list[bool | None]
             evidence += _points(change, sides[positions[id(change.earlier)]], sides[positions[id(change.later)]])
         scores[sides] = evidence
     best = max(scores, key=lambda sides: scores[sides])
-    found: list[bool | None] = []
-    for n, side in enumerate(best):
-        rival = max((score for sides, score in scores.items() if sides[n] != side), default=None)
-        found.append(side if rival is None or scores[best] - rival >= _MARGIN else None)
-    return found
+    rivals = [
+        max((score for sides, score in scores.items() if sides[n] != side), default=None) for n, side in enumerate(best)
+    ]
+    margins = [None if rival is None else scores[best] - rival for rival in rivals]
+    certain = [margin is None or margin >= MARGIN for margin in margins]
+    return [side if sure else None for side, sure in zip(best, certain, strict=True)], margins
 
 
 def _possible(ordered: list[Candidate]) -> list[_Side]:

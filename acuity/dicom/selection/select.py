@@ -17,6 +17,7 @@ from acuity.dicom.selection.candidate import (
     preferred,
     sequence_names,
 )
+from acuity.dicom.selection.classify import Evidence
 from acuity.dicom.selection.contrast import Load, divide
 from acuity.dicom.selection.rules import Pin, Rules, default_rules
 from acuity.errors import AcuityError, AmbiguousSequenceError, MissingSequenceError, RulesError, SeriesError
@@ -26,11 +27,23 @@ _REMEDY = "If a series is one of them, name it by UID (T1=UID) or in a rule file
 
 @dataclass(frozen=True)
 class Choice:
-    """The volume chosen for a sequence, and the reason in a sentence or two."""
+    """The volume chosen for a sequence.
+
+    Parameters
+    ----------
+    reason : a sentence or two
+    evidence : what says that it is this sequence: the timing in its header, its name, its pixels, or the user
+    margin : points by which T1 was told from T1c, of which ``contrast.MARGIN`` are needed; None where there was one
+        T1-weighted volume, and for T2 and FLAIR
+    others : the other candidates, the next best first, each with what is worse in it
+    """
 
     series: Series
     stack: Stack
     reason: str
+    evidence: Evidence = "header"
+    margin: int | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,12 @@ def select_sequences(
         A series that the user names is not in the study or cannot be told.
     """
     selection = examine(study, rules, overrides, load)
+    require(selection)
+    return selection
+
+
+def require(selection: Selection) -> None:
+    """Raise the gravest problem of a selection, as ``select_sequences`` does."""
     problems = list(selection.problems.values())
     for kind in (SeriesError, AmbiguousSequenceError):
         for problem in problems:
@@ -84,7 +103,6 @@ def select_sequences(
                 raise problem
     if problems:
         raise problems[0]
-    return selection
 
 
 def examine(
@@ -146,13 +164,14 @@ def _rank(
 def _choose(
     sequence: Sequence, ranked: list[RankedCandidate], plane: str, like: Candidate | None
 ) -> tuple[Candidate, Choice]:
-    winner, over = preferred(ranked, plane, like, latest=sequence is Sequence.T1C)
+    winner, others = preferred(ranked, plane, like, latest=sequence is Sequence.T1C)
     c = winner.candidate
     name = str(c)
     reasons = "; ".join(text for text in (c.kind.reason, winner.why) if text)
     warnings = [f"Warning: {text}" for text in (c.kind.warning, c.agent.warning) if text]
-    sentences = [f"{name[0].upper()}{name[1:]}: {reasons}.", *([over] if over else []), *warnings]
-    return c, Choice(c.series, c.readable_stack, " ".join(sentences))
+    over = [f"Preferred to {'; '.join(others)}."] if others else []
+    reason = " ".join([f"{name[0].upper()}{name[1:]}: {reasons}.", *over, *warnings])
+    return c, Choice(c.series, c.readable_stack, reason, c.kind.evidence, winner.margin, tuple(others))
 
 
 def _refusal(sequence: Sequence, candidates: list[Candidate]) -> SeriesError | None:
@@ -177,11 +196,13 @@ def _missing(sequences: list[Sequence], study: Study, findings: Mapping[str, str
     """One error for all missing sequences, with a list of what there is."""
     listed = "; ".join(f"'{s.description}' {findings[s.series_uid]}" for s in study.series) or "nothing"
     verb = "was" if len(sequences) == 1 else "were"
-    return MissingSequenceError(
+    error = MissingSequenceError(
         f"{sequence_names(sequences)} {verb} not found among {len(study.series)} series: {listed}.",
         rule="A study needs T1, T1c, T2 and FLAIR of the brain.",
         remedy=_REMEDY,
     )
+    error.missing = tuple(sequence.value for sequence in sequences)
+    return error
 
 
 def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[RankedCandidate]]) -> dict[str, str]:
@@ -250,4 +271,6 @@ def _as_named(c: Candidate, sequence: Sequence) -> Candidate:
     if kind is Sequence.T1:
         given = sequence is Sequence.T1C
         agent = Agent(given, "named by the user", weight=NAMED if given else -NAMED)
-    return replace(c, named=sequence, kind=replace(c.kind, sequence=kind, warning=warning), agent=agent)
+    return replace(
+        c, named=sequence, kind=replace(c.kind, sequence=kind, warning=warning, evidence="user"), agent=agent
+    )

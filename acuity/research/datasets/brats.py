@@ -93,6 +93,16 @@ def fine_cases(names: Seq[str], split: Split | None = None) -> list[str]:
     return [name for name in names if name not in coarse]
 
 
+def refuse_doubles(case: CaseFiles) -> None:
+    """Raise DataError, which names them, where a case has two files for one image or for the truth."""
+    if case.doubles:
+        raise DataError(
+            f"{case.name} has a second file for the same image: {', '.join(path.name for path in case.doubles)}.",
+            rule="A case has one file for each sequence, and one for the truth.",
+            remedy="Keep one of them.",
+        )
+
+
 def read_image(path: Path, dtype: type = np.float32) -> Volume:
     """Read a NIfTI file of three axes as a volume; its RAS affine becomes LPS, the array stays the same.
 
@@ -236,12 +246,7 @@ def _complete(folder: Path) -> CaseFiles:
             rule="NAME holds NAME_t1, _t1ce, _t2 and _flair, or NAME-t1n, -t1c, -t2w and -t2f (.nii or .nii.gz).",
             remedy="Complete the case or leave it out.",
         )
-    if case.doubles:
-        raise DataError(
-            f"{case.name} has a second file for the same image: {', '.join(path.name for path in case.doubles)}.",
-            rule="A case has one file for each sequence, and one for the truth.",
-            remedy="Keep one of them.",
-        )
+    refuse_doubles(case)
     return case
 
 
