@@ -20,6 +20,7 @@ from workbench.refusal import Refusal
 _log = logging.getLogger("workbench.access")
 
 _MOST_FORM = 1 << 20  # bytes of a form without a file: all of it is held in memory
+_WITH_FILE = ("multipart/", "application/dicom")  # bodies that hold a file, which is not kept in memory
 _LARGE, _MOST_LARGE = 1 << 20, 4  # bytes of a body that is an upload, and how many uploads at once
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -108,7 +109,7 @@ class Guard:
     def _limit(self, request: Request) -> int:
         """Most bytes of the request's body, which is refused where it announces more."""
         limit = self._limits[max((p for p in self._limits if request.scope["path"].startswith(p)), key=len)]
-        if not request.headers.get("content-type", "").startswith("multipart/"):
+        if not request.headers.get("content-type", "").startswith(_WITH_FILE):
             limit = min(limit, _MOST_FORM)
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:

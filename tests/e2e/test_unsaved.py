@@ -188,7 +188,8 @@ def test_strokes_are_in_the_archive_for_who_saves(
     page: Page, painted: NDArray[Any], workbench: Running, tmp_path: Path, replace: Callable[[Page], None]
 ) -> None:
     replace(page)
-    answer(page, "save")
+    with page.expect_response(lambda answer: answer.request.method == "POST" and "/dicom-web/" in answer.url):
+        answer(page, "save")
     if replace is turn_back:
         page.wait_for_url(f"{workbench.url}/", timeout=PATIENCE_MS)
     else:

@@ -245,6 +245,13 @@ def test_a_segmentation_of_another_patient_or_place_stays_out(
     assert door.stored(SOPInstanceUID=str(ds.SOPInstanceUID)) == 0
 
 
+def test_a_large_object_comes_in(door: Door, tmp_path: Path) -> None:
+    own = uid("large")
+    (file,) = write_mr_series(tmp_path, np.full((1400, 1400, 1), 7), AFFINE, study_uid=own, PatientID="LARGE-1")
+    assert file.stat().st_size > 3 << 20
+    assert door.send(file).json()["outcome"] == "stored"
+
+
 def test_a_report_comes_in(door: Door, tmp_path: Path) -> None:
     own = uid("report")
     file = write_other(tmp_path, "1.2.840.10008.5.1.4.1.1.88.34", "SR", study_uid=own, PatientID="REPORT-1")
