@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import AsyncIterator
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -64,7 +64,8 @@ class Added:
             raise Refusal(
                 403, "not-allowed", "An account that may not add studies.", rule, "Ask who runs the workbench."
             )
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile() as opened:
+            file = cast(BinaryIO, opened)
             async for part in request.stream():
                 await anyio.to_thread.run_sync(file.write, part)
             async with self._turn:
@@ -74,20 +75,20 @@ class Added:
         told = {"outcome": outcome, "modality": text_of(ds, "Modality"), "series": series, "number": number}
         return JSONResponse(told, headers={"cache-control": "no-store"})
 
-    async def _is_stored(self, ds: Dataset, file: IO[bytes]) -> bool:
+    async def _is_stored(self, ds: Dataset, file: BinaryIO) -> bool:
         found = await self._orthanc.ask("POST", "tools/lookup", str(ds.SOPInstanceUID).encode())
         stored = [one["ID"] for one in json.loads(found.content) if one["Type"] == "Instance"]
         if not stored:
             return False
         hashed = await self._orthanc.ask("GET", f"instances/{stored[0]}/attachments/dicom/md5", accept="text/plain")
         file.seek(0)
-        own = await anyio.to_thread.run_sync(hashlib.file_digest, file, "md5")
-        if len(stored) == 1 and hashed.content.decode() == own.hexdigest():
+        own = await anyio.to_thread.run_sync(lambda: hashlib.file_digest(cast(Any, file), "md5").hexdigest())
+        if len(stored) == 1 and hashed.content.decode() == own:
             return True
         rule = "An object never changes under its SOP Instance UID."
         raise refused("other-content", "An object that is stored with other content.", rule, status=409)
 
-    async def _store(self, ds: Dataset, file: IO[bytes]) -> str:
+    async def _store(self, ds: Dataset, file: BinaryIO) -> str:
         await self._check_place(ds)
         if ds.SOPClassUID == SegmentationStorage:
             await self._check_segmentation(ds)
@@ -143,7 +144,7 @@ class Added:
         return found
 
 
-async def _body(head: bytes, file: IO[bytes], tail: bytes) -> AsyncIterator[bytes]:
+async def _body(head: bytes, file: BinaryIO, tail: bytes) -> AsyncIterator[bytes]:
     yield head
     file.seek(0)
     while part := await anyio.to_thread.run_sync(file.read, _PART):

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
-from typing import IO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.uid import (
@@ -60,7 +60,7 @@ def refused(code: str, found: str, rule: str, remedy: str = "Leave it out.", *, 
     return Refusal(status, code, found, rule, remedy)
 
 
-def checked_header(file: IO[bytes]) -> Dataset:
+def checked_header(file: BinaryIO) -> Dataset:
     """The header of an object, once it is known to be one that Acuity reads or writes.
 
     Parameters
@@ -103,7 +103,7 @@ def _readable() -> Iterator[None]:
 
 
 @contextmanager
-def _inflated(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _inflated(file: BinaryIO) -> Iterator[BinaryIO]:
     """The object without deflation, in a file that goes with the context; the same file where it is not deflated."""
     file.seek(0)
     head = file.read(4096)
@@ -127,7 +127,7 @@ def _inflated(file: IO[bytes]) -> Iterator[IO[bytes]]:
             except zlib.error as error:
                 raise ValueError("a deflated object that is not valid") from error
         whole.flush()
-        yield whole
+        yield cast(BinaryIO, whole)
 
 
 def _check_class(ds: Dataset) -> None:
@@ -149,7 +149,7 @@ def _check_identity(ds: Dataset) -> None:
             raise refused("patient", f"{keyword} cannot be read.", "It is one text.", "Correct it at its source.")
 
 
-def _check_pixels(ds: Dataset, whole: IO[bytes], end: int) -> None:
+def _check_pixels(ds: Dataset, whole: BinaryIO, end: int) -> None:
     count = math.prod(int(ds[name].value) for name in ("Rows", "Columns", "BitsAllocated"))
     count *= int(ds.get("SamplesPerPixel") or 1) * int(ds.get("NumberOfFrames") or 1)
     if not 0 < count <= 8 * _MOST_PIXELS:

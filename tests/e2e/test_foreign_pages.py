@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -65,16 +64,11 @@ def stranger() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def rebound() -> Iterator[Browser]:
+def rebound(launch: Callable[..., Browser]) -> Iterator[Browser]:
     """A browser to which the stranger's name is this computer."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("chromium is not installed (Debian package chromium)")
-    args = ["--no-sandbox", f"--host-resolver-rules=MAP {STRANGER} 127.0.0.1", f"--disable-features={_OFF}"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=args)
-        yield browser
-        browser.close()
+    browser = launch(f"--host-resolver-rules=MAP {STRANGER} 127.0.0.1", f"--disable-features={_OFF}")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -159,8 +159,8 @@ def turn_back(page: Page) -> None:
 
 
 def delete(page: Page) -> None:
-    page.evaluate("""() => commandsManager.run("deleteSegmentation", {
-        segmentationId: services.segmentationService.getSegmentations()[0].segmentationId })""")
+    page.evaluate("""() => { commandsManager.run("deleteSegmentation", {
+        segmentationId: services.segmentationService.getSegmentations()[0].segmentationId }); }""")
 
 
 WAYS = [press_find, press_sharpen_and_find, open_other, press_back, turn_back, delete]
@@ -188,9 +188,10 @@ def test_strokes_are_in_the_archive_for_who_saves(
     page: Page, painted: NDArray[Any], workbench: Running, tmp_path: Path, replace: Callable[[Page], None]
 ) -> None:
     replace(page)
-    answer(page, "save")
+    with page.expect_response(lambda answer: answer.request.method == "POST" and "/dicom-web/" in answer.url):
+        answer(page, "save")
     if replace is turn_back:
-        page.wait_for_url(f"{workbench.url}/", timeout=PATIENCE_MS)
+        expect(page.locator("#acuity-panel")).to_have_count(0, timeout=PATIENCE_MS)
     else:
         page.locator("#acuity-panel:not([data-state=working])").wait_for()
     found = [read_segmentation(path) for path in segmentations(workbench.dicomweb, workbench.study, tmp_path)]
@@ -206,7 +207,7 @@ def test_dropped_strokes_are_gone(page: Page, painted: NDArray[Any], workbench: 
     np.testing.assert_array_equal(found, as_in_viewer(workbench.truth.array))
     assert not np.array_equal(found, painted)
     press_back(page)
-    page.wait_for_url(f"{workbench.url}/", timeout=PATIENCE_MS)
+    expect(page.locator("#acuity-panel")).to_have_count(0, timeout=PATIENCE_MS)
 
 
 def test_dropped_strokes_are_not_in_what_is_opened_again(page: Page, workbench: Running) -> None:

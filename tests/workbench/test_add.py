@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, RawDataStorage
+from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian, RawDataStorage
 
 from acuity.errors import AcuityError, InputNotFoundError, NoDicomError, WorkbenchError
 from acuity.volume import Grid
@@ -50,7 +50,11 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("door")
     (folder / "index.html").write_text("<!doctype html>")
     with running_orthanc(folder, OverwriteInstances=False) as orthanc:
-        ports = {"port": free_port(), "orthanc_port": int(orthanc.rest.rpartition(":")[2]), "label_port": free_port()}
+        ports: dict[str, Any] = {
+            "port": free_port(),
+            "orthanc_port": int(orthanc.rest.rpartition(":")[2]),
+            "label_port": free_port(),
+        }
         settings = Settings(state=folder / "state", cache=folder, **ports)
         token, _ = read_or_make_token(settings.token_file)
         with serving(create_app(settings, folder, token), settings.port):
@@ -113,7 +117,7 @@ def _set(**values: Any) -> Callable[[Dataset], None]:
 
 def _class(uid: str) -> Callable[[Dataset], None]:
     def change(ds: Dataset) -> None:
-        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = uid
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(uid)
 
     return change
 
@@ -243,6 +247,13 @@ def test_a_segmentation_of_another_patient_or_place_stays_out(
     save(ds, tmp_path / "seg.dcm")
     assert door.send(tmp_path / "seg.dcm").status_code in (409, 422)
     assert door.stored(SOPInstanceUID=str(ds.SOPInstanceUID)) == 0
+
+
+def test_a_large_object_comes_in(door: Door, tmp_path: Path) -> None:
+    own = uid("large")
+    (file,) = write_mr_series(tmp_path, np.full((1400, 1400, 1), 7), AFFINE, study_uid=own, PatientID="LARGE-1")
+    assert file.stat().st_size > 3 << 20
+    assert door.send(file).json()["outcome"] == "stored"
 
 
 def test_a_report_comes_in(door: Door, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ export class Panel {
     const style = document.createElement("style");
     style.textContent =
       "#acuity-panel button{padding:5px 10px;border-radius:5px;background:#0944b3;color:#fff}" +
-      "#acuity-panel button:disabled{opacity:.4;cursor:default} #acuity-panel [hidden]{display:none}";
+      "#acuity-panel button:disabled{opacity:.4;cursor:default} #acuity-panel [hidden]{display:none}" +
+      // OHIF's tools that need a network of another server, which our policy does not let in: they would do nothing.
+      '[data-cy="LabelmapSlicePropagation"],[data-cy="MarkerLabelmap"],[data-cy="ClickSegment"]{display:none}';
     this.root.append(style, ...this.buttons, this.bar, this.cancel, this.status, note);
     // In the corner below OHIF's own list of segmentations: over the images it would hide what is annotated.
     this.root.style.cssText =

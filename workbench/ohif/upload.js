@@ -39,6 +39,7 @@ export class Report {
 
   rows() {
     const came = [...this.came].map(([key, count]) => [count, ...JSON.parse(key)]);
+    came.sort((one, other) => one[2].localeCompare(other[2]));
     const refused = [...this.refused].map(([reason, names]) => {
       const more = names.length > 3 ? ", ..." : "";
       return [names.length, "refused", `${reason} (${names.slice(0, 3).join(", ")}${more})`];
