@@ -64,5 +64,5 @@ def _entry(case: CaseFiles) -> dict[str, object]:
     images = brats.image_files(case.folder if case.channels is None else case.folder / case.name)
     files = [str(images[sequence]) for sequence in Sequence]
     channels = [case.channels[s] for s in Sequence] if case.channels else list(range(len(Sequence)))
-    entry = {"case": case.name, "image": files[0] if case.channels else files, "channels": channels}
+    entry: dict[str, object] = {"case": case.name, "image": files[0] if case.channels else files, "channels": channels}
     return entry if case.labels is None else {**entry, "label": str(case.labels)}
