@@ -57,7 +57,7 @@ class CoarseToFineInferer(Inferer):
                     image[inside],
                     spacing,
                 )
-            logits[(n, *inside)] = torch.where(brain[box], found, OUTSIDE)
+            logits[n][inside] = torch.where(brain[box], found, OUTSIDE)
         return convert_to_dst_type(logits, inputs)[0]
 
 

@@ -102,7 +102,7 @@ def segment_by(
     box = mask_box(brain.array > 0)
     assert box is not None  # an empty brain has no contrast
     image = torch.from_numpy(np.ascontiguousarray(grid.to_canonical(normalized[(slice(None), *box)])))
-    spacing = grid.canonical().spacing
+    spacing = grid.canonical().spacing.tolist()
     with torch.inference_mode():
         logits = at_working_spacing(lambda brain: logits_of(brain.to(device)).cpu(), image, spacing)
     cropped = calibrated(grid.from_canonical(logits.numpy()), postprocessing.temperatures)

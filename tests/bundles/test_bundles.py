@@ -253,7 +253,7 @@ def test_choices_are_made_on_cases_that_were_held_out(
     bundle: str, tiny_brats: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = with_weights(bundle, checkpoint, tmp_path)
-    options = {"split": {"validation": [CASES[1]]}, "folds": [[CASES[1]], [], [], []], "choices#phantoms": 0}
+    options = {"split_parts": {"validation": [CASES[1]]}, "folds": [[CASES[1]], [], [], []], "choices#phantoms": 0}
     run(bundle, "evaluate", run_id="compare", bundle_root=str(copy), dataset_dir=str(tiny_brats), **options)
     rows = read_csv(copy / "eval" / "choices.csv")
     assert {row["case"] for row in rows} <= {CASES[1], f"{CASES[1]}, mirrored"}
@@ -304,21 +304,20 @@ def test_super_resolution_is_scored_beside_interpolation(
 
 @pytest.mark.slow
 def test_segmentation_trains_resumes_and_logs(tiny_brats: Path, tmp_path: Path) -> None:
-    names = list(CASES)
     arguments = {
-        "split": {"train": names, "validation": names, "test": [], "low_grade": [], "coarse": []},
         "phantoms": 0,
         "dataset_dir": str(tiny_brats),
         "output_dir": str(tmp_path),
         "device": "cpu",
         "coarse#recipe#patch": [8, 8, 8],
         "member#recipe#patch": [8, 8, 3],
-        "coarse#plan#iterations": 1,
+        "coarse_iterations": 1,
     }
-    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 1})
+    run(SEGMENTATION, "train", **arguments, iterations=1)
+    assert set(json.loads((tmp_path / "split.json").read_text())["train"]) < set(CASES)
     coarse = torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)
     assert coarse["iteration"] == 1
-    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 2})
+    run(SEGMENTATION, "train", **arguments, iterations=2)
     assert torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "fold3" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "fold3" / "log").glob("events.*"))) == 2
@@ -338,14 +337,13 @@ def test_super_resolution_trains_resumes_and_logs(tmp_path: Path) -> None:
         "train_volumes": volumes,
         "validation_volumes": volumes,
         "device": "cpu",
-        "pixel#plan#iterations": 1,
-        "pixel#plan#batch": 2,
-        "adversarial#plan#batch": 2,
+        "pixel_iterations": 1,
+        "batch_size": 2,
         "patch": 32,
         "recipe#loss_weights#perceptual": 0.0,
     }
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 1})
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 2})
+    run(SUPER_RESOLUTION, "train", **arguments, iterations=1)
+    run(SUPER_RESOLUTION, "train", **arguments, iterations=2)
     assert torch.load(tmp_path / "pixel" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "adversarial" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "adversarial" / "log").glob("events.*"))) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from acuity.anatomy import Sequence
@@ -13,13 +14,17 @@ from acuity.research.datasets.layouts import CaseFiles, named_cases
 Datalist = list[dict[str, object]]
 
 
-def case_datalist(folder: str | Path) -> Datalist:
+def case_datalist(folder: str | Path, names: Seq[str] | None = None) -> Datalist:
     """The four images of each case in a folder, laid out as ``layouts`` says.
+
+    Parameters
+    ----------
+    names : of the cases; None lists all
 
     Returns
     -------
     By case, "image": the files of T1, T1c, T2 and FLAIR, or the one file of the Decathlon; "channels": which channels
-    of the loaded image they are; "case": its name
+    of the loaded image they are; "case": its name; "label": the file of the truth, where there is one
 
     Raises
     ------
@@ -32,7 +37,7 @@ def case_datalist(folder: str | Path) -> Datalist:
             rule="Cases are laid out as BraTS gives them out, or the Medical Decathlon's Task01.",
             remedy="Name their folder with --dataset_dir; `acuity dataset check FOLDER` says what is there.",
         )
-    return [_entry(case) for case in cases.values()]
+    return [_entry(cases[name]) for name in (cases if names is None else names)]
 
 
 def image_datalist(folder: str | Path) -> Datalist:
@@ -59,4 +64,5 @@ def _entry(case: CaseFiles) -> dict[str, object]:
     images = brats.image_files(case.folder if case.channels is None else case.folder / case.name)
     files = [str(images[sequence]) for sequence in Sequence]
     channels = [case.channels[s] for s in Sequence] if case.channels else list(range(len(Sequence)))
-    return {"case": case.name, "image": files[0] if case.channels else files, "channels": channels}
+    entry: dict[str, object] = {"case": case.name, "image": files[0] if case.channels else files, "channels": channels}
+    return entry if case.labels is None else {**entry, "label": str(case.labels)}
