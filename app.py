@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
+from acuity.signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # until launch() takes over
+
 import os
 import sys
 import warnings
 from pathlib import Path
 
 from acuity.pipeline.options import parse_options
-from acuity.pipeline.stopping import end_on_signals
+from acuity.pipeline.run import Run, require_input
 
 MODELS = Path(__file__).resolve().parent / "bundles"
 
 if __name__ == "__main__":
-    end_on_signals()  # until launch() takes over
-    parse_options(default_models=MODELS)  # answers --help and a wrong command line before the slow imports below
+    # --help, a wrong command line and a wrong path are answered before the slow imports below
+    require_input(parse_options(default_models=MODELS))
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")  # its own log is for developers of holoscan
     warnings.simplefilter("ignore")  # those of holoscan's import (stack size, no GPU) tell a user nothing
     # Where a development package brought it, jsonschema, which monai imports, spends five seconds on this one.
@@ -27,7 +32,6 @@ from monai.deploy.conditions import CountCondition  # noqa: E402
 from monai.deploy.core import Application  # noqa: E402
 
 from acuity.pipeline.launch import launch  # noqa: E402
-from acuity.pipeline.run import Run  # noqa: E402
 from acuity.pipeline.stages import Models  # noqa: E402
 from operators.loader import LoaderOperator  # noqa: E402
 from operators.overview_writer import OverviewWriterOperator  # noqa: E402

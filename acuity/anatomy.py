@@ -71,6 +71,12 @@ class SegmentSpec:
 
 MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
+REGION_COLORS: dict[Region, tuple[int, int, int]] = {  # sRGB, 0..255
+    Region.ET: (250, 210, 60),
+    Region.TC: (235, 120, 50),
+    Region.WT: (80, 170, 230),
+}
+
 # Segments 1..3, mutually exclusive, from which the regions ET, TC and WT are unions.
 SEGMENTS: tuple[SegmentSpec, ...] = (
     SegmentSpec(
@@ -87,17 +93,16 @@ SEGMENTS: tuple[SegmentSpec, ...] = (
     ),
 )
 
+# In the place of SEGMENTS where nothing tells the tumor's parts; its voxels have the outermost label.
+WHOLE_TUMOR = SegmentSpec(
+    1, Label.EDEMA, "Whole tumor", MORPHOLOGY, Code("52988006", "SCT", "Lesion"), REGION_COLORS[Region.WT]
+)
+
 # The regions' types as overlapping segments and as findings of the report.
 REGION_TYPES: dict[Region, Code] = {
     Region.ET: Code("372087000", "SCT", "Neoplasm, Primary"),
     Region.TC: Code("108369006", "SCT", "Neoplasm"),
     Region.WT: Code("52988006", "SCT", "Lesion"),
-}
-
-REGION_COLORS: dict[Region, tuple[int, int, int]] = {  # sRGB, 0..255
-    Region.ET: (250, 210, 60),
-    Region.TC: (235, 120, 50),
-    Region.WT: (80, 170, 230),
 }
 
 BRAIN = Code("12738006", "SCT", "Brain")

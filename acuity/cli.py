@@ -13,6 +13,7 @@ from importlib import import_module
 from acuity import __version__
 from acuity.console import print_error, print_parts
 from acuity.errors import AcuityError
+from acuity.signals import end_on_signals
 
 # A module of acuity.commands each. Only the one that is asked for is imported: torch alone takes seconds.
 COMMANDS = {
@@ -32,20 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 2 a wrong command line (argparse ends the process), and a refusal ends with the ``exit_code`` of
     its class in ``acuity.errors``, after found, rule and remedy on stderr. Whatever was not foreseen ends with 1, and
-    a file that cannot be written for want of room as ``OutputError`` does; a pipe that was closed (``| head``) and
-    Ctrl-C end with 128 and the signal's number, as in a shell.
+    a file that cannot be written for want of room as ``OutputError`` does. A pipe that was closed (``| head``), Ctrl-C
+    and SIGTERM end with 128 and the signal's number, as in a shell; the latter two end the process at once.
     """
+    end_on_signals()
     words = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(words).parse_args(words)
     level = logging.WARNING - 10 * min(args.verbose, 2)
     logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values, which identify patients
     try:
         return int(args.run(args))
     except AcuityError as error:
         print_error(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails once more when it flushes
         return 128 + signal.SIGPIPE

@@ -131,6 +131,7 @@ class MissingSequenceError(SelectionError):
     """T1, T1c, T2 or FLAIR was not found in the study."""
 
     code, exit_code = "missing-sequence", 30
+    missing: tuple[str, ...] = ()  # their names, where the study's other sequences are there
 
 
 class AmbiguousSequenceError(SelectionError):
@@ -161,6 +162,12 @@ class BrainExtractionError(PreparationError):
     """No plausible brain was found."""
 
     code, exit_code = "brain-not-found", 41
+
+
+class PartialCoverageError(PreparationError):
+    """A sequence shows only a part of the brain."""
+
+    code, exit_code = "partial-coverage", 42
 
 
 class ModelError(AcuityError):

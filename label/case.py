@@ -2,7 +2,8 @@
 
 This is the contract between datastores and tasks. A datastore's ``get_image_uri`` gives the path of a NIfTI file, which
 viewers can open too; the other three sequences lie in the same folder, each on the grid it was measured on. Nothing is
-resampled here.
+resampled here. Which file is which sequence says ``acuity.research.datasets.layouts``, for the label server as for
+trainings.
 
 A case from a PACS has ``case.json`` beside the images, with what NIfTI cannot hold, and the headers of each series.
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +26,16 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from acuity.anatomy import Sequence
+from acuity.assessment import missing_text
 from acuity.dicom.reading.headers import values_of
 from acuity.errors import DataError, InputNotFoundError, MissingSequenceError
 from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
-from acuity.research.datasets.brats import FILE_SUFFIX, read_image
+from acuity.research.datasets.brats import FILE_SUFFIX, read_image, refuse_doubles, require_image
+from acuity.research.datasets.brats import read_case as read_brats_case
+from acuity.research.datasets.layouts import CaseFiles, folder_case, patient_of
 from acuity.volume import RAS_LPS, Volume
+from label.files import write_whole
 
-EXTENSIONS = (".nii.gz", ".nii")
 _DESCRIPTION = "case.json"
 
 
@@ -42,8 +48,8 @@ class Case:
     volumes : float32 in the file's or series' own intensities, each on its own grid (LPS mm). Those of a PACS have a
         frame of reference, if their series give one, and their headers as source images; others have neither.
     reference : the sequence that the annotator opened: masks are shown and stored on its grid
-    patient : the same for all cases of a patient: a digest of the patient's identity in a PACS, the name of a local
-        folder
+    patient : the same for all cases of a patient: a digest of the patient's identity in a PACS, else
+        ``layouts.patient_of`` the local folder's name
     """
 
     volumes: dict[Sequence, Volume]
@@ -67,12 +73,14 @@ def read_case(path: str | Path) -> Case:
     ------
     InputNotFoundError : there is no such file
     MissingSequenceError : the folder lacks one of the four
-    DataError : the file is none of the four, or one of them cannot be read
+    DataError : the file is none of the four, or one of them cannot be read, is a mask, not finite, or 0 everywhere
     """
     path = Path(path)
     reference = sequence_of(path)
     volumes = {sequence: read_volume(file) for sequence, file in complete_case(path.parent).items()}
-    return Case(volumes, reference, str(_describe(path.parent).get("patient", path.parent.name)))
+    for sequence, volume in volumes.items():
+        require_image(volume.array, sequence.value)
+    return Case(volumes, reference, str(_describe(path.parent).get("patient", patient_of(path.parent.name))))
 
 
 def read_volume(path: Path) -> Volume:
@@ -127,36 +135,56 @@ def write_case(folder: Path, volumes: Mapping[Sequence, Volume]) -> None:
 
 
 def case_files(folder: Path) -> dict[Sequence, Path]:
-    """The images that a folder NAME holds: NAME_t1, _t1ce, _t2, _flair as BraTS names them, or t1, t1ce, t2, flair.
-
-    DataError where there are two files for one sequence.
-    """
-    found: dict[Sequence, Path] = {}
-    for sequence, suffix in FILE_SUFFIX.items():
-        names = [prefix + suffix + extension for prefix in (f"{folder.name}_", "") for extension in EXTENSIONS]
-        present = [folder / name for name in names if (folder / name).is_file()]
-        if len(present) > 1:
-            raise DataError(
-                f"A case has {len(present)} files for {sequence.value}: {', '.join(file.name for file in present)}.",
-                rule="A case has one file for each sequence.",
-                remedy="Keep one of them.",
-            )
-        if present:
-            found[sequence] = present[0]
-    return found
+    """The images of the case whose own folder this is, see ``layouts.folder_case``; DataError where one is twice."""
+    case = folder_case(folder)
+    if case is None:
+        return {}
+    refuse_doubles(case)
+    return dict(case.images)
 
 
 def complete_case(folder: Path) -> dict[Sequence, Path]:
     """All four images of a case, see ``case_files``; MissingSequenceError where one is absent."""
-    files = case_files(folder)
-    absent = [sequence.value for sequence in Sequence if sequence not in files]
+    return require_complete(case_files(folder))
+
+
+def require_complete(files: Mapping[Sequence, Path]) -> dict[Sequence, Path]:
+    """The images in the order of ``Sequence``; MissingSequenceError where one is absent."""
+    absent = [sequence for sequence in Sequence if sequence not in files]
     if absent:
-        raise MissingSequenceError(
-            f"The case lacks {', '.join(absent)}.",
+        error = MissingSequenceError(
+            missing_text(absent),
             rule="A case needs T1, T1c, T2 and FLAIR.",
             remedy="Add NAME_t1, NAME_t1ce, NAME_t2 or NAME_flair (.nii.gz) to the folder NAME.",
         )
-    return files
+        error.missing = tuple(sequence.value for sequence in absent)
+        raise error
+    return {sequence: files[sequence] for sequence in Sequence}
+
+
+def split_case(case: CaseFiles, folder: Path) -> dict[Sequence, Path]:
+    """A file each for the sequences of a case of the Decathlon's, whose one file holds all four.
+
+    Parameters
+    ----------
+    folder : is made, or holds them since an earlier call; they are written again where the one file is another
+
+    Raises
+    ------
+    DataError : the file cannot be read, or has an image that is a mask, not finite, or 0 everywhere
+    """
+    changed = case.images[REFERENCE].stat().st_mtime_ns
+    targets = {sequence: folder / f"{folder.name}_{FILE_SUFFIX[sequence]}.nii.gz" for sequence in Sequence}
+    if all(target.is_file() and target.stat().st_mtime_ns == changed for target in targets.values()):
+        return targets
+
+    def write(volume: Volume, path: Path) -> None:
+        write_volume(volume, path)
+        os.utime(path, ns=(changed, changed))
+
+    for sequence, volume in read_brats_case(case.folder / case.name).items():
+        write_whole(targets[sequence], partial(write, volume))
+    return targets
 
 
 def sequence_of(path: Path) -> Sequence:
@@ -167,7 +195,7 @@ def sequence_of(path: Path) -> Sequence:
     for sequence, file in case_files(path.parent).items():
         if file == path:
             return sequence
-    rule = "A case NAME holds NAME_t1, _t1ce, _t2 and _flair, or t1, t1ce, t2 and flair (.nii.gz)."
+    rule = "A case NAME holds NAME_t1, _t1ce, _t2 and _flair (.nii.gz), or names as BraTS has them since 2023."
     raise DataError(f"{path.name} is no image of a case.", rule=rule, remedy=remedy)
 
 
@@ -182,7 +210,7 @@ def prepare_case(case: Case) -> Prepared:
     for sequence, volume in case.volumes.items():
         if not volume.frame_of_reference_uid and volume.grid.same_as(reference.grid):
             volumes[sequence] = replace(volume, frame_of_reference_uid=common)
-    return prepare_volumes(volumes)
+    return prepare_volumes(volumes, allow_partial=True)  # the annotator sees what is there, and is told
 
 
 def _header_folder(image: Path) -> Path:

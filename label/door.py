@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from asyncio import TimerHandle
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from acuity.errors import OutputError
 
 LOOPBACK = ("127.0.0.1", "localhost")
+ARCHIVE_USER = "acuity"
+"""Whom the workbench logs in to its archive as."""
 MOST_REQUESTS = 64
 """At the same time; more are answered with 503."""
 MOST_BYTES = 512 << 20
 """Of a request's body."""
-HEADER_S, BODY_S = 10.0, 60.0
-"""Until the header of a request is there, and its body. A connection has one request."""
+HEADER_S, BODY_S, ANSWER_S = 10.0, 60.0, 60.0
+"""Until the header of a request is there, and its body; and how long a client may take nothing of its answer."""
 
 
 def read_or_make_secret(file: Path) -> str:
@@ -84,45 +87,97 @@ class Door:
             return await _refusal(413, f"A request has at most {MOST_BYTES >> 20} MiB.")(scope, receive, send)
         inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
 
+        body = Body(receive, MOST_BYTES)
+
+        async def receive_bounded() -> Message:
+            try:
+                return await body.receive()
+            except BodyError:
+                return {"type": "http.disconnect"}  # the client has gone, as far as the application knows
+
         async def send_last(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
-        await self._app(inner, _Body(receive).receive, send_last)
+        await self._app(inner, receive_bounded, send_last)
 
 
-class _Body:
-    """A request's body, which ends in time and is not too long; else the client has gone, as far as the app knows."""
+class BodyError(Exception):
+    """A body that is too long, or else (``too_slow``) does not come in time."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, too_slow: bool) -> None:
+        super().__init__("too slow" if too_slow else "too long")
+        self.too_slow = too_slow
+
+
+class Body:
+    """A request's body, which ends in time and is not too long.
+
+    Parameters
+    ----------
+    receive : as the server gives it
+    most_bytes : that the body may have; its time is ``BODY_S``
+    """
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
         self._receive = receive
         self._until = anyio.current_time() + BODY_S
-        self._left, self._whole = MOST_BYTES, False
+        self._left, self._whole = most_bytes, False
 
     async def receive(self) -> Message:
+        """The next message; BodyError where the body takes too long or is too long."""
         if self._whole:  # what comes now is the end of the connection, and the answer may take long
             return await self._receive()
         try:
             with anyio.fail_after(self._until - anyio.current_time()):
                 message = await self._receive()
         except TimeoutError:
-            return {"type": "http.disconnect"}
+            raise BodyError(too_slow=True) from None
         self._left -= len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
-        return message if self._left >= 0 else {"type": "http.disconnect"}
+        if self._left < 0:
+            raise BodyError(too_slow=False)
+        return message
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that closes a connection whose first request does not come; uvicorn would wait for ever."""
+    """HTTP/1.1 that closes a connection whose next request does not come, or whose answer is not taken.
+
+    uvicorn would wait for ever for half of a header, and for a client that does not read. The clock of a request starts
+    when the connection is made, and when the answer before is complete.
+    """
+
+    _stuck: TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock."""
+        """Start the clock of the first request."""
         super().connection_made(transport)
-        self.loop.call_later(HEADER_S, self._close_if_silent)
+        self._wait_for_request()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None:
+    def on_response_complete(self) -> None:
+        """Start the clock of the next request."""
+        answered = self.cycle
+        super().on_response_complete()
+        if self.cycle is answered:  # else it is here already
+            self._wait_for_request()
+
+    def pause_writing(self) -> None:
+        """Start the clock of a client that does not take what is there for it."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(ANSWER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop it."""
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+
+    def _wait_for_request(self) -> None:
+        self.loop.call_later(HEADER_S, self._close_if_silent, self.cycle)
+
+    def _close_if_silent(self, answered: Any) -> None:
+        if self.cycle is answered:
             self.transport.abort()
 
 

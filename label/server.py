@@ -15,6 +15,7 @@ from pathlib import Path
 
 from acuity.console import print_error
 from acuity.errors import InputNotFoundError, OutputError
+from acuity.signals import end_on_signals
 
 APP = Path(__file__).resolve().parent
 _HOME = Path.home() / ".local" / "share" / "acuity"
@@ -22,19 +23,21 @@ _HOME = Path.home() / ".local" / "share" / "acuity"
 
 def main(argv: Seq[str] | None = None) -> int:
     """Serve until stopped; returns the exit code. A wrong line is refused before anything slow is imported."""
+    end_on_signals()
     args = parse(argv)
     if not is_address(args.studies) and not Path(args.studies).is_dir():
-        found = "The folder of studies does not exist."
-        error = InputNotFoundError(found, remedy="Name a folder that does, or the address of a DICOMweb service.")
+        error = InputNotFoundError(
+            f"The folder of studies, {args.studies}, does not exist.",
+            remedy="Name with --studies a folder that does, or the http(s) address of a DICOMweb service.",
+        )
         print_error(error)
         return error.exit_code
-    os.environ.update(environment(args))
-
     import uvicorn
 
     from label.door import LOOPBACK, MOST_REQUESTS, Door, Protocol, read_or_make_secret
 
     try:
+        os.environ.update(environment(args))
         secret = read_or_make_secret(args.secret)
     except OutputError as error:
         print_error(error)
@@ -84,6 +87,12 @@ def parse(argv: Seq[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="the secret that addresses begin with; made where it is absent (%(default)s)",
     )
+    add(
+        "--archive-password",
+        type=Path,
+        metavar="FILE",
+        help="the password of the archive's user acuity, in a file of its owner alone",
+    )
     folders = {
         "bundles": (APP.parent / "bundles", "released bundles"),
         "models": (_HOME / "models", "versions that training makes, and lists of patients"),
@@ -115,7 +124,13 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 
     Scoring after each request for a case would queue without end, and tracking needs a server that we do not have.
     """
+    from label.door import ARCHIVE_USER, read_or_make_secret  # a wrong line ends before this is imported
+
     paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
+    login = {}
+    if args.archive_password is not None:
+        login["MONAI_LABEL_DATASTORE_USERNAME"] = ARCHIVE_USER
+        login["MONAI_LABEL_DATASTORE_PASSWORD"] = read_or_make_secret(args.archive_password)
     conf = {"bundles": str(args.bundles.resolve()), "models": str(args.models.resolve())}
     return {
         "MONAI_LABEL_APP_DIR": str(APP),
@@ -128,7 +143,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
+    } | login
 
 
 def set_up_logging(verbose: bool) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from acuity.dicom.reading.headers import macro
+from acuity.dicom.reading.headers import frame_value, macro
+from acuity.errors import InconsistentHeadersError
 
 UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")  # some archives hold components with leading zeros
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -19,6 +20,17 @@ _MOST_AWAY_MM = 1000.0  # from the image that it was drawn on
 _MOST_VOXELS = 1 << 28  # of the volume that its frames make
 _COSINE_TOLERANCE = 1e-2
 _SAME_PLACE_MM = 0.01
+_MOST_OVERHANG_MM = 10.0  # of a frame beyond the images of its series
+# What pydicom raises where values are converted, and what ``acuity.dicom.reading.headers`` raises.
+_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    InconsistentHeadersError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def is_uid(text: str) -> bool:
@@ -37,8 +49,36 @@ def segmentation_fault(ds: Dataset, image_of: Callable[[str], Dataset | None]) -
     """
     try:
         return _identity_fault(ds, image_of) or _geometry_fault(ds, image_of)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         return f"Its header cannot be read ({type(error).__name__})."
+
+
+def reaches_beyond(ds: Dataset, image: Dataset, positions: NDArray[np.float64]) -> bool:
+    """Whether a sound Segmentation reaches beyond the volume of its series: drawn on, it would be lost in part.
+
+    Parameters
+    ----------
+    image : header of one of the images of the series
+    positions : (N, 3), Image Position (Patient) of all images of the series, LPS mm
+    """
+    cosines = frame_value(image, 0, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = frame_value(image, 0, "PixelMeasuresSequence", "PixelSpacing")
+    row, column = np.array(cosines, np.float64).reshape(2, 3)
+    axes = np.stack([row, column, np.cross(row, column)])
+    places = positions @ axes.T
+    high = places.max(axis=0) + [image.Columns * spacing[1], image.Rows * spacing[0], 0]
+    corners = np.concatenate([_corners(ds, frame) for frame in range(len(ds.PerFrameFunctionalGroupsSequence))])
+    corners = corners @ axes.T
+    beyond = np.maximum(places.min(axis=0) - corners, corners - high)
+    return not beyond.max() <= _MOST_OVERHANG_MM  # NaN counts
+
+
+def _corners(ds: Dataset, frame: int) -> NDArray[np.float64]:
+    row, column = _numbers(ds, "PlaneOrientation", "ImageOrientationPatient", 6, frame).reshape(2, 3)
+    spacing = _numbers(ds, "PixelMeasures", "PixelSpacing", 2, frame)
+    across, down = row * spacing[1] * int(ds.Columns), column * spacing[0] * int(ds.Rows)
+    corner = _numbers(ds, "PlanePosition", "ImagePositionPatient", 3, frame)
+    return np.stack([corner, corner + across, corner + down, corner + across + down])
 
 
 def _identity_fault(ds: Dataset, image_of: Callable[[str], Dataset | None]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -12,6 +13,9 @@ from typing import Literal
 
 from fastapi import HTTPException
 
+from acuity.anatomy import Sequence
+from acuity.assessment import missing_text
+from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, MissingSequenceError
 from label.files import write_json
 
 Task = Literal["find", "sharpen", "correct", "train"]
@@ -38,6 +42,47 @@ class Status:
     part: str | None = None
     outcome: str | None = None
     failed: bool = False
+
+
+@dataclass(frozen=True)
+class CaseStatus:
+    """Whether the tumor can be sought in a case, for ``GET /case/``: what an annotator reads who opens it.
+
+    Parameters
+    ----------
+    ready : whether all four sequences are there and sound
+    message : a sentence or two, such as "FLAIR is missing."; "" for a case that is ready
+    missing : the sequences that are not there
+    remedy : advice; "" for a case that is ready
+    """
+
+    ready: bool
+    message: str = ""
+    missing: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+def case_status(find: Callable[[], object]) -> CaseStatus:
+    """The status of a case.
+
+    Parameters
+    ----------
+    find : looks the case up, and raises an error where it is not complete, or not sound
+
+    Raises
+    ------
+    InputNotFoundError, ArchiveError : there is no such case, or it cannot be told
+    """
+    try:
+        find()
+    except (InputNotFoundError, ArchiveError):
+        raise
+    except MissingSequenceError as error:
+        text = missing_text([Sequence(name) for name in error.missing]) if error.missing else error.found
+        return CaseStatus(False, text, error.missing, f"Send the series, or name it: {error.rule}")
+    except AcuityError as error:
+        return CaseStatus(False, error.found, (), error.remedy)
+    return CaseStatus(True)
 
 
 class Running:

@@ -22,6 +22,7 @@ from acuity.errors import AcuityError, BundleError, DataError
 from acuity.models.bundle import Bundle, load_bundle
 from acuity.pipeline.stages import SEGMENTATION_BUNDLE, SUPER_RESOLUTION_BUNDLE
 from acuity.resources import file_sha256
+from acuity.signals import end_on_signals
 from label.files import write_json, write_whole
 
 TUMOR = "tumor_segmentation"  # name of the task, of its training and of the folder of its versions
@@ -226,6 +227,7 @@ def tumor_versions(models: Path, bundles: Path) -> Versions:
 
 def main(argv: Seq[str] | None = None) -> int:
     """Show or change the served version; returns the exit code."""
+    end_on_signals()
     parser = argparse.ArgumentParser(prog="python -m label.versions", description=__doc__)
     parser.add_argument("action", choices=("list", "serve", "back"))
     parser.add_argument("number", type=int, nargs="?", help="of the version to serve; 0 is the released bundle")

@@ -23,7 +23,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, ModelError, OutputError
 from label.learning.training import STATUS
-from label.status import RUNNING, training_status
+from label.status import RUNNING, case_status, training_status
 from label.uploads import received
 
 # The calls of MONAI Label that stay as they are.
@@ -93,7 +93,14 @@ def add_image(image: str, file: Annotated[UploadFile, File()], params: Annotated
 
 def next_sample(strategy: str, params: dict[str, Any] | None = None) -> Any:
     """The next case to annotate, as MONAI Label's ``/activelearning/{strategy}``; on a thread."""
-    return activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
+    found = activelearning.sample(strategy, {**(params or {}), "strategy": strategy})
+    return {name: value for name, value in found.items() if name != "path"}  # of this computer's disk
+
+
+def case(image: str) -> dict[str, Any]:
+    """The ``label.status.CaseStatus`` of the case that an image belongs to."""
+    store: Any = app_instance().datastore()
+    return asdict(case_status(lambda: store.get_image_info(image)))
 
 
 def inference() -> dict[str, Any]:
@@ -186,6 +193,7 @@ def _completed(application: FastAPI) -> FastAPI:
     # any path, unpack archives, and take models of strangers.
     application.router.routes[:] = [
         *theirs,
+        APIRoute("/case/", case, methods=["GET"], dependencies=user),
         APIRoute("/infer/", inference, methods=["GET"], dependencies=user),
         APIRoute("/infer/", stop, methods=["DELETE"], dependencies=user),
         APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=user, response_model=None),
@@ -202,5 +210,5 @@ def _completed(application: FastAPI) -> FastAPI:
 
 
 app = _completed(_monai_label)
-"""The application. Acuity's refusals are answered with found, rule and remedy; ``GET /infer/`` and ``GET /train/`` tell
-how far an inference and a training are, and ``DELETE`` stops them."""
+"""The application. Acuity's refusals are answered with found, rule and remedy; ``GET /case/`` says whether a case is
+complete, ``GET /infer/`` and ``GET /train/`` how far an inference and a training are, and ``DELETE`` stops them."""

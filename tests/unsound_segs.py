@@ -77,6 +77,10 @@ def _on_another_series(ds: Dataset) -> None:
     ds.ReferencedSeriesSequence[0].SeriesInstanceUID = uid("elsewhere")
 
 
+def _place_is_text(ds: Dataset) -> None:
+    ds.PerFrameFunctionalGroupsSequence[0].add_new("PlanePositionSequence", "LO", "somewhere")
+
+
 def _one_voxel(ds: Dataset) -> None:
     ds.Rows = ds.Columns = 1
 
@@ -100,6 +104,7 @@ UNSOUND: dict[str, tuple[Callable[[Dataset], None], str]] = {
     "position NaN": (first_frame(PLANE, "ImagePositionPatient", ["nan", "0", "0"]), "not finite"),
     "position of two numbers": (first_frame(PLANE, "ImagePositionPatient", [0, 0]), "cannot be read"),
     "no position": (first_frame(PLANE, "ImagePositionPatient", None), "cannot be read"),
+    "a place that is text": (_place_is_text, "cannot be read"),
     "pixels of 0": (in_groups(MEASURES, "PixelSpacing", [0, 0]), "plausible"),
     "pixels of 1e30": (in_groups(MEASURES, "PixelSpacing", ["1e-30", "1e30"]), "plausible"),
     "pixels of 0.001": (in_groups(MEASURES, "PixelSpacing", [0.001, 0.001]), "plausible"),

@@ -13,6 +13,7 @@ from acuity.anatomy import Sequence
 from acuity.demo.classic_mr import degrade, write_study
 from acuity.errors import AcuityError
 from acuity.research.datasets.brats import read_case
+from acuity.signals import end_on_signals
 
 
 def convert(case_folder: Path, out: Path, spacing: tuple[float, float, float]) -> dict[Sequence, list[Path]]:
@@ -33,6 +34,7 @@ def convert(case_folder: Path, out: Path, spacing: tuple[float, float, float]) -
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and convert; the exit code is 0, or the error's own."""
+    end_on_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", type=Path, help="folder NAME with NAME_t1, _t1ce, _t2 and _flair, each .nii.gz")
     parser.add_argument("out", type=Path, help="folder for the study; must not exist or be empty")

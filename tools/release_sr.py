@@ -100,16 +100,18 @@ def make_configs(method: Method, training: Training, version: str, changelog: Co
 
     train, settings = configs["train"], training.adversarial
     train |= {"network_def": network, "recipe": method.content | {"generator": "@network_def"}}
-    train |= {key: settings[key] for key in ("seed", "batch", "patch")}
+    train |= {"seed": settings["seed"], "batch_size": settings["batch"], "patch": settings["patch"]}
     iterations = {"pixel": sum(item["iterations"] for item in training.rounds), "adversarial": settings["iterations"]}
+    train["iterations"] = max(iterations.values())
     for stage, count in iterations.items():
-        train[stage]["plan"] |= {"iterations": count, "ema": settings["ema"]}
+        train[f"{stage}_iterations"] = count
+        train[stage]["plan"]["ema"] = settings["ema"]
     if training.start is None:
         del train["weights_dir"]
     else:
         train["initial_weights"] = f"$os.path.join(@weights_dir, {training.start['file']!r})"
     if "ranker" not in method.content:
-        del train["ranker"], train["ranker_weights"]
+        del train["ranker"], train["ranker_weights"], train["stages"][0]
 
     metadata = configs["metadata"]
     budget = f"{training.pixel_iterations} + {settings['iterations']} iterations"

@@ -1,4 +1,4 @@
-"""`python -m workbench up|down|status`: start, stop and look at the annotation workbench."""
+"""`python -m workbench up|down|status|add`: start, stop and look at the annotation workbench, and bring in studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from acuity.console import print_error
 from acuity.errors import AcuityError
+from acuity.signals import end_on_signals
 from workbench.settings import Settings, read_settings
 
 _NOT_RUNNING = 3  # exit code of `status`, as init scripts have it (LSB)
@@ -16,10 +17,15 @@ _NOT_RUNNING = 3  # exit code of `status`, as init scripts have it (LSB)
 
 def main() -> int:
     """Run a command and return the exit code: 0, that of a refusal, or 3 from `status` where a server does not run."""
-    args = vars(build_parser().parse_args())
-    command, config = args.pop("command"), args.pop("config")
+    end_on_signals()
+    parser = build_parser()
+    args = vars(parser.parse_args())
+    command, config, folders, token = (args.pop(name) for name in ("command", "config", "folders", "token"))
+    if (command == "add") != bool(folders):
+        parser.error("add takes folders, the other commands none")
     try:
-        return _run(command, read_settings(config, args))
+        settings = read_settings(config, args)
+        return _add(folders, settings, token) if command == "add" else _run(command, settings)
     except AcuityError as error:
         print_error(error)
         return error.exit_code
@@ -29,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; what is not given comes from the configuration file, or as workbench.settings says."""
     parser = argparse.ArgumentParser(prog="python -m workbench", description=str(__doc__).partition(": ")[2])
     add = parser.add_argument
-    add("command", choices=("up", "down", "status"))
+    add("command", choices=("up", "down", "status", "add"))
+    add("folders", nargs="*", type=Path, metavar="FOLDER", help="for add: studies to bring into the archive")
     add("--config", type=Path, metavar="FILE", help="YAML with the names of workbench/settings.py")
     state = "archive, models, token and logs (default: ~/.local/share/acuity/workbench)"
     add("--state", type=Path, metavar="DIR", help=state)
@@ -40,7 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--label-port", type=int, metavar="PORT", help="of MONAI Label (default: 8472)")
     add("--bundles", type=Path, metavar="DIR", help="the models (default: the repository's)")
     add("--no-demo", dest="demo", action="store_const", const=False, help="without the demo study")
+    add("--token", type=Path, metavar="FILE", help="for add: your bearer token (default: the workbench's own)")
     return parser
+
+
+def _add(folders: list[Path], settings: Settings, token: Path | None) -> int:
+    from workbench.add import add
+
+    add(folders, settings, print, token)
+    return 0
 
 
 def _run(command: str, settings: Settings) -> int:

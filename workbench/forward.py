@@ -43,7 +43,8 @@ class Server:
         self.name, self._address, self._client = name, address, client
         self._timeout = httpx2.Timeout(seconds, connect=5.0)
         public = urlsplit(public_url)
-        self._forwarded = f'host="{public.netloc}";proto={public.scheme}'
+        # Without the quotes that RFC 7239 wants around a port: Orthanc 1.10 takes them for a part of the name.
+        self._forwarded = f"host={public.netloc};proto={public.scheme}"
 
     async def forward(self, request: Request, path: str, query: bytes, *, kind: str = "", **body: Any) -> Response:
         """Pass on a request whose method, path and query have been checked.
@@ -81,7 +82,34 @@ class Server:
         Refusal
             Where it does not answer, or not with 200.
         """
-        answer = await self._send("GET", path, query, {"accept": accept})
+        return await self.ask("GET", path, query=query, accept=accept)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes | AsyncIterator[bytes] = b"",
+        *,
+        query: bytes = b"",
+        accept: str = "application/json",
+        kind: str = "",
+        length: int | None = None,
+    ) -> httpx2.Response:
+        """Ask the server for something in the gateway's own name; its whole answer.
+
+        Parameters
+        ----------
+        kind : type of the content
+        length : of the content, where it is a stream
+
+        Raises
+        ------
+        Refusal
+            Where it does not answer, or not with 200.
+        """
+        headers = {"accept": accept} | ({"content-type": kind} if kind else {})
+        headers |= {} if length is None else {"content-length": str(length)}
+        answer = await self._send(method, path, query, headers, **({"content": content} if content else {}))
         try:
             await answer.aread()
         except httpx2.HTTPError as error:

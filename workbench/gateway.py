@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import anyio
 import httpx2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workbench import rules
+from workbench.added import Added
 from workbench.forward import Server, make_client
 from workbench.guard import Guard
 from workbench.identity import Sessions, SharedToken, Verifier
@@ -26,7 +26,8 @@ from workbench.login import OPEN_PATHS, Login
 from workbench.oidc import OidcVerifier
 from workbench.one_bit_frames import OneBitFrames
 from workbench.refusal import Refusal, bad_value
-from workbench.saved_segmentation import repair_stored
+from workbench.replaced import Replaced
+from workbench.saved_segmentation import SavedSegmentations
 from workbench.settings import Settings
 from workbench.viewer import Viewer
 
@@ -34,11 +35,11 @@ _KIB, _MIB = 1 << 10, 1 << 20
 # Most bytes of a body: a segmentation of 512 x 512 x 400 voxels takes 39 MiB, a volume of as many in floats 400.
 _LIMITS = {
     "/": 64 * _KIB,
-    "/dicom-web/": 128 * _MIB,
+    "/dicom-web/": 64 * _MIB,
+    "/add": 512 * _MIB,
     "/monai/": 64 * _KIB,
     "/monai/infer/": 512 * _MIB,
     "/monai/datastore/": 512 * _MIB,
-    "/monai/session/": 512 * _MIB,
 }
 _MOST_PARAMETERS = _MIB  # bytes of JSON in a form
 _ORTHANC_S, _LABEL_S = 300.0, 3600.0  # a study is super-resolved and segmented in minutes on a small computer
@@ -63,6 +64,8 @@ def create_app(
         verifier = OidcVerifier(settings.oidc, transport)
     cookie = f"acuity-{urlsplit(public).port or 443}"  # cookies know no ports: two workbenches must not meet
     orthanc = Server("Orthanc", settings.dicomweb, client, seconds=_ORTHANC_S, public_url=public)
+    own = Server("Orthanc", settings.orthanc, client, seconds=_ORTHANC_S, public_url=public)
+    archive = orthanc, OneBitFrames(orthanc), (saved := SavedSegmentations(orthanc))
     label = Server("MONAI Label", settings.label_address, client, seconds=_LABEL_S, public_url=public)
 
     @asynccontextmanager
@@ -74,8 +77,9 @@ def create_app(
         routes=[
             Route("/health", _health),
             *Login(verifier, sessions, cookie=cookie, public_url=public).routes(),
-            Route("/dicom-web/{path:path}", partial(_dicomweb, orthanc, OneBitFrames(orthanc)), methods=_METHODS),
-            Route("/monai/{path:path}", partial(_label, label), methods=_METHODS),
+            Route("/dicom-web/{path:path}", partial(_dicomweb, *archive), methods=_METHODS),
+            Route("/monai/{path:path}", partial(_label, label, Replaced(orthanc, own)), methods=_METHODS),
+            Route("/add", Added(orthanc, own, saved).answer, methods=["GET", "POST"]),
             Route("/{path:path}", Viewer(viewer).answer, methods=["GET"]),
         ],
         middleware=[
@@ -98,18 +102,15 @@ async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _dicomweb(orthanc: Server, frames: OneBitFrames, request: Request) -> Response:
+async def _dicomweb(orthanc: Server, frames: OneBitFrames, saved: SavedSegmentations, request: Request) -> Response:
     path, query = _target(request)
     call = rules.find("dicom-web", request.method, path, query)
     if call.body == "none":
-        return await frames.answer(path) or await orthanc.forward(request, path, query)
-    # Read whole, not streamed: what a viewer stores is checked and repaired before the archive gets it.
-    sent_as, creator = request.headers.get("content-type", ""), request.state.identity.name
-    content, kind = await anyio.to_thread.run_sync(repair_stored, await request.body(), sent_as, creator)
-    return await orthanc.forward(request, path, query, content=content, kind=kind)
+        return await frames.answer(path) or await orthanc.forward(request, path, rules.with_plain_lists(query))
+    return await saved.store(request, path, query)
 
 
-async def _label(label: Server, request: Request) -> Response:
+async def _label(label: Server, replaced: Replaced, request: Request) -> Response:
     path, query = _target(request)
     call = rules.find("monai", request.method, path, query)
     if call.body == "none":
@@ -121,7 +122,9 @@ async def _label(label: Server, request: Request) -> Response:
         raise bad_value("A body of another type.", "This call takes a form (multipart/form-data).")
     async with request.form(max_files=1, max_fields=8, max_part_size=_MOST_PARAMETERS) as form:
         data, files = rules.check_form(call, form.multi_items(), request.state.identity.name)
-        return await label.forward(request, path, query, data=data, files=files)
+        answer = partial(label.forward, request, path, query, data=data, files=files)
+        asked = request.query_params.get("image", "") if path.startswith("infer/") else ""
+        return await replaced.infer(asked, answer)
 
 
 def _target(request: Request) -> tuple[str, bytes]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from label.door import BODY_S, Body, BodyError
 from workbench.identity import Identity, Sessions, Verifier
 from workbench.refusal import Refusal
 
 _log = logging.getLogger("workbench.access")
+
+_MOST_FORM = 1 << 20  # bytes of a URL-encoded form: all of it is held in memory
+_LARGE, _MOST_LARGE = 1 << 20, 4  # bytes of a body that is an upload, and how many uploads at once
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _HEADERS = {
@@ -55,6 +61,7 @@ class Guard:
     ) -> None:
         self._app, self._verifier, self._sessions = app, verifier, sessions
         self._cookie, self._open, self._limits = cookie, open_paths, limits
+        self._uploads = anyio.Semaphore(_MOST_LARGE)
         self._origin, self._host = public_url.rstrip("/"), urlsplit(public_url).netloc
         https = public_url.startswith("https://")
         self._headers = _HEADERS | ({"strict-transport-security": "max-age=31536000"} if https else {})
@@ -85,22 +92,45 @@ class Guard:
                 if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                     await RedirectResponse("/login", 303, {"cache-control": "no-store"})(scope, receive, answer)
                     return
-                found, rule = "A request without a valid token or session.", "The workbench serves who is logged in."
-                raise Refusal(401, "no-identity", found, rule, "Open /login, or send `Authorization: Bearer TOKEN`.")
+                raise _not_logged_in(request.headers)
             scope.setdefault("state", {})["identity"] = identity
-            limit = self._limits[max((p for p in self._limits if scope["path"].startswith(p)), key=len)]
-            length = request.headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > limit:
-                raise _too_large(limit)
+            limit = self._limit(request)
+            with self._place_for(request):
+                await self._app(scope, _bounded(receive, limit), answer)
         except Refusal as refusal:
             await refusal.response()(scope, receive, answer)
-        else:
-            await self._app(scope, _counted(receive, limit), answer)
 
     def _check_host(self, headers: Headers) -> None:
         if headers.get("host") != self._host:
             rule, remedy = f"The gateway's host is {self._host}.", "Open that address, or configure `public_url`."
             raise Refusal(421, "other-host", "A request for another host.", rule, remedy)
+
+    def _limit(self, request: Request) -> int:
+        """Most bytes of the request's body, which is refused where it announces more."""
+        limit = self._limits[max((p for p in self._limits if request.scope["path"].startswith(p)), key=len)]
+        if "urlencoded" in request.headers.get("content-type", "").lower():
+            limit = min(limit, _MOST_FORM)
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > limit:
+            raise _too_large(limit)
+        return limit
+
+    @contextmanager
+    def _place_for(self, request: Request) -> Iterator[None]:
+        """One of the few places for uploads, where the request is one."""
+        headers = request.headers
+        if "transfer-encoding" not in headers and int(headers.get("content-length", "0")) <= _LARGE:
+            yield
+            return
+        try:
+            self._uploads.acquire_nowait()
+        except anyio.WouldBlock:
+            rule = f"At most {_MOST_LARGE} are taken at once."
+            raise Refusal(503, "busy", "Too many uploads.", rule, "Try again in a minute.") from None
+        try:
+            yield
+        finally:
+            self._uploads.release()
 
     async def _identify(self, request: Request) -> Identity | None:
         """The person behind the request's bearer token, else behind its session."""
@@ -115,19 +145,28 @@ class Guard:
         return identity
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """The same, until the body has more bytes than it may have: its length need not be announced."""
-    left = limit
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """The same, until the body has more bytes than it may have (its length need not be announced), or takes long."""
+    body = Body(receive, limit)
 
-    async def counted() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise _too_large(limit)
-        return message
+    async def bounded() -> Message:
+        try:
+            return await body.receive()
+        except BodyError as error:
+            if error.too_slow:
+                rule = f"A request is here within {BODY_S:.0f} s."
+                raise Refusal(408, "too-slow", "A request that does not end.", rule, "Send it again.") from None
+            raise _too_large(limit) from None
 
-    return counted
+    return bounded
+
+
+def _not_logged_in(headers: Headers) -> Refusal:
+    rule = "The workbench serves who is logged in."
+    if "authorization" in headers:
+        return Refusal(401, "no-identity", "A token that is not valid.", rule, "Send `Authorization: Bearer TOKEN`.")
+    remedy = "Log in again in another tab (/login), then repeat this: nothing is lost here."
+    return Refusal(401, "no-identity", "Your login has ended.", rule, remedy)
 
 
 def _too_large(limit: int) -> Refusal:

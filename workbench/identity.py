@@ -29,11 +29,13 @@ class Identity:
     name : of the person, for the SEG that they save; never a patient's
     personal : whether the credential is this person's own, so that nobody else can act under the name
     expires : seconds since the epoch at which the credential ends; None where it does not
+    may_add : whether the person may bring studies into the archive
     """
 
     name: str
     personal: bool
     expires: float | None = None
+    may_add: bool = False
 
 
 def plain_name(text: str) -> str:
@@ -58,7 +60,7 @@ class SharedToken:
     async def identify(self, credential: str) -> Identity | None:
         """Compare in constant time."""
         same = hmac.compare_digest(credential.encode(), self._token)
-        return Identity(self._name, personal=False) if same else None
+        return Identity(self._name, personal=False, may_add=True) if same else None
 
 
 class Sessions:

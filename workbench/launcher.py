@@ -13,7 +13,7 @@ from acuity.errors import WorkbenchError
 from workbench import orthanc, viewer_build
 from workbench.identity import read_or_make_token
 from workbench.services import Service
-from workbench.settings import Settings, save_settings
+from workbench.settings import Settings, own_address, save_settings
 
 Say = Callable[[str], None]
 
@@ -23,7 +23,7 @@ class Workbench:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = s = settings
-        own = f"{'https' if s.certificate else 'http'}://{_reachable(s.host)}:{s.port}/health"
+        own = f"{own_address(s)}/health"
         host = {"host": urlsplit(s.url).netloc}
         self.orthanc = Service(
             "Orthanc", s.orthanc_port, "--orthanc-port", f"{s.dicomweb}/studies?limit=1", s.state, 120.0
@@ -105,7 +105,10 @@ class Workbench:
 def label_command(settings: Settings) -> list[str]:
     """The command that runs the MONAI Label server."""
     s = settings
-    options = {"--studies": s.dicomweb, "--port": s.label_port, "--bundles": s.bundles}
+    # The password stands in a file: every account sees the command line.
+    studies = f"http://127.0.0.1:{s.orthanc_port}/dicom-web"
+    options: dict[str, object] = {"--studies": studies, "--archive-password": s.archive_password}
+    options |= {"--port": s.label_port, "--bundles": s.bundles}
     options |= {"--models": s.state / "models", "--cache": s.state / "cases", "--secret": s.label_secret}
     words = [str(word) for option in options.items() for word in option]
     return [sys.executable, "-m", "label.server", *words, "--verbose"]
@@ -130,8 +133,3 @@ def _stop(services: Sequence[Service], say: Say) -> bool:
     for service in stopped:
         say(f"{service.name} is stopped")
     return bool(stopped)
-
-
-def _reachable(host: str) -> str:
-    """The address at which this computer reaches a server that listens on ``host``."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host

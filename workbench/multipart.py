@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from email.message import Message
 from uuid import uuid4
 
-from requests_toolbelt.multipart.decoder import (
-    ImproperBodyPartContentException,
-    MultipartDecoder,
-    NonMultipartContentTypeException,
-)
+_MOST_HEAD = 4096  # bytes of a part's header
 
 
 def encode(parts: Iterable[bytes], kind: str, parameters: str = "") -> tuple[bytes, str]:
@@ -26,15 +23,37 @@ def encode(parts: Iterable[bytes], kind: str, parameters: str = "") -> tuple[byt
     return body, f'multipart/related; type="{kind}"; boundary={boundary}'
 
 
-def decode(body: bytes, content_type: str) -> list[bytes]:
+def decode(body: bytes, content_type: str, most_parts: int) -> list[bytes]:
     """The contents of a body's parts.
+
+    Readers of libraries are not used: they make objects of each part and of each line of a part's header, however
+    many there are.
 
     Raises
     ------
     ValueError
-        For a body that is not multipart, or not of this content type.
+        For a body that is not multipart or not of this content type, and for one with more parts than ``most_parts``.
     """
-    try:
-        return [part.content for part in MultipartDecoder(body, content_type).parts]
-    except (ImproperBodyPartContentException, NonMultipartContentTypeException) as error:
-        raise ValueError("not a multipart body") from error
+    kind = Message()
+    kind["content-type"] = content_type
+    boundary = kind.get_boundary()
+    if kind.get_content_maintype() != "multipart" or not boundary:
+        raise ValueError("not a multipart body")
+    mark = b"\r\n--" + boundary.encode("ascii")
+    at = len(mark) - 2 if body.startswith(mark[2:]) else _after(body, mark, 0)
+    parts: list[bytes] = []
+    while not body.startswith(b"--", at):
+        if len(parts) == most_parts:
+            raise ValueError("too many parts")
+        start = _after(body, b"\r\n\r\n", at, at + _MOST_HEAD)
+        end = _after(body, mark, start)
+        parts.append(body[start : end - len(mark)])
+        at = end
+    return parts
+
+
+def _after(body: bytes, sought: bytes, start: int, end: int | None = None) -> int:
+    found = body.find(sought, start, end)
+    if found < 0:
+        raise ValueError("not a multipart body")
+    return found + len(sought)

@@ -100,7 +100,9 @@ class OidcVerifier:
         except (JoseError, ValueError):
             return None
         name = claims.get("name") or claims.get("preferred_username") or claims["sub"]
-        return Identity(plain_name(str(name)), personal=True, expires=float(claims["exp"]))
+        held = claims.get(s.claim) if s.claim else None
+        may_add = s.adders is not None and s.adders in (held if isinstance(held, list) else [held])
+        return Identity(plain_name(str(name)), personal=True, expires=float(claims["exp"]), may_add=may_add)
 
     async def _signed(self, token: str) -> dict[str, Any]:
         """The claims of a token with a valid signature; keys are fetched anew where its key is not known."""

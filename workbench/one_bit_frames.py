@@ -92,7 +92,7 @@ def split(body: bytes, content_type: str) -> list[bytes] | None:
         Where the archive sent something else.
     """
     try:
-        (content,) = multipart.decode(body, content_type)
+        (content,) = multipart.decode(body, content_type, 1)
         ds = dcmread(BytesIO(content))
         if ds.BitsAllocated != 1:
             return None

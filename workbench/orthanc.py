@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from acuity.errors import WorkbenchError
-from workbench.settings import Settings
+from label.door import ARCHIVE_USER, read_or_make_secret
+from workbench.settings import Settings, write_private
 
 _PLUGIN = "libOrthancDicomWeb.so"
 _PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 
 
-def configuration(folder: Path, port: int, plugin: Path) -> dict[str, Any]:
-    """Orthanc's configuration: DICOMweb for this computer alone, and no other way in.
+def configuration(folder: Path, port: int, plugin: Path, password: str) -> dict[str, Any]:
+    """Orthanc's configuration: DICOMweb for this computer and who knows the password, and no other way in.
+
+    Orthanc 1.10 (Debian 12) listens on all interfaces, whatever the configuration says. It answers other computers
+    with 403, and requests of this computer without the password with 401.
 
     Parameters
     ----------
     folder : of the archive
-    port : of its HTTP server, on the loopback interface
+    port : of its HTTP server
     """
     return {
         "Name": "Acuity workbench",
@@ -30,7 +34,9 @@ def configuration(folder: Path, port: int, plugin: Path) -> dict[str, Any]:
         "HttpPort": port,
         "HttpBindAddresses": ["127.0.0.1"],
         "RemoteAccessAllowed": False,  # what Debian's 1.10 goes by, which does not know the line above
-        "AuthenticationEnabled": False,  # the gateway asks; nothing else reaches the port
+        # Every account and program of this computer reaches the port, and web pages by way of its browsers.
+        "AuthenticationEnabled": True,
+        "RegisteredUsers": {ARCHIVE_USER: password},
         "OrthancExplorerEnabled": False,
         "ExecuteLuaEnabled": False,
         "DicomServerEnabled": False,
@@ -74,5 +80,7 @@ def prepare(settings: Settings) -> list[str]:
         )
     folder, file = settings.state / "archive", settings.state / "orthanc.json"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps(configuration(folder, settings.orthanc_port, plugin), indent=2))
+    password = read_or_make_secret(settings.archive_password)
+    text = json.dumps(configuration(folder, settings.orthanc_port, plugin, password), indent=2)
+    write_private(file, text.encode())
     return [program, str(file)]

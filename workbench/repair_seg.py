@@ -86,9 +86,11 @@ def repair_bits(ds: Dataset) -> None:
     if length not in (by_frame, by_frame + by_frame % 2):
         raise ValueError(f"the pixel data has {length} bytes, and {frames} frames of {pixels} bits need {whole}")
     packed = np.frombuffer(ds.PixelData, np.uint8, by_frame).reshape(frames, -1)
-    bits = np.unpackbits(packed, axis=1, bitorder="little")[:, :pixels]
-    repaired = np.packbits(bits, bitorder="little").tobytes()
-    ds.PixelData = repaired + b"\0" * (len(repaired) % 2)
+    repaired = bytearray()
+    for first in range(0, frames, 8):  # eight frames end with a byte; all at once would take eight times the memory
+        bits = np.unpackbits(packed[first : first + 8], axis=1, bitorder="little")[:, :pixels]
+        repaired += np.packbits(bits, bitorder="little").tobytes()
+    ds.PixelData = bytes(repaired) + b"\0" * (len(repaired) % 2)
 
 
 def repair_references(ds: Dataset) -> None:

@@ -26,14 +26,23 @@ _FRAMES = r"[1-9][0-9]{0,5}(?:,[1-9][0-9]{0,5}){0,999}"
 _BULK = r"[0-9a-fA-F]{8}(?:/[1-9][0-9]{0,5}/[0-9a-fA-F]{8}){0,8}"
 # One component of a path without meaning to a file system or a shell: series UIDs, cases, models, tags, strategies.
 _NAME = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
-_SESSION = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _FLAG = r"true|false"
-_FORMS = {"uid": _UID, "frames": _FRAMES, "bulk": _BULK, "name": _NAME, "session": _SESSION}
+_FORMS = {"uid": _UID, "frames": _FRAMES, "bulk": _BULK, "name": _NAME}
 _NAME_RULE = "It is one foreseen, or a name of letters, digits, '_', '-' and '.', without '..', of at most 128."
+
+# Of DICOMweb's own parameters (PS3.18 sections 8.3.4 and 8.3.5). Orthanc 1.10 answers numbers below zero with 500, and
+# a viewport of 100,000 x 100,000 pixels ends it.
+_DICOMWEB_FORMS = {
+    "limit": "[0-9]{1,6}",
+    "offset": "[0-9]{1,9}",
+    "quality": "[0-9]{1,3}",
+    "viewport": "[0-9]{1,4},[0-9]{1,4}(,[0-9]{1,5}){0,4}",
+    "window": "[-+.0-9]{1,16},[-+.0-9]{1,16},[a-z-]{1,16}",
+}
 
 _MOST_QUERY = 8192  # bytes; OHIF's longest query, a list of study UIDs, is far below
 _MOST_DEPTH = 6  # of nested JSON
-_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")  # of volumes that viewers send
+_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")  # of volumes that viewers send
 # Keys that say which case, model or method is meant, and who asks. The address and the credential say so, checked;
 # JSON would override them.
 _RESERVED = {
@@ -59,10 +68,10 @@ class Call:
     ----------
     methods : separated by blanks
     path : below the server's root, a regular expression in which {uid}, {name}, ... stand for their forms
-    query : forms of the values, by their names; None for a query that the server may read as it comes
+    query : forms of the values, by their names; None for a query of DICOMweb, which may hold any keyword
     required : names in the query that must be there, with a value
     body : what it may hold; ``dicom`` is a multipart body of segmentations
-    file, number : names of the form's fields that hold a file or a whole number
+    file : name of the form's field that holds a file
     """
 
     methods: str
@@ -71,7 +80,6 @@ class Call:
     required: tuple[str, ...] = ()
     body: Literal["none", "json", "form", "dicom"] = "none"
     file: str = ""
-    number: str = ""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether a request makes this call."""
@@ -99,7 +107,7 @@ TABLE = {
         Call(
             "POST",
             "infer/{name}",
-            query={"image": _NAME, "session_id": _SESSION, "output": "image|json|all"},
+            query={"image": _NAME, "output": "image|json|all"},
             body="form",
             file="label",
         ),
@@ -121,8 +129,6 @@ TABLE = {
             body="form",
             file="label",
         ),
-        Call("PUT", "session/", body="form", file="files", number="expiry"),
-        Call("GET DELETE", "session/{session}"),
     ),
 }
 
@@ -147,9 +153,17 @@ def find(server: str, method: str, path: str, query: bytes) -> Call:
     if len(query) > _MOST_QUERY:
         found, rule = f"A query of {len(query)} bytes.", f"{_MOST_QUERY} bytes are the most."
         raise Refusal(414, "too-long", found, rule, "Ask for fewer studies at once.")
+    items = QueryParams(query).multi_items()
     if call.query is not None:
-        _check_query(call.query, call.required, QueryParams(query).multi_items())
+        _check_query(call.query, call.required, items)
+    elif any(not re.fullmatch(_DICOMWEB_FORMS.get(name, ".*"), value, re.DOTALL) for name, value in items):
+        raise bad_value("A parameter that is not of its form.", f"There are {', '.join(_DICOMWEB_FORMS)}.")
     return call
+
+
+def with_plain_lists(query: bytes) -> bytes:
+    """A query of DICOMweb whose ``includefield`` has commas as they are: Orthanc 1.10 does not decode escaped ones."""
+    return re.sub(rb"(?<![^&])includefield=[^&]*", lambda field: re.sub(rb"(?i)%2c", b",", field[0]), query)
 
 
 def _check_query(forms: Mapping[str, str], required: tuple[str, ...], items: list[tuple[str, str]]) -> None:
@@ -222,10 +236,8 @@ def check_form(call: Call, items: Iterable[tuple[str, str | UploadFile]], user: 
             files[name] = _volume_name(value.filename or ""), value.file, "application/octet-stream"
         elif isinstance(value, str) and name == "params":
             data[name] = json.dumps({**check_parameters(value), "user": user})
-        elif isinstance(value, str) and name == call.number and re.fullmatch("[0-9]{1,9}", value):
-            data[name] = value
-        elif name != "client_id":  # MONAI Label's client sends it along with a session; nothing reads it
-            known = ", ".join(filter(None, ("params", call.file, call.number)))
+        else:
+            known = ", ".join(filter(None, ("params", call.file)))
             raise bad_value("A field that this call does not have.", f"It has: {known}.")
     return data, files
 

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from acuity.errors import WorkbenchError
-from label.door import read_or_make_secret
+from label.door import ARCHIVE_USER, read_or_make_secret
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ONLY_THESE = ConfigDict(extra="forbid")
@@ -57,6 +57,8 @@ class OidcSettings:
     audience : that bearer tokens of programs are made for; the client_id unless given
     scope : asked of the provider
     claim, value : who may use the workbench: those whose ``claim`` is or contains ``value``; all where not given
+    adders : who of these may bring studies into the archive: those whose ``claim`` is or contains it; nobody where not
+        given
     """
 
     issuer: Text
@@ -66,11 +68,14 @@ class OidcSettings:
     scope: Text = "openid profile"
     claim: Text | None = None
     value: Text | None = None
+    adders: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> OidcSettings:
         if (self.claim is None) != (self.value is None):
             raise ValueError("claim and value go together: they say who may use the workbench")
+        if self.adders is not None and self.claim is None:
+            raise ValueError("adders needs claim: both say who may bring studies into the archive")
         issuer = urlsplit(self.issuer)
         if issuer.scheme != "https" and not _loopback(issuer.hostname or ""):
             raise ValueError(f"the issuer {self.issuer} must begin with https:// or be on this computer")
@@ -116,9 +121,20 @@ class Settings:
         return self.public_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
     @property
+    def orthanc(self) -> str:
+        """Root of Orthanc's own interface, with the login that only the workbench knows."""
+        password = read_or_make_secret(self.archive_password)
+        return f"http://{ARCHIVE_USER}:{password}@127.0.0.1:{self.orthanc_port}"
+
+    @property
     def dicomweb(self) -> str:
-        """Root of Orthanc's DICOMweb."""
-        return f"http://127.0.0.1:{self.orthanc_port}/dicom-web"
+        """Root of Orthanc's DICOMweb, with the login."""
+        return f"{self.orthanc}/dicom-web"
+
+    @property
+    def archive_password(self) -> Path:
+        """The file with Orthanc's password."""
+        return self.state / "archive-password"
 
     @property
     def label_secret(self) -> Path:
@@ -150,6 +166,13 @@ class Settings:
                 "key, or keep host on 127.0.0.1 behind a server that speaks https, and name its address as public_url"
             )
         return self
+
+
+def own_address(settings: Settings) -> str:
+    """Where this computer reaches its own gateway, which may be known by another name."""
+    host = settings.host
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.certificate else 'http'}://{reached}:{settings.port}"
 
 
 def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
@@ -184,9 +207,14 @@ def read_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
 
 def save_settings(settings: Settings, file: Path) -> None:
     """Write settings for another process of the same user, who alone may read them: a secret may be among them."""
+    write_private(file, TypeAdapter(Settings).dump_json(settings))
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file anew that only its owner can read."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-        target.write(TypeAdapter(Settings).dump_json(settings))
+        target.write(content)
 
 
 def load_settings(file: Path) -> Settings:

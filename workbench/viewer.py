@@ -64,7 +64,11 @@ class Viewer:
         if "\0" in path:
             raise not_allowed("A path that is not valid.")
         file = (self._folder / path).resolve()
-        if file.is_relative_to(self._folder) and file.is_file():
+        try:
+            found = file.is_relative_to(self._folder) and file.is_file()
+        except OSError as error:  # a name that no file system takes
+            raise not_allowed("A path that is not valid.") from error
+        if found:
             cached = "private, max-age=31536000, immutable" if _UNCHANGING.fullmatch(file.name) else "no-cache"
             return FileResponse(file, headers={"cache-control": cached} | self._headers)
         if "." in path.rpartition("/")[2] or not file.is_relative_to(self._folder):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from acuity.pipeline.stopping import end_on_signals
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
@@ -33,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the application's exit code."""
-    end_on_signals()
     from acuity.demo.demonstration import demonstrate
 
     return demonstrate(args.out, seed=args.seed, spacing=tuple(args.spacing), models=args.model, verbosity=args.verbose)

@@ -1,6 +1,8 @@
 """``acuity inspect``: show each series of a DICOM study: whether it can be read, or why not, and which sequence it
-would be taken for, why, how surely, what was nearly chosen, and what a run would take. Nothing is run and nothing is
-written. The exit code is that of a run, as far as the choice of series decides it. What is missing is said on stderr.
+would be taken for, why, how surely, what was nearly chosen, and what a run would take.
+
+Nothing is run and nothing is written. The exit code is that of a run, as far as the choice of the series decides it;
+what is missing is said on stderr.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from pathlib import Path
 
 from acuity.errors import InputNotFoundError
 from acuity.pipeline.options import named_series
-from acuity.pipeline.stopping import end_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     ------
     AcuityError : STUDY does not exist, or as ``acuity.pipeline.inspection.inspect``
     """
-    end_on_signals()
     if not args.study.exists():
         raise InputNotFoundError(f"STUDY, {args.study}, does not exist.", remedy="Give a folder or file that exists.")
     from acuity.pipeline.inspection import inspect

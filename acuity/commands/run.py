@@ -16,7 +16,6 @@ from acuity.anatomy import Sequence
 from acuity.errors import InputNotFoundError
 from acuity.pipeline.nifti_files import is_nifti
 from acuity.pipeline.options import Only, Options, add_wishes, chosen_wishes
-from acuity.pipeline.stopping import end_on_signals
 from acuity.resources import released_bundles
 
 
@@ -60,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     ------
     InputNotFoundError : INPUT does not exist; nothing slow was imported and nothing is written
     """
-    end_on_signals()
     options = _options(args)
     if args.input is not None and not args.input.exists():
         raise InputNotFoundError(f"INPUT, {args.input}, does not exist.", remedy="Give a folder or file that exists.")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from acuity.research.options import FOLDS
 from acuity.resources import config_file
-
-FOLDS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from acuity.commands.arguments import add_split, print_split
 from acuity.errors import DataError
+from acuity.research.options import FOLDS
 from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
 
 RECIPES = config_file("seg")
 AUGMENTATIONS = ("plain", "standard", "hospital")
-FOLDS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

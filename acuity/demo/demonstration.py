@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from acuity.demo.study import write_demo_study
 from acuity.dicom.reading.read_seg import read_segmentation
 from acuity.errors import DataError, OutputError
 from acuity.imaging.resampling import resample
-from acuity.pipeline.stopping import wait_for
+from acuity.pipeline.stopping import run_process
 from acuity.research.metrics.overlap import dice
 from acuity.research.synthetic.phantom import Phantom
 
@@ -127,7 +126,7 @@ def _run_application(study: Path, result: Path, models: Path | None, *, verbosit
     command += ["-m", str(models)] if models else []
     # A rule or a series that the user's environment names is not meant for the demo's study.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ACUITY_")}
-    return wait_for(subprocess.Popen(command, env=environment))
+    return run_process(command, environment)
 
 
 def _print(outcomes: list[RegionOutcome], result: dict[str, Any], making: float, folder: Path) -> None:

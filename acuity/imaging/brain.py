@@ -31,7 +31,7 @@ def is_skull_stripped(volume: Volume) -> bool:
     which shows in every MR contrast.
     """
     foreground = _foreground(volume.array)
-    if not foreground.any() or (volume.array == _border_value(volume.array)).mean() < _MIN_BACKGROUND:
+    if not foreground.any() or (volume.array == border_value(volume.array)).mean() < _MIN_BACKGROUND:
         return False
     if foreground.sum() * volume.grid.voxel_volume > PLAUSIBLE_ML[1]:
         return False
@@ -51,7 +51,7 @@ def stripped_mask(volume: Volume) -> Volume:
     foreground = _foreground(volume.array)
     if not foreground.any():
         raise _failure("The image is empty.")
-    signal = np.abs(volume.array - _border_value(volume.array))
+    signal = np.abs(volume.array - border_value(volume.array))
     edge = foreground & ~ndimage.binary_erosion(foreground)
     foreground &= ~(edge & (signal < _EDGE_PART * np.median(signal[foreground])))
     labels, _ = ndimage.label(foreground)
@@ -103,7 +103,7 @@ def _failure(found: str) -> BrainExtractionError:
     )
 
 
-def _border_value(array: NDArray[Any]) -> float:
+def border_value(array: NDArray[Any]) -> float:
     """The most frequent value on the four sides of the stack."""
     values, counts = np.unique(np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel()]), return_counts=True)
     return float(values[counts.argmax()])
@@ -114,7 +114,7 @@ def _foreground(array: NDArray[Any]) -> NDArray[np.bool_]:
 
     Shrinking leaves a faint halo around a stripped brain, which ``_HALO_PART`` excludes.
     """
-    signal = np.abs(array - _border_value(array))
+    signal = np.abs(array - border_value(array))
     if not signal.any():
         return np.zeros(array.shape, dtype=bool)
     foreground = signal > _HALO_PART * np.median(signal[signal > 0])

@@ -11,6 +11,7 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
 from acuity.anatomy import Region, labels_to_regions
+from acuity.assessment import WHOLE, Assessment
 from acuity.imaging.regions import mask_box
 from acuity.volume import Grid, Volume
 
@@ -22,23 +23,25 @@ class RegionMeasurement:
     Parameters
     ----------
     region : ET, TC or WT
-    volume_ml : of all its voxels
+    volume_ml : of all its voxels; None where the region is not assessable, as are its lengths and components then
     longest_diameter_mm : longest distance in 3D between two points on the surface of its largest part;
         None for an empty region
     long_axis_mm : longest distance within one slice of the grid, of its largest part
     short_axis_mm : extent of the same slice's section perpendicular to that long axis
     components : number of separate parts (voxels that touch at a face, an edge or a corner are connected)
+    not_assessable : why nothing is measured; "" where it is
     """
 
     region: Region
-    volume_ml: float
+    volume_ml: float | None
     longest_diameter_mm: float | None = None
     long_axis_mm: float | None = None
     short_axis_mm: float | None = None
-    components: int = 0
+    components: int | None = 0
+    not_assessable: str = ""
 
 
-def measure_regions(labels: Volume) -> tuple[RegionMeasurement, ...]:
+def measure_regions(labels: Volume, assessment: Assessment = WHOLE) -> tuple[RegionMeasurement, ...]:
     """Measure ET, TC and WT of a label volume, on its own grid in mm.
 
     Diameters are measured on the largest connected part, so that neither a second lesion nor a stray voxel stretches
@@ -48,13 +51,19 @@ def measure_regions(labels: Volume) -> tuple[RegionMeasurement, ...]:
     Parameters
     ----------
     labels : uint8 (I, J, K) of 0, 1, 2 and 4
+    assessment : what the images can tell; nothing is measured of the other regions
 
     Returns
     -------
     One measurement a region, in the order of ``Region``.
     """
     masks = labels_to_regions(labels.array)
-    return tuple(_measure(region, mask, labels.grid) for region, mask in zip(Region, masks, strict=True))
+    return tuple(
+        RegionMeasurement(region, None, components=None, not_assessable=reason)
+        if (reason := assessment.why_not_measured(region))
+        else _measure(region, mask, labels.grid)
+        for region, mask in zip(Region, masks, strict=True)
+    )
 
 
 def _measure(region: Region, mask: NDArray[np.bool_], grid: Grid) -> RegionMeasurement:

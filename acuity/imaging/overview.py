@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage.measure import find_contours
 
-from acuity.anatomy import REGION_NAMES, SEGMENTS, Sequence, labels_to_regions
+from acuity.anatomy import REGION_NAMES, Region, SegmentSpec, Sequence, labels_to_regions
+from acuity.assessment import WHOLE, Assessment
 from acuity.imaging.measurement import RegionMeasurement
 from acuity.imaging.regions import mask_box
 from acuity.volume import Volume, sitk_affine
@@ -75,6 +76,8 @@ def draw_overview(
     measurements: Items[RegionMeasurement],
     warning: str,
     models: Items[str],
+    assessment: Assessment = WHOLE,
+    unassessed: Volume | None = None,
 ) -> NDArray[np.uint8]:
     """Draw the overview.
 
@@ -92,6 +95,8 @@ def draw_overview(
     measurements : of the regions, for the legend
     warning : what the picture must not be used for, below the legend
     models : names and versions, in the last line
+    assessment : what the images could tell; the legend says what they could not
+    unassessed : where no tumor was sought in the brain, uint8 on the grid of ``labels``; hatched. None for nowhere
 
     Returns
     -------
@@ -99,8 +104,11 @@ def draw_overview(
     """
     fine = super_resolved.to_sitk()
     coarse = sitk.Resample(original.to_sitk(), fine, sitk.Transform(), sitk.sitkNearestNeighbor)
-    views = _Views(*(sitk.DICOMOrient(image, "LPS") for image in (coarse, fine, labels.to_sitk())))
-    legend_height = _LINE * (3 + max(len(SEGMENTS), len(measurements)))
+    hatched = labels.with_array(np.zeros_like(labels.array)) if unassessed is None else unassessed
+    images = (coarse, fine, labels.to_sitk(), hatched.to_sitk())
+    views = _Views(*(sitk.DICOMOrient(image, "LPS") for image in images), segments=assessment.segments)
+    limits = assessment.limits()
+    legend_height = _LINE * (3 + max(len(assessment.segments), len(measurements)) + len(limits))
     strip = (_WIDTH - (_STRIP + 1) * _GAP) // _STRIP
     height = 2 * _LINE + 3 * (_PANEL + _GAP) + strip + _GAP + legend_height
     canvas = Image.new("RGB", (_WIDTH, height))
@@ -118,23 +126,35 @@ def draw_overview(
     for column, index in enumerate(views.spread(_STRIP)):
         picture = views.picture(PLANES[0], index, strip, original=False, outlined=True)
         canvas.paste(picture, (_GAP + column * (strip + _GAP), top))
-    below = _draw_legend(draw, top + strip + _GAP, labels, measurements)
+    below = _draw_legend(draw, top + strip + _GAP, labels, measurements, assessment)
+    for text in limits:
+        _write(draw, (_GAP, below), text, _WARNING)
+        below += _LINE
     _write(draw, (_GAP, below), warning, _WARNING)
     _write(draw, (_GAP, below + _LINE), ", ".join(models), _DIM)
     return np.asarray(canvas)
 
 
 class _Views:
-    """Original, super-resolved and label images on one grid in LPS order, and pictures of them."""
+    """Original, super-resolved, label and hatching images on one grid in LPS order, and pictures of them."""
 
-    def __init__(self, coarse: sitk.Image, fine: sitk.Image, labels: sitk.Image) -> None:
-        arrays = [sitk.GetArrayFromImage(image).T for image in (coarse, fine, labels)]
+    def __init__(
+        self,
+        coarse: sitk.Image,
+        fine: sitk.Image,
+        labels: sitk.Image,
+        hatched: sitk.Image,
+        *,
+        segments: Items[SegmentSpec],
+    ) -> None:
+        arrays = [sitk.GetArrayFromImage(image).T for image in (coarse, fine, labels, hatched)]
+        self.segments = segments
         self.spacing = fine.GetSpacing()
         self.affine = sitk_affine(fine)
         shown = arrays[1][arrays[1] > arrays[1].min()]
         self.window = np.percentile(shown, (1, 99)) if shown.size else np.array([0.0, 1.0])
         box = _box_around((arrays[1] > self.window.mean() / 5) | (arrays[2] > 0))
-        self.coarse, self.fine, self.labels = (array[box] for array in arrays)
+        self.coarse, self.fine, self.labels, self.hatched = (array[box] for array in arrays)
 
     def largest_section(self, axis: int) -> int:
         """Where the tumor core's section is largest, or else the whole tumor's; the middle if there is none."""
@@ -164,7 +184,9 @@ class _Views:
         draw = ImageDraw.Draw(panel)
         if outlined:
             scale = np.array(shape) / np.array(gray.shape[::-1])
-            _draw_outlines(draw, plane.cut(self.labels, index), scale, corner, width=2 if size == _PANEL else 1)
+            _hatch(panel, plane.cut(self.hatched, index), shape, corner)
+            labels = plane.cut(self.labels, index)
+            _draw_outlines(draw, labels, self.segments, scale, corner, width=2 if size == _PANEL else 1)
         _draw_letters(draw, plane.letters(self.affine), size)
         if size == _PANEL:
             _write(draw, (4, size - _LINE), plane.name, _DIM)
@@ -177,11 +199,26 @@ def _box_around(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     return tuple(slice(max(0, s.start - _MARGIN), s.stop + _MARGIN) for s in box)
 
 
+def _hatch(panel: Image.Image, mask: NDArray, shape: tuple[int, int], corner: tuple[int, int]) -> None:
+    """Draw diagonal lines over a mask of (rows, columns) that is ``shape`` pixels wide and high in the panel."""
+    if not mask.any():
+        return
+    large = np.asarray(Image.fromarray((255 * (mask > 0)).astype(np.uint8)).resize(shape, Image.Resampling.NEAREST))
+    rows, columns = np.indices(large.shape)
+    lines = np.where((large > 0) & ((rows + columns) % 8 < 2), 255, 0).astype(np.uint8)
+    panel.paste(_WARNING, (corner[0], corner[1]), Image.fromarray(lines))
+
+
 def _draw_outlines(
-    draw: ImageDraw.ImageDraw, labels: NDArray, scale: NDArray[np.float64], corner: tuple[int, int], width: int
+    draw: ImageDraw.ImageDraw,
+    labels: NDArray,
+    segments: Items[SegmentSpec],
+    scale: NDArray[np.float64],
+    corner: tuple[int, int],
+    width: int,
 ) -> None:
     """Outline each label of (rows, columns); ``scale`` is pixels for each column and row."""
-    for spec in SEGMENTS:
+    for spec in segments:
         mask = np.pad(labels == spec.label, 1).astype(np.float64)  # so that outlines close at the border
         for contour in find_contours(mask, 0.5):
             points = (contour[:, ::-1] - 1 + 0.5) * scale + corner  # from voxel centers to pixel edges
@@ -195,20 +232,30 @@ def _draw_letters(draw: ImageDraw.ImageDraw, letters: tuple[str, str, str, str],
         draw.text(position, letter, fill=_DIM, font=_font(), anchor=anchor)
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, top: int, labels: Volume, measurements: Items[RegionMeasurement]) -> int:
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    top: int,
+    labels: Volume,
+    measurements: Items[RegionMeasurement],
+    assessment: Assessment,
+) -> int:
     """Write the volumes from ``top`` on; return where the next line goes."""
-    for row, spec in enumerate(SEGMENTS):
+    whole = not assessment.why_not_measured(Region.WT)
+    for row, spec in enumerate(assessment.segments):
         volume = float((labels.array == spec.label).sum()) * labels.grid.voxel_volume
+        size = f"{volume:.1f} ml" if whole else "volume not assessable"
         y = top + row * _LINE
         draw.rectangle((_GAP, y + 3, _GAP + 14, y + 15), outline=spec.color, width=3)
-        _write(draw, (_GAP + 24, y), f"{spec.name}: {volume:.1f} ml")
+        _write(draw, (_GAP + 24, y), f"{spec.name}: {size}")
     for row, found in enumerate(measurements):
         size = "" if found.longest_diameter_mm is None else f", longest diameter {found.longest_diameter_mm:.0f} mm"
-        text = f"{REGION_NAMES[found.region]} ({found.region.value}): {found.volume_ml:.1f} ml{size}"
+        volume_text = "not assessable" if found.volume_ml is None else f"{found.volume_ml:.1f} ml{size}"
+        text = f"{REGION_NAMES[found.region]} ({found.region.value}): {volume_text}"
         _write(draw, (_WIDTH // 2, top + row * _LINE), text)
-    below = top + _LINE * max(len(SEGMENTS), len(measurements)) + _LINE // 2
+    below = top + _LINE * max(len(assessment.segments), len(measurements)) + _LINE // 2
     if not labels.array.any():
-        _write(draw, (_WIDTH // 2, below), "No tumor found.")
+        text = "No tumor found." if whole else "No tumor found in the part of the brain that was assessed."
+        _write(draw, (_WIDTH // 2, below), text)
     return below
 
 

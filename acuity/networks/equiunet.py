@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]  # TorchScript would parse this inside a function
+
 
 class _ConvBlock(nn.Sequential):
     """conv 3x3x3 without bias, GroupNorm of 16 groups, ReLU."""
@@ -80,11 +82,12 @@ class EquiUnet(nn.Module):
         x3 = self.decoder3(torch.cat([skip3, _upsample(merged)], dim=1))
         x2 = self.decoder2(torch.cat([skip2, _upsample(x3)], dim=1))
         logits = self.head(self.decoder1(torch.cat([skip1, _upsample(x2)], dim=1)))
-        if not (self.training and self.deep_heads):
-            return logits
-        levels = zip(self.deep_heads, (bottom, merged, x3, x2), (8, 8, 4, 2), strict=True)
-        return [logits, *(_upsample(head(features), factor) for head, features, factor in levels)]
+        if not is_scripting():  # TorchScript serves inference alone, and does not compile these heads
+            levels = zip(self.deep_heads, (bottom, merged, x3, x2), (8, 8, 4, 2), strict=False)  # or there are no heads
+            deep = (_upsample(head(features), factor) for head, features, factor in levels)
+            return [logits, *deep] if self.training and self.deep_heads else logits
+        return logits
 
 
-def _upsample(x: Tensor, factor: int = 2) -> Tensor:
+def _upsample(x: Tensor, factor: float = 2.0) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="trilinear", align_corners=True)

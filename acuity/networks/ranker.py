@@ -37,6 +37,31 @@ class Ranker(nn.Module):
         return self.regressor(self.convolutions(image))
 
 
+class StoredRanker(Ranker):
+    """A ranker that reads its file before it first judges, so that a config can be looked into without the file.
+
+    Parameters
+    ----------
+    path : as ``read_ranker`` takes it
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.is_read = False
+
+    def read(self) -> None:
+        """Read the file; raises as ``read_ranker``."""
+        self.load_state_dict(read_ranker(self.path).state_dict())
+        self.is_read = True
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Scores (N, 1), not clamped."""
+        if not self.is_read:
+            self.read()
+        return super().forward(image)
+
+
 def read_ranker(path: Path) -> Ranker:
     """The ranker of a file that ``acuity train ranker`` wrote; read with ``weights_only=True``.
 

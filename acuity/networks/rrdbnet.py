@@ -22,6 +22,9 @@ CONVOLUTIONS, DENSE_BLOCKS = 5, 3  # in a dense block, and in an RRDB
 class _DenseBlock(nn.Module):
     """x + 0.2 conv5; each convolution sees the input and the outputs of all before it."""
 
+    __constants__ = ("residual_scale", "slope")  # for TorchScript, which knows no constants of a module
+    residual_scale, slope = RESIDUAL_SCALE, SLOPE
+
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
@@ -33,21 +36,28 @@ class _DenseBlock(nn.Module):
         initialize_small(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        *inner, last = self.convs
-        seen = x
-        for conv in inner:
-            seen = torch.cat([seen, F.leaky_relu(conv(seen), SLOPE, inplace=True)], dim=1)
-        return x + RESIDUAL_SCALE * last(seen)
+        seen = y = x
+        for n, conv in enumerate(self.convs):
+            if n > 0:
+                seen = torch.cat([seen, F.leaky_relu(y, self.slope, inplace=True)], dim=1)
+            y = conv(seen)
+        return x + self.residual_scale * y
 
 
 class _RRDB(nn.Sequential):
     """The residual-in-residual dense block: x + 0.2 of three dense blocks."""
 
+    __constants__ = ("residual_scale",)
+    residual_scale = RESIDUAL_SCALE
+
     def __init__(self, features: int, growth: int) -> None:
         super().__init__(*[_DenseBlock(features, growth) for _ in range(DENSE_BLOCKS)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL_SCALE * super().forward(x)
+        y = x
+        for block in self:
+            y = block(y)
+        return x + self.residual_scale * y
 
 
 class RRDBNet(nn.Module):
@@ -67,6 +77,9 @@ class RRDBNet(nn.Module):
     ------
     ValueError : for another scale
     """
+
+    __constants__ = ("slope",)
+    slope = SLOPE
 
     def __init__(
         self,
@@ -96,6 +109,6 @@ class RRDBNet(nn.Module):
         x = self.conv_first(x)
         x = x + self.conv_trunk(self.trunk(x))
         for conv in self.conv_up:
-            x = F.leaky_relu(conv(F.interpolate(x, scale_factor=2, mode="nearest")), SLOPE, inplace=True)
-        x = self.conv_last(F.leaky_relu(self.conv_hr(x), SLOPE, inplace=True))
+            x = F.leaky_relu(conv(F.interpolate(x, scale_factor=2.0, mode="nearest")), self.slope, inplace=True)
+        x = self.conv_last(F.leaky_relu(self.conv_hr(x), self.slope, inplace=True))
         return x[..., : self.scale * h, : self.scale * w]

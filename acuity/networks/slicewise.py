@@ -45,14 +45,19 @@ class Slices(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.across = [{"axial": 4, "coronal": 3, "sagittal": 2}[plane] for plane in planes]  # axes of (N, C, I, J, K)
         self.neighbors = neighbors
+        self.multiple, self.at_once = MULTIPLE, AT_ONCE  # TorchScript knows no constants of a module
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, I, J, K) of any size to logits (N, C', I, J, K), fewer slices of them in training."""
         logits = [self._across(image, axis) for axis in (self.across[:1] if self.training else self.across)]
         return torch.stack(logits).mean(dim=0)
 
-    def _across(self, image: Tensor, axis: int) -> Tensor:
-        stacked = self._with_neighbors(image.movedim(axis, 1))
+    def some(self, image: Tensor, first: int, step: int) -> Tensor:
+        """(N, C, I, J, K) to the logits of every ``step``-th slice from ``first`` on, of the first plane alone."""
+        return self._across(image, self.across[0], first, step)
+
+    def _across(self, image: Tensor, axis: int, first: int = 0, step: int = 1) -> Tensor:
+        stacked = self._with_neighbors(image.movedim(axis, 1))[:, first::step]
         n, slices = stacked.shape[:2]
         logits = self._slice_logits(stacked.flatten(0, 1))
         return logits.unflatten(0, (n, slices)).movedim(1, axis)
@@ -60,13 +65,13 @@ class Slices(nn.Module):
     def _with_neighbors(self, slices: Tensor) -> Tensor:
         """(N, S, C, H, W) to (N, S', (2 neighbors + 1) C, H, W)."""
         if not self.training:
-            slices = F.pad(slices, (0, 0) * 3 + (self.neighbors, self.neighbors))
+            slices = F.pad(slices, (0, 0, 0, 0, 0, 0, self.neighbors, self.neighbors))
         return slices.unfold(1, 2 * self.neighbors + 1, 1).movedim(-1, 2).flatten(2, 3)
 
     def _slice_logits(self, slices: Tensor) -> Tensor:
         height, width = slices.shape[-2:]
-        padded = F.pad(slices, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        return torch.cat([self.network(part) for part in padded.split(AT_ONCE)])[..., :height, :width]
+        padded = F.pad(slices, (0, -width % self.multiple, 0, -height % self.multiple))
+        return torch.cat([self.network(part) for part in padded.split(self.at_once)])[..., :height, :width]
 
 
 def sees_several_planes(network: nn.Module) -> bool:

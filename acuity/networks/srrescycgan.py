@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 INTENSITY_SCALE = 255.0  # the published weights work on 0..255, the interface on 0..1
 
@@ -55,7 +56,7 @@ class SRResCycGAN(nn.Module):
         super().__init__()
         if projection:
             raise ValueError("this network has no L2 projection of the residual; leave `projection` out")
-        self.scale = scale
+        self.scale, self.intensity_scale = scale, INTENSITY_SCALE  # TorchScript knows no constants of a module
         self.conv1 = weight_norm(nn.Conv2d(in_channels, features, 5, padding=2, padding_mode="reflect"))
         self.layer1 = nn.Sequential(*[_PreActivationBlock(features, shortcut=n > 0) for n in range(blocks)])
         self.conv_out = weight_norm(nn.ConvTranspose2d(features, in_channels, 5, padding=2))
@@ -64,7 +65,19 @@ class SRResCycGAN(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, h, w), 0 to about 1, to the super-resolved image (N, C, scale * h, scale * w), at least 0."""
         if self.scale != 1:
-            image = F.interpolate(image, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        scaled = image * INTENSITY_SCALE
+            image = F.interpolate(image, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        scaled = image * self.intensity_scale
         residual = self.conv_out(self.layer1(self.conv1(scaled)))
-        return torch.clamp_min(scaled - residual, 0.0) / INTENSITY_SCALE
+        return torch.clamp_min(scaled - residual, 0.0) / self.intensity_scale
+
+    def __prepare_scriptable__(self) -> SRResCycGAN:
+        """The same network with plain weights: ``torch.jit.script`` asks for it, and cannot script weight norm."""
+        conv = self.conv1
+        # A deep copy would share the classes that hold the parametrized weights, and take them from this network.
+        plain = SRResCycGAN(conv.in_channels, conv.out_channels, len(self.layer1), self.scale)
+        plain.load_state_dict(self.state_dict())
+        plain.to(conv.bias.device).train(self.training)
+        for module in plain.modules():
+            if is_parametrized(module, "weight"):
+                remove_parametrizations(module, "weight")
+        return plain

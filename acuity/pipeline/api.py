@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acuity.anatomy import Region, Sequence
+import numpy as np
+
+from acuity.anatomy import SEGMENTS, Region, Sequence
+from acuity.assessment import Assessment
 from acuity.errors import InputNotFoundError
 from acuity.imaging.measurement import RegionMeasurement, measure_regions
 from acuity.models.progress import Progress
@@ -17,8 +20,9 @@ from acuity.pipeline import graph, nifti
 from acuity.pipeline.graph import Stage, run_stages
 from acuity.pipeline.nifti_files import is_nifti
 from acuity.pipeline.options import Only, Options, named_series
+from acuity.pipeline.result import add_sections
 from acuity.pipeline.run import Described, R
-from acuity.pipeline.stages import Models, load_models
+from acuity.pipeline.stages import Models, Segmented, load_models
 from acuity.resources import released_bundles
 from acuity.volume import Volume
 
@@ -32,18 +36,23 @@ class Result:
     images : super-resolved, float32, in the intensities of the input; on one grid, but for ``only="sr"``, which leaves
         each on a fine grid of its own. With ``only="seg"`` the images as they were measured, on the grid of T1c
     labels : uint8 of 0, 1 (necrosis), 2 (edema) and 4 (enhancing tumor) on the grid of ``images``; None without
-        segmentation
+        segmentation, and where T1c is missing, for then the tumor's parts cannot be told: see ``whole_tumor``
     source_labels : the same on the grid that T1c was measured on
-    measurements : of ET, TC and WT, on ``labels``
-    uncertainty : by region the expected Dice, and a lower and an upper estimate of the volume in ml
+    whole_tumor : uint8 of 0 and 1 on the grid of ``images``; None without segmentation
+    measurements : of ET, TC and WT; ``volume_ml`` is None and ``not_assessable`` says why, where it cannot be told
+    uncertainty : by region the expected Dice, and a lower and an upper estimate of the volume in ml, where it is
+        measured
+    assessment : the sequences that were there, the share of the brain that each shows, and what that costs
     record : the sections that ``result.json`` would have: the series chosen and why, the registration, and so on
     """
 
     images: Mapping[Sequence, Volume]
     labels: Volume | None
     source_labels: Volume | None
+    whole_tumor: Volume | None
     measurements: tuple[RegionMeasurement, ...]
     uncertainty: Mapping[Region, Uncertainty]
+    assessment: Assessment
     record: Mapping[str, Any]
 
 
@@ -58,6 +67,7 @@ def run(
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     denoising: Denoising | None = None,
     fusion: bool = False,
+    allow_missing: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> Result:
     """Super-resolve the images of one study, find the tumor and measure it.
@@ -73,6 +83,7 @@ def run(
     series : of DICOM, for "T1", "T1c", "T2" or "FLAIR" the series to take, by UID or "#" and number
     spacing : coarsest voxels wanted in mm along i, j, k
     denoising, fusion : see ``acuity.models.super_resolution.super_resolve``
+    allow_missing : run without T1c, T1 or T2, or with sequences that show a part of the brain; FLAIR is always needed
     progress : called with a stage's name and the share of it that is done, 0 to 1
 
     Returns
@@ -97,6 +108,7 @@ def run(
         spacing=spacing,
         denoising=denoising,
         fusion=fusion,
+        allow_missing=allow_missing,
     )
     if study is not None and not options.input.exists():
         raise InputNotFoundError(f"{study} does not exist.", remedy="Give a folder or file that exists.")
@@ -107,13 +119,16 @@ def run(
         models = load_models(Path(models) if models is not None else released_bundles())
     call = _Call(options, progress)
     results = run_stages(call, models, computing)
-    tumor = results.get("tumor")
+    tumor: Segmented | None = results.get("tumor")
+    told = tumor if tumor and tumor.assessment.segments == SEGMENTS else None  # with its parts
     return Result(
         images=results["images"].volumes,
-        labels=tumor and tumor.labels,
-        source_labels=tumor and tumor.source_labels,
-        measurements=measure_regions(tumor.labels) if tumor else (),
+        labels=told.labels if told else None,
+        source_labels=told.source_labels if told else None,
+        whole_tumor=tumor.labels.with_array((tumor.labels.array > 0).astype(np.uint8)) if tumor else None,
+        measurements=measure_regions(tumor.labels, tumor.assessment) if tumor else (),
         uncertainty=tumor.uncertainty if tumor else {},
+        assessment=(tumor or results["images"]).assessment,
         record=call.record,
     )
 
@@ -142,7 +157,7 @@ class _Call:
 
     def perform(self, stage: str, work: Callable[[], R]) -> R:
         result = work()
-        self.record.update(result.describe() if isinstance(result, Described) else {})
+        add_sections(self.record, result.describe() if isinstance(result, Described) else {})
         return result
 
     def progress(self, stage: str) -> Progress:

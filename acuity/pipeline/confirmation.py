@@ -25,10 +25,17 @@ _log = logging.getLogger(__name__)
 
 def opinions(prepared: Prepared) -> dict[Sequence, Opinion]:
     """The opinion on each prepared volume."""
-    found = {s: _opinion(s, volume, prepared.brain_of(s)) for s, volume in prepared.volumes.items()}
+    found = {s: _opinion(s, volume, _brain(prepared, s)) for s, volume in prepared.volumes.items()}
     if Sequence.T1 in found and Sequence.T1C in found:
         found |= _compared(prepared, found)
     return found
+
+
+def _brain(prepared: Prepared, sequence: Sequence) -> Volume:
+    """The brain as far as the sequence shows it."""
+    brain = prepared.brain_of(sequence)
+    shown = prepared.shown.get(sequence)
+    return brain if shown is None else brain.with_array(brain.array * shown.array)
 
 
 def confirmed(prepared: Prepared, selection: Selection) -> Prepared:

@@ -107,11 +107,13 @@ def _read(run: Performer, models: Models) -> Loaded:
 
 
 def _select(run: Performer, models: Models, study: Loaded) -> Chosen:
-    return choose_series(study, rules=run.options.rules, named=run.options.series)
+    options = run.options
+    return choose_series(study, rules=options.rules, named=options.series, allow_missing=options.allow_missing)
 
 
 def _prepare(run: Performer, models: Models, selection: Chosen) -> Prepared:
-    return confirmed(prepare(selection.selection), selection.selection)
+    prepared = prepare(selection.selection, allow_partial=run.options.allow_missing)
+    return confirmed(prepared, selection.selection)
 
 
 def _super_resolve(run: Performer, models: Models, prepared: Prepared) -> SuperResolved:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acuity.anatomy import Sequence
+from acuity.assessment import if_allowed
 from acuity.console import print_error
 from acuity.dicom.reading.scan import scan_of
 from acuity.dicom.reading.study import Series, Study
@@ -19,7 +20,7 @@ from acuity.dicom.selection.classify import Evidence
 from acuity.dicom.selection.contrast import MARGIN
 from acuity.dicom.selection.rules import default_rules, load_rules
 from acuity.dicom.selection.select import Choice, Selection, examine, require
-from acuity.errors import AcuityError
+from acuity.errors import AcuityError, MissingSequenceError
 from acuity.imaging.appearance import Opinion
 from acuity.pipeline.confirmation import opinions, require_agreement
 from acuity.pipeline.cost import Cost, estimate_cost
@@ -77,6 +78,8 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
         errors.setdefault(f"{problem.code}: {problem}", []).append(sequence.value)
     for text, sequences in errors.items():
         print(f"acuity: no {', '.join(sequences)}: {text}", file=sys.stderr)
+    if errors and all(isinstance(problem, MissingSequenceError) for problem in selection.problems.values()):
+        print(f"acuity: {if_allowed(selection.choices)}", file=sys.stderr)
     if contradiction is not None:
         print_error(contradiction)
     return exit_code_of(refusal or contradiction)

@@ -15,7 +15,8 @@ from typing import NoReturn
 from acuity.pipeline.result import Interrupted
 from acuity.pipeline.run import Run, set_up_logging
 from acuity.pipeline.stages import Models, load_models
-from acuity.pipeline.stopping import SIGNALS, Stop
+from acuity.pipeline.stopping import Stop
+from acuity.signals import SIGNALS
 
 
 def launch(run: Run, graph: Callable[[Run, Models], object]) -> NoReturn:

@@ -17,7 +17,8 @@ from nibabel.filebasedimages import ImageFileError
 from PIL import Image
 from pydicom.uid import generate_uid
 
-from acuity.anatomy import Sequence
+from acuity.anatomy import SEGMENTS, Sequence
+from acuity.assessment import Assessment, assess, reference_of, with_offer
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS
 from acuity.errors import (
     GantryTiltError,
@@ -35,8 +36,16 @@ from acuity.models.super_resolution import super_resolve
 from acuity.pipeline.graph import SEGMENT, SUPER_RESOLVE, Performer, Stage
 from acuity.pipeline.nifti_files import is_dicom, named_images
 from acuity.pipeline.options import Only
-from acuity.pipeline.preparation import REFERENCE, Prepared, prepare_volumes
-from acuity.pipeline.stages import Models, Segmented, SuperResolved, as_measured, fine_spacing, model_info
+from acuity.pipeline.preparation import Prepared, prepare_volumes
+from acuity.pipeline.stages import (
+    Models,
+    Segmented,
+    SuperResolved,
+    as_measured,
+    fine_spacing,
+    model_info,
+    shown_parts,
+)
 from acuity.pipeline.writing import WrittenReport
 from acuity.resources import file_sha256
 from acuity.volume import RAS_LPS, Volume
@@ -72,7 +81,7 @@ class Images:
 
 
 class AsMeasured(SuperResolved):
-    """The four images on the grid of T1c as it was given; no network made them, ``model`` is the one that segments."""
+    """The images on the grid of the reference as it was given; ``model`` segments: no network made the images."""
 
     def describe(self) -> dict[str, Any]:
         """Nothing: there is no super-resolution."""
@@ -80,7 +89,7 @@ class AsMeasured(SuperResolved):
 
     def summary(self) -> str:
         """One line for people."""
-        return f"on the grid of {REFERENCE.value}"
+        return f"on the grid of {self.reference.value}"
 
 
 class Sharpened(SuperResolved):
@@ -199,11 +208,15 @@ def _read(run: Performer, models: Models) -> Images:
     options = run.options
     files = options.images or named_images(options.input)
     absent = [s.value for s in Sequence if s not in files]
-    if absent and options.only != "sr":
-        raise MissingSequenceError(
-            f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not given.",
-            rule="A tumor is sought in T1, T1c, T2 and FLAIR of the brain.",
-            remedy="Name the files with --t1, --t1c, --t2 and --flair; --only sr sharpens any of them.",
+    if options.only != "sr" and options.allow_missing:
+        assess(files)
+    elif absent and options.only != "sr":
+        raise with_offer(
+            MissingSequenceError(
+                f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not given.",
+                rule="A tumor is sought in T1, T1c, T2 and FLAIR of the brain.",
+                remedy="Name the files with --t1, --t1c, --t2 and --flair; --only sr sharpens any of them.",
+            )
         )
     volumes = {sequence: read_image(files[sequence]) for sequence in Sequence if sequence in files}
     return Images(volumes, {sequence: file_sha256(files[sequence]) for sequence in volumes})
@@ -212,17 +225,26 @@ def _read(run: Performer, models: Models) -> Images:
 def _prepare(run: Performer, models: Models, given: Images) -> Prepared:
     """Images on one grid, and all that ``stripped`` names, lie in one space; others are registered."""
     stripped = run.options.stripped or None
-    grid, frame = given.volumes[REFERENCE].grid, generate_uid()
+    grid, frame = given.volumes[reference_of(given.volumes)].grid, generate_uid()
     volumes = {
         sequence: Volume(v.array, v.affine, frame if stripped or v.grid.same_as(grid) else None)
         for sequence, v in given.volumes.items()
     }
-    return prepare_volumes(volumes, stripped=stripped)
+    return prepare_volumes(volumes, stripped=stripped, allow_partial=run.options.allow_missing)
 
 
 def _as_measured(run: Performer, models: Models, prepared: Prepared) -> AsMeasured:
     volumes = as_measured(prepared)
-    return AsMeasured(volumes, prepared.brain, {}, {}, prepared.reference, model_info(models.segmentation))
+    return AsMeasured(
+        volumes,
+        prepared.brain,
+        {},
+        {},
+        prepared.reference,
+        model_info(models.segmentation),
+        shown=shown_parts(prepared, prepared.brain.grid),
+        assessment=prepared.assessment,
+    )
 
 
 def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
@@ -245,6 +267,7 @@ def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
         brain=volumes[first],
         residuals=residuals,
         slice_profiles=dict.fromkeys(volumes, "cubic"),
+        assessment=Assessment(tuple(volumes)),
         source=given.volumes[first],
         model=model_info(models.super_resolution),
         denoising=options.denoising,
@@ -253,36 +276,45 @@ def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
 
 
 def _measure(run: Performer, models: Models, tumor: Segmented) -> WrittenReport:
-    return WrittenReport(measure_regions(tumor.labels))
+    return WrittenReport(measure_regions(tumor.labels, tumor.assessment))
 
 
 def _write_images(run: Performer, models: Models, images: SuperResolved) -> Written:
-    for sequence, volume in images.volumes.items():
-        write_image(volume, run.folder / "series" / f"{sequence.value}.nii.gz")
+    for sequence in images.volumes:
+        write_image(images.without_unseen_slices(sequence), run.folder / "series" / f"{sequence.value}.nii.gz")
     return Written(f"{len(images.volumes)} images")
 
 
 def _write_labels(run: Performer, models: Models, tumor: Segmented) -> Written:
-    write_image(tumor.source_labels, run.folder / "seg" / "segmentation_source.nii.gz")
+    parts = tumor.assessment.segments == SEGMENTS
+    name = "segmentation" if parts else "whole_tumor"  # whose voxels are 1: a label 2 would say edema
+
+    def write(labels: Volume, grid: str) -> None:
+        shown = labels if parts else labels.with_array((labels.array > 0).astype(np.uint8))
+        write_image(shown, run.folder / "seg" / f"{name}_{grid}.nii.gz")
+
+    write(tumor.source_labels, "source")
     if isinstance(tumor.images, AsMeasured):
-        return Written(f"on the grid of {REFERENCE.value}")
-    write_image(tumor.labels, run.folder / "seg" / "segmentation_sr.nii.gz")
+        return Written(f"on the grid of {tumor.images.reference.value}")
+    write(tumor.labels, "sr")
     return Written("on the super-resolved grid and on the source's")
 
 
 def _write_overview(run: Performer, models: Models, tumor: Segmented, report: WrittenReport) -> Written:
     picture = draw_overview(
         tumor.images.source,
-        tumor.images.volumes[REFERENCE],
+        tumor.images.volumes[tumor.images.reference],
         tumor.labels,
-        sequence=REFERENCE,
+        sequence=tumor.images.reference,
         measurements=report.measurements,
         warning=NOT_FOR_PRIMARY_DIAGNOSIS,
         models=[f"{m.name} {m.version}" for m in (tumor.model, tumor.images.model)],
+        assessment=tumor.assessment,
+        unassessed=tumor.images.unassessed,
     )
     (run.folder / "overview").mkdir()
     Image.fromarray(picture).save(run.folder / "overview" / "overview.png")
-    return Written(f"{REFERENCE.value} before and after, with outlines")
+    return Written(f"{tumor.images.reference.value} before and after, with outlines")
 
 
 _READ = Stage("read", _read, output="given")

@@ -10,7 +10,7 @@ from acuity.errors import AmbiguousSequenceError, MissingSequenceError
 from acuity.pipeline.options import Options
 
 # The last part of a file's name, as BraTS has it up to 2021 (NAME_t1ce) and since 2023 (NAME-t1c).
-_ENDINGS = {
+SEQUENCE_ENDINGS = {
     **dict.fromkeys(("t1", "t1n"), Sequence.T1),
     **dict.fromkeys(("t1c", "t1ce", "t1gd"), Sequence.T1C),
     **dict.fromkeys(("t2", "t2w"), Sequence.T2),
@@ -52,7 +52,7 @@ def named_images(folder: Path) -> dict[Sequence, Path]:
     files = nifti_files(folder)
     found: dict[Sequence, Path] = {}
     for file in files:
-        sequence = _ENDINGS.get(re.split(r"[_-]", _SUFFIX.sub("", file.name).lower())[-1])
+        sequence = SEQUENCE_ENDINGS.get(re.split(r"[_-]", _SUFFIX.sub("", file.name).lower())[-1])
         if sequence is None:
             continue
         if sequence in found:

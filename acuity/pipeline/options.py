@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acuity import __version__, anatomy
+from acuity.assessment import OPTION
 
 MAX_SPACING = 1.0  # mm, of the segmentation network's training
 # The values of -l in the Deploy SDK's own applications.
@@ -36,6 +37,7 @@ class Options:
         finer keeps its own
     denoising : non-local means before or after super-resolution; None for none
     fusion : super-resolve across the slices in two planes and take the mean
+    allow_missing : run although sequences, or parts of them, are missing, and say what is not assessable then
     images : NIfTI files in place of ``input``, for a run of ``acuity run``
     only : of NIfTI, super-resolution ("sr") or segmentation ("seg") alone; None for both
     stripped : NIfTI images are skull-stripped and aligned; False to recognize it
@@ -50,6 +52,7 @@ class Options:
     spacing: tuple[float, float, float] = (MAX_SPACING, MAX_SPACING, MAX_SPACING)
     denoising: Literal["before", "after"] | None = None
     fusion: bool = False
+    allow_missing: bool = False
     images: Mapping[anatomy.Sequence, Path] = field(default_factory=dict)
     only: Only | None = None
     stripped: bool = False
@@ -93,14 +96,17 @@ def chosen_wishes(
     series = dict(named)
     if len(series) < len(named):
         parser.error("argument --series: one sequence is named twice")
-    if args.fusion is None:
-        parser.error(f"variable ACUITY_FUSION: {environ['ACUITY_FUSION']!r} is neither 0 nor 1")
+    for switch in ("fusion", "allow_missing"):
+        if getattr(args, switch) is None:
+            name = f"ACUITY_{switch.upper()}"
+            parser.error(f"variable {name}: {environ[name]!r} is neither 0 nor 1")
     return {
         "rules": args.rules,
         "series": series,
         "spacing": args.spacing,
         "denoising": args.denoise,
         "fusion": args.fusion,
+        "allow_missing": args.allow_missing,
     }
 
 
@@ -190,6 +196,13 @@ def add_wishes(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> N
         default=_SWITCH.get(environ.get("ACUITY_FUSION", "")),
         help="super-resolve across the slices in two planes and take the mean: one pass more "
         "[ACUITY_FUSION, 0 or 1] (default: no)",
+    )
+    parser.add_argument(
+        OPTION,
+        action=argparse.BooleanOptionalAction,
+        default=_SWITCH.get(environ.get("ACUITY_ALLOW_MISSING", "")),
+        help="run without T1c, T1 or T2, or with sequences that show a part of the brain; what cannot be told then is "
+        "called not assessable. FLAIR is always needed [ACUITY_ALLOW_MISSING, 0 or 1] (default: no)",
     )
 
 

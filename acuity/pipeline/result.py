@@ -67,6 +67,14 @@ class Manifest:
         }
 
 
+def add_sections(sections: dict[str, Any], described: dict[str, Any]) -> None:
+    """Add what a stage says of itself; its warnings come behind those of earlier ones."""
+    warnings = [*sections.get("warnings", []), *described.get("warnings", [])]
+    sections.update(described)
+    if warnings:
+        sections["warnings"] = warnings
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error of the program's
     """The process was told to stop by a signal."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from acuity.console import say
-from acuity.errors import AcuityError
+from acuity.errors import AcuityError, InputNotFoundError
 from acuity.pipeline.options import Options
 from acuity.pipeline.publication import Staging, concerns_output, not_writable, write_result
-from acuity.pipeline.result import Manifest, describe_error, exit_code_of, list_outputs, steps_of
+from acuity.pipeline.result import Manifest, add_sections, describe_error, exit_code_of, list_outputs, steps_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Run:
         try:
             result = work()
             if isinstance(result, Described):
-                self.manifest.sections.update(result.describe())
+                add_sections(self.manifest.sections, result.describe())
         except Exception as error:
             written = None if self._staging is None else self._staging.path
             self.fail(not_writable(error) if concerns_output(error, written) else error)
@@ -161,6 +162,25 @@ class Run:
     def _say(self, line: str) -> None:
         if self.options.verbosity >= 0:
             say(line)
+
+
+def require_input(options: Options) -> None:
+    """End the process of the application, with its code and ``result.json``, where its input does not exist.
+
+    Nothing slow is imported: what is typed wrong is told at once.
+    """
+    if options.input.exists():
+        return
+    run = Run(options)
+    run.open()
+    run.fail(
+        InputNotFoundError(
+            f"The input, {options.input}, does not exist.",
+            rule="-i names the folder of one DICOM study; without it HOLOSCAN_INPUT_PATH does, else it is ./input.",
+            remedy="Give a folder that exists: python app.py -i STUDY -o OUT.",
+        )
+    )
+    sys.exit(run.finish())
 
 
 def set_up_logging(verbosity: int) -> None:

@@ -7,18 +7,21 @@ the functions of ``writing``.  Results describe themselves for ``result.json``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from acuity.anatomy import REGION_LABELS, Region, Sequence
+from acuity.anatomy import REGION_LABELS, Label, Region, Sequence
+from acuity.assessment import WHOLE, Assessment, assess, reference_of, with_offer
 from acuity.dicom.reading.acquisition import acquisition_type
 from acuity.dicom.reading.study import Study
 from acuity.dicom.selection.rules import load_rules
-from acuity.dicom.selection.select import Selection, select_sequences
+from acuity.dicom.selection.select import Selection, examine, require
 from acuity.dicom.writing.model_info import ModelInfo
+from acuity.errors import MissingSequenceError
+from acuity.imaging.coverage import slices_shown
 from acuity.imaging.forward_model import SliceProfile
 from acuity.imaging.registration import RigidResult
 from acuity.imaging.resampling import resample
@@ -28,7 +31,7 @@ from acuity.models.segmentation import segment
 from acuity.models.source_grid import labels_on_grid
 from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.models.uncertainty import Uncertainty, uncertainty
-from acuity.pipeline.preparation import REFERENCE, Prepared, mask_on_grid
+from acuity.pipeline.preparation import Prepared, mask_on_grid
 from acuity.pipeline.study import read_dicom, series_uids
 from acuity.volume import Grid, Volume
 
@@ -45,11 +48,18 @@ class Models:
 
     def describe(self) -> dict[str, Any]:
         """The ``models`` section of ``result.json``."""
+        bundles = self.super_resolution, self.segmentation
         return {
             "models": [
-                {"name": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
-                for bundle in (self.super_resolution, self.segmentation)
-            ]
+                {
+                    "name": bundle.name,
+                    "version": bundle.version,
+                    "weights_sha256": bundle.weights_sha256,
+                    "config_sha256": bundle.config_sha256,
+                }
+                for bundle in bundles
+            ],
+            "warnings": [warning for bundle in bundles for warning in bundle.warnings],
         }
 
     def summary(self) -> str:
@@ -106,12 +116,12 @@ class Chosen:
 
     def describe(self) -> dict[str, Any]:
         """The ``selection`` section of ``result.json``."""
-        return {
-            "selection": {
-                sequence.value: {"series_uid": choice.series.series_uid, "reason": choice.reason}
-                for sequence, choice in self.selection.choices.items()
-            }
+        missing = {s.value: {"series_uid": None, "reason": p.found} for s, p in self.selection.problems.items()}
+        chosen = {
+            sequence.value: {"series_uid": choice.series.series_uid, "reason": choice.reason}
+            for sequence, choice in self.selection.choices.items()
         }
+        return {"selection": {**chosen, **missing}}
 
     def summary(self) -> str:
         """One line for people: how each sequence was measured."""
@@ -120,21 +130,38 @@ class Chosen:
         )
 
 
-def choose_series(loaded: Loaded, *, rules: Path | None = None, named: Mapping[Sequence, str] | None = None) -> Chosen:
-    """Find T1, T1c, T2 and FLAIR, see ``acuity.dicom.selection.select.select_sequences``.
+def choose_series(
+    loaded: Loaded,
+    *,
+    rules: Path | None = None,
+    named: Mapping[Sequence, str] | None = None,
+    allow_missing: bool = False,
+) -> Chosen:
+    """Find T1, T1c, T2 and FLAIR, see ``acuity.dicom.selection.select.examine``.
 
     Parameters
     ----------
     rules : file with rules that replace the built-in ones
     named : for a sequence the SeriesInstanceUID that the user named, or "#" and the Series Number
+    allow_missing : take a study that lacks sequences, as far as ``assess`` accepts the rest. A series that is refused,
+        or a doubt which series is meant, remains an error
     """
     overrides = series_uids(loaded.study, named or {})
-    return Chosen(select_sequences(loaded.study, rules=load_rules(rules) if rules else None, overrides=overrides))
+    selection = examine(loaded.study, load_rules(rules) if rules else None, overrides)
+    missing = {s: p for s, p in selection.problems.items() if isinstance(p, MissingSequenceError)}
+    if allow_missing and len(missing) == len(selection.problems):
+        assess(selection.choices)
+        return Chosen(selection)
+    try:
+        require(selection)
+    except MissingSequenceError as error:
+        raise with_offer(error) from error
+    return Chosen(selection)
 
 
 @dataclass(frozen=True)
 class SuperResolved:
-    """Four volumes on one fine grid.
+    """Volumes on one fine grid.
 
     Parameters
     ----------
@@ -145,6 +172,8 @@ class SuperResolved:
     source : the reference as it was measured
     model : the network
     denoising, fusion : as ``super_resolve`` was given them
+    shown : where a sequence shows something, uint8 on the grid, of those that do not show all of it
+    assessment : what the sequences can tell
     """
 
     volumes: Mapping[Sequence, Volume]
@@ -155,11 +184,40 @@ class SuperResolved:
     model: ModelInfo
     denoising: Denoising | None = None
     fusion: bool = False
+    shown: Mapping[Sequence, Volume] = field(default_factory=dict)
+    assessment: Assessment = WHOLE
 
     @property
     def grid(self) -> Grid:
         """Where all volumes lie."""
         return self.brain.grid
+
+    @property
+    def reference(self) -> Sequence:
+        """The sequence whose grid that is."""
+        return reference_of(self.volumes)
+
+    def without_unseen_slices(self, sequence: Sequence) -> Volume:
+        """A volume without the slices at its ends that the sequence does not show, which are black."""
+        volume = self.volumes[sequence]
+        if sequence not in self.shown:
+            return volume
+        kept = slices_shown(self.shown[sequence], self.brain)
+        affine = volume.affine.copy()
+        affine[:3, 3] += kept.start * affine[:3, 2]
+        array = volume.array[:, :, kept]
+        return volume.on_grid(array, Grid(array.shape, affine))
+
+    @property
+    def assessed_brain(self) -> Volume:
+        """The part of the brain that can be assessed: what the reference and FLAIR show of it."""
+        return assessed(self.brain, self.shown, self.reference)
+
+    @property
+    def unassessed(self) -> Volume | None:
+        """The rest of the brain, uint8; None where there is none."""
+        rest = (self.brain.array > 0) & (self.assessed_brain.array == 0)
+        return self.brain.with_array(rest.astype(np.uint8)) if rest.any() else None
 
     def describe(self) -> dict[str, Any]:
         """The ``super_resolution`` section of ``result.json``."""
@@ -225,14 +283,30 @@ def super_resolve_study(
         volumes[sequence] = in_frame(_onto(result.volume, fine, prepared.alignment[sequence]))
     return SuperResolved(
         volumes=volumes,
-        brain=in_frame(mask_on_grid(prepared.brain, volumes[REFERENCE].grid)),
+        brain=in_frame(mask_on_grid(prepared.brain, fine)),
         residuals=residuals,
         slice_profiles=profiles,
         source=in_frame(prepared.reference),
         model=model_info(bundle),
         denoising=denoising,
         fusion=fusion,
+        shown=shown_parts(prepared, fine),
+        assessment=prepared.assessment,
     )
+
+
+def assessed(brain: Volume, shown: Mapping[Sequence, Volume], reference: Sequence) -> Volume:
+    """The part of a brain (uint8 mask) where the reference and FLAIR both show something."""
+    inside = brain.array
+    for sequence in {reference, Sequence.FLAIR} & set(shown):
+        inside = inside * shown[sequence].array
+    return brain.with_array(inside)
+
+
+def shown_parts(prepared: Prepared, grid: Grid) -> dict[Sequence, Volume]:
+    """Where each sequence shows something, uint8 on a grid of the reference's space; without those that show all."""
+    found = {sequence: prepared.shown_of(sequence, grid) for sequence in prepared.volumes}
+    return {sequence: mask for sequence, mask in found.items() if mask is not None}
 
 
 @dataclass(frozen=True)
@@ -242,10 +316,11 @@ class Segmented:
     Parameters
     ----------
     images : it was found in these
-    labels : uint8 of 0, 1, 2 and 4 on the super-resolved grid
+    labels : uint8 of 0, 1, 2 and 4 on the super-resolved grid; of 0 and 2 where the whole tumor alone can be told
     source_labels : the same on the grid that the reference was measured on
     model : the network
-    uncertainty : of each region on the super-resolved grid
+    uncertainty : of each region on the super-resolved grid that is measured
+    assessment : what the sequences could tell of it
     """
 
     images: SuperResolved
@@ -253,16 +328,31 @@ class Segmented:
     source_labels: Volume
     model: ModelInfo
     uncertainty: Mapping[Region, Uncertainty]
+    assessment: Assessment = WHOLE
 
     def describe(self) -> dict[str, Any]:
-        """The ``uncertainty`` section of ``result.json``; the report measures."""
-        return {"uncertainty": {region.value: found.describe() for region, found in self.uncertainty.items()}}
+        """The ``uncertainty`` section of ``result.json``, and warnings; the report measures."""
+        return {
+            "uncertainty": {
+                region.value: self.uncertainty[region].describe()
+                if region in self.uncertainty
+                else {
+                    "expected_dice": None,
+                    "volume_ml": None,
+                    "not_assessable": self.assessment.why_not_measured(region),
+                }
+                for region in Region
+            },
+            "warnings": self.assessment.limits(),
+        }
 
     def summary(self) -> str:
         """One line for people."""
         voxel = self.labels.grid.voxel_volume
         return ", ".join(
-            f"{region.value} {np.isin(self.labels.array, REGION_LABELS[region]).sum() * voxel:.1f} ml"
+            f"{region.value} not assessable"
+            if self.assessment.why_not_measured(region)
+            else f"{region.value} {np.isin(self.labels.array, REGION_LABELS[region]).sum() * voxel:.1f} ml"
             for region in Region
         )
 
@@ -274,15 +364,20 @@ def segment_study(images: SuperResolved, bundle: Bundle, *, progress: Progress |
     ----------
     progress : called with the share that is done, 0 to 1
     """
-    result = segment(images.volumes, images.brain, bundle, progress=progress)
+    result = segment(images.volumes, images.assessed_brain, bundle, shown=images.shown, progress=progress)
+    found = result.labels.array
+    assessment = replace(images.assessment, found=bool(found.any()))
+    if assessment.regions == (Region.WT,):
+        found = np.where(found > 0, np.uint8(Label.EDEMA), np.uint8(0))
     # The reference's fine volume says where labels lie and which images they come from.
-    labels = images.volumes[REFERENCE].with_array(result.labels.array)
+    labels = images.volumes[images.reference].with_array(found)
     source_labels = labels_on_grid(labels, images.source.grid)
-    return Segmented(images, labels, source_labels, model_info(bundle), uncertainty(result))
+    known = {r: one for r, one in uncertainty(result).items() if not assessment.why_not_measured(r)}
+    return Segmented(images, labels, source_labels, model_info(bundle), known, assessment)
 
 
 def as_measured(prepared: Prepared) -> dict[Sequence, Volume]:
-    """The four volumes on the grid that the reference was measured on, each interpolated once at most."""
+    """The volumes on the grid that the reference was measured on, each interpolated once at most."""
     grid = prepared.reference.grid
     return {
         sequence: _onto(volume, grid, prepared.alignment[sequence]) for sequence, volume in prepared.volumes.items()

@@ -1,31 +1,13 @@
-"""Ctrl-C and SIGTERM: what they do before a run begins, and while it works.
-
-Nothing slow is imported here, so that a program can call ``end_on_signals`` first of all.
-"""
+"""Ctrl-C and SIGTERM while a run works, in this process or in one of its own."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def end_on_signals() -> None:
-    """From now on end the process at once, with one line and the shell's code: 130 or 143.
-
-    Not by an exception: a library that is being imported or loads a model may catch it, or wrap it in one of its own.
-    """
-    for number in SIGNALS:
-        signal.signal(number, _end)
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    os.write(2, f"error: interrupted: Stopped by signal {number}.\n".encode())
-    os._exit(128 + number)
+from acuity.signals import SIGNALS, say_interrupted
 
 
 class Stop:
@@ -43,16 +25,27 @@ class Stop:
         self.signum = self.signum or number
 
 
-def wait_for(process: subprocess.Popen) -> int:
-    """Wait for a process, pass signals on to it, and return its exit code, 128 + the signal's number for a signal."""
+def run_process(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command, pass signals on to it, and return its exit code, 128 + the signal's number for a signal."""
+    process: subprocess.Popen | None = None
+    early: list[int] = []  # signals that came before the process was there
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
         code = process.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
+    if code >= 0:
+        return code
+    say_interrupted(-code)  # it had not come so far as to say so itself
+    return 128 - code

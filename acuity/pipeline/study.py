@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acuity.anatomy import Sequence
+from acuity.dicom.reading.halves import with_halves_joined
 from acuity.dicom.reading.read import read_study
 from acuity.dicom.reading.scan import scan_of
 from acuity.dicom.reading.study import Series, Study
@@ -14,9 +15,9 @@ from acuity.pipeline.nifti_files import nifti_files
 
 
 def read_dicom(path: Path) -> Study:
-    """As ``acuity.dicom.reading.read.read_study``, but where there is NIfTI alone, the error says who reads it."""
+    """As ``acuity.dicom.reading.read.read_study``, with halves joined; for NIfTI alone the error says who reads it."""
     try:
-        return read_study(path)
+        return with_halves_joined(read_study(path))
     except NoDicomError as error:
         count = len(nifti_files(path))
         if not count:

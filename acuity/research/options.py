@@ -1,4 +1,4 @@
-"""Names that command lines offer; they are known without the libraries that apply them, which take seconds to load."""
+"""Names and numbers that command lines offer: known without the libraries that apply them, which load for seconds."""
 
 from __future__ import annotations
 
@@ -9,3 +9,5 @@ VolumeDegradation = Literal[
     "x2", "x4", "in-plane-x2", "in-plane-x4", "through-plane-x2", "slices-3mm", "slices-5mm", "slices-6mm"
 ]
 Alteration = Literal["intensity", "bias", "noise", "blur", "overstripped", "understripped"]
+
+FOLDS = 4  # parts of the cases for training and validation, see acuity.research.datasets.brats.folds

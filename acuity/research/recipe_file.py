@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from acuity.errors import AcuityError, DataError
+from acuity.resources import changeable_by_others
+
+_log = logging.getLogger(__name__)
 
 
 def recipe_names(folder: Path) -> list[str]:
@@ -32,6 +36,9 @@ def read_entry(path: Path, entry: str = "recipe", **values: object) -> Any:
             rule=f"Recipes are the YAML files of {path.parent}.",
             remedy=f"Take one of {', '.join(recipe_names(path.parent)) or 'them'}.",
         )
+    place = changeable_by_others(path)
+    if place is not None:
+        _log.warning("recipes are code, and other accounts of this computer can change %s", place)
     from monai.bundle import ConfigParser  # takes seconds, which listing the recipes' names should not
 
     parser = ConfigParser()

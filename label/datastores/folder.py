@@ -1,10 +1,11 @@
-"""Cases on a disk: a folder for each, with four NIfTI files; labels in a folder for each tag."""
+"""Cases on a disk, in any layout of ``acuity.research.datasets.layouts``; labels in a folder for each tag."""
 
 from __future__ import annotations
 
 import logging
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ from acuity.anatomy import Sequence
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import DataError, InputNotFoundError, OutputError
 from acuity.pipeline.preparation import REFERENCE
-from acuity.research.datasets.brats import FILE_SUFFIX, read_image
+from acuity.research.datasets.brats import FILE_SUFFIX, read_image, refuse_doubles
+from acuity.research.datasets.layouts import CaseFiles, find_case, find_cases, is_decathlon
 from acuity.volume import Volume
-from label.case import EXTENSIONS, case_files, complete_case, read_volume, write_volume
+from label.case import case_files, read_volume, require_complete, split_case, write_volume
 from label.datastores.store import CaseDatastore, checked_tag
 from label.files import write_whole
 from label.request import SaveRequest
@@ -26,25 +28,29 @@ from label.spaces import placed_labels
 from label.uploads import check_finite
 
 _LABELS, _DERIVED, _STATE = "labels", "derived", ".acuity"
+_APART = (_LABELS, _DERIVED)  # subfolders that hold no cases
+_EXTENSIONS = (".nii.gz", ".nii")
 _NEW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _log = logging.getLogger(__name__)
 
 
 class _FolderImage(NamedTuple):
-    """One image of a case."""
+    """One image of a case, with the files of all."""
 
     case: str
     sequence: Sequence
-    path: Path
+    files: CaseFiles
 
 
 class FolderDatastore(CaseDatastore[_FolderImage]):
-    """Folders NAME with NAME_t1, _t1ce, _t2 and _flair (.nii.gz or .nii), as BraTS has them, or t1, t1ce, t2 and flair.
+    """Cases in a folder, laid out as ``acuity.research.datasets.layouts`` describes: BraTS's ways and the Decathlon's.
 
-    NAME is the id of the case and of its T1c; NAME_t1, NAME_t1ce, NAME_t2, NAME_flair are those of its images. Labels
-    are ``labels/TAG/NAME.nii.gz``, one for each case and tag, on the grid of the image that it was drawn on. Computed
-    images go to ``derived/NAME``. A truth that comes with a case (NAME_seg) is not taken for a label.
+    A case's NAME is the id of the case and of its T1c. NAME_t1, NAME_t1ce, NAME_t2, NAME_flair are those of its images,
+    however its files are named. Labels are ``labels/TAG/NAME.nii.gz``, one for each case and tag, on the grid of the
+    image that it was drawn on. Computed images go to ``derived/NAME``. A truth that comes with a case (NAME_seg) is not
+    taken for a label. The Decathlon has one file a case: each of its images becomes a file in ``.acuity/images/NAME``
+    when it is first asked for.
 
     Parameters
     ----------
@@ -93,15 +99,21 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         """
         source = Path(image_filename)
         case, sequence = _new_image(image_id)
+        if is_decathlon(self._root):
+            raise DataError(
+                "The folder of studies is the Medical Decathlon's, which has one file a case.",
+                rule="Images are added one by one to a folder of cases as BraTS has them.",
+                remedy="Serve another folder.",
+            )
         folder = self._root / case
         if folder.is_dir() and sequence in case_files(folder):
             raise DataError("The image is there already.", rule="An id has one image.", remedy="Use another id.")
 
-        extension = next((one for one in EXTENSIONS if source.name.endswith(one)), None)
+        extension = next((one for one in _EXTENSIONS if source.name.endswith(one)), None)
         if extension is None:
             raise DataError(
                 "The image has another extension.",
-                rule=f"It is a NIfTI file ({', '.join(EXTENSIONS)}).",
+                rule=f"It is a NIfTI file ({', '.join(_EXTENSIONS)}).",
                 remedy="Convert it.",
             )
         check_finite(source)
@@ -114,11 +126,12 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         image = self._find(image_id)
         for tag in self._tags(image):
             self.remove_label(image_id, tag)
-        for file in case_files(self._root / image.case).values():
+        for file in set(image.files.images.values()):
             file.unlink()
+        shutil.rmtree(self._split_folder(image.case), ignore_errors=True)
         self._notes.remove("image", image.case)
-        if not any((self._root / image.case).iterdir()):
-            (self._root / image.case).rmdir()
+        if image.files.folder.name == image.case and not any(image.files.folder.iterdir()):
+            image.files.folder.rmdir()
 
     def save_derived(self, image_id: str, volumes: Mapping[Sequence, Volume], model: ModelInfo) -> list[str]:
         """Store computed images as NIfTI in ``derived/NAME``, in place of earlier ones."""
@@ -132,35 +145,41 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         return paths
 
     def _tags_by_case(self) -> dict[str, list[str]]:
-        return {name: self._tags_of(name) for name in self._folders() if self._is_complete(name)}
-
-    def _is_complete(self, name: str) -> bool:
-        try:
-            return len(case_files(self._root / name)) == len(Sequence)
-        except DataError as error:
-            _log.warning("a case is left out: %s", error)
-            return False
+        cases = find_cases(self._root, _APART)
+        count = Counter(case.name for case in cases)
+        return {case.name: self._tags_of(case.name) for case in cases if _is_sound(case, count[case.name])}
 
     def _find(self, image_id: str) -> _FolderImage:
-        """Look an id up among the folders that there are."""
-        names = self._folders()
-        if image_id in names:
-            return self._image_of(image_id, REFERENCE)
-        for sequence, suffix in FILE_SUFFIX.items():
-            name = image_id.removesuffix(f"_{suffix}")
-            if name != image_id and name in names:
-                return self._image_of(name, sequence)
+        """Look an id up among the cases that there are."""
+        suffixes = {sequence: f"_{suffix}" for sequence, suffix in FILE_SUFFIX.items()}
+        names = [(image_id.removesuffix(end), sequence) for sequence, end in suffixes.items() if image_id.endswith(end)]
+        for name, sequence in [(image_id, REFERENCE), *names]:
+            if (case := self._case(name)) is not None:
+                refuse_doubles(case)
+                require_complete(case.images)
+                return _FolderImage(name, sequence, case)
         raise InputNotFoundError(
             "There is no image of this id.",
             rule="Ids are those of list_images, and with _t1, _t1ce, _t2 or _flair those of its images.",
             remedy="List the images.",
         )
 
-    def _image_of(self, case: str, sequence: Sequence) -> _FolderImage:
-        return _FolderImage(case, sequence, complete_case(self._root / case)[sequence])
+    def _case(self, name: str) -> CaseFiles | None:
+        """The case of a name that a request gave: a name of one folder or file, never a path."""
+        if name != Path(name).name or name.startswith(".") or "\0" in name or name in _APART:
+            return None
+        try:
+            return find_case(self._root / name, _APART)
+        except OSError:  # a name that is too long for any file
+            return None
 
     def _path(self, image: _FolderImage) -> Path:
-        return image.path
+        if image.files.channels is None:
+            return image.files.images[image.sequence]
+        return split_case(image.files, self._split_folder(image.case))[image.sequence]
+
+    def _split_folder(self, case: str) -> Path:
+        return self._state / "images" / case
 
     def _tags(self, image: _FolderImage) -> list[str]:
         return self._tags_of(image.case)
@@ -169,7 +188,7 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         file = self._label_file(image.case, tag)
         if not file.is_file():
             return None
-        labels, volume = read_image(file, np.uint8), read_volume(image.path)
+        labels, volume = read_image(file, np.uint8), read_volume(self._path(image))
         if labels.grid.same_as(volume.grid):
             return file
         placed = volume.with_array(placed_labels(labels, volume.grid).array)
@@ -179,18 +198,11 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
 
     def _drawn_on(self, image: _FolderImage, tag: str) -> _FolderImage:
         grid = read_image(self._label_file(image.case, tag), np.uint8).grid
-        images = [self._image_of(image.case, sequence) for sequence in (REFERENCE, *Sequence)]
-        return next((one for one in images if read_volume(one.path).grid.same_as(grid)), images[0])
+        images = [image._replace(sequence=sequence) for sequence in (REFERENCE, *Sequence)]
+        return next((one for one in images if read_volume(self._path(one)).grid.same_as(grid)), images[0])
 
     def _store_label(self, image: _FolderImage, labels: Volume, tag: str, request: SaveRequest) -> None:
         write_whole(self._label_file(image.case, tag), partial(write_volume, labels))
-
-    def _folders(self) -> list[str]:
-        return sorted(
-            entry.name
-            for entry in self._root.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".") and entry.name not in (_LABELS, _DERIVED)
-        )
 
     def _tags_of(self, case: str) -> list[str]:
         files = (self._root / _LABELS).glob("*/*.nii.gz")
@@ -200,10 +212,18 @@ class FolderDatastore(CaseDatastore[_FolderImage]):
         return self._root / _LABELS / tag / f"{case}.nii.gz"
 
 
+def _is_sound(case: CaseFiles, count: int) -> bool:
+    """Whether a case is listed: it is complete, and the only one of its name."""
+    if case.doubles or count > 1:
+        _log.warning("a case is left out: %s", "an image is there twice" if case.doubles else "another has its name")
+        return False
+    return len(case.images) == len(Sequence)
+
+
 def _new_image(image_id: str) -> tuple[str, Sequence]:
     for sequence, suffix in FILE_SUFFIX.items():
         name = str(image_id).removesuffix(f"_{suffix}")
-        if name != image_id and _NEW_NAME.fullmatch(name) and name not in (_LABELS, _DERIVED):
+        if name != image_id and _NEW_NAME.fullmatch(name) and name not in _APART:
             return name, sequence
     raise DataError(
         f"{str(image_id)[:40]!r} is no id for a new image.",

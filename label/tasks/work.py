@@ -17,7 +17,14 @@ from acuity.models.bundle import Bundle
 from acuity.models.segmentation import SegmentationResult, network_channels, segment
 from acuity.models.uncertainty import Uncertainty, uncertainty
 from acuity.pipeline.preparation import REFERENCE, Prepared
-from acuity.pipeline.stages import SuperResolved, as_measured, segment_study, super_resolve_study
+from acuity.pipeline.stages import (
+    SuperResolved,
+    as_measured,
+    assessed,
+    segment_study,
+    shown_parts,
+    super_resolve_study,
+)
 from acuity.volume import Volume
 from label.case import Case, prepare_case
 from label.spaces import labels_on_series
@@ -36,16 +43,19 @@ class Finding:
     labels : uint8 of 0, 1, 2 and 4 on the grid of the opened series
     model : that computed them
     uncertainty : of each region; empty where no network was asked
+    limits : sentences on what the images do not show
     """
 
     labels: Volume
     model: Bundle
     uncertainty: Mapping[Region, Uncertainty] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
         """As a client sees it, and as a datastore notes it."""
         found = {region.value: one.describe() for region, one in self.uncertainty.items()}
-        return {**describe_model(self.model), **({"uncertainty": found} if found else {})}
+        said = {"uncertainty": found} if found else {}
+        return {**describe_model(self.model), **said, **({"limits": self.limits} if self.limits else {})}
 
 
 class Recent(Generic[T]):
@@ -91,14 +101,17 @@ class Workplace:
         prepared, key = self._prepare(case)
         report(0.1)
         bundle = self.models.segmentation
+        shown = shown_parts(prepared, prepared.brain.grid)
+        brain = assessed(prepared.brain, shown, prepared.reference_sequence)
         result = self._found.get_or_make(
             lambda: segment(
-                as_measured(prepared), prepared.brain, bundle, progress=lambda done: report(0.1 + 0.8 * done)
+                as_measured(prepared), brain, bundle, shown=shown, progress=lambda done: report(0.1 + 0.8 * done)
             ),
             key,
             bundle.weights_sha256,
         )
-        return Finding(labels_on_series(result.labels, prepared, case.reference), bundle, uncertainty(result))
+        labels, limits = labels_on_series(result.labels, prepared, case.reference), prepared.assessment.limits()
+        return Finding(labels, bundle, uncertainty(result), limits)
 
     def super_resolve_and_segment(self, case: Case, report: Report) -> Finding:
         """Find the tumor in the super-resolved images; its labels come back to the measured grid."""
@@ -107,7 +120,8 @@ class Workplace:
         tumor = segment_study(images, bundle, progress=lambda done: report(0.6 + 0.3 * done))
         # The library brings them to the reference's grid; those of another series come from the fine grid too.
         fine = tumor.source_labels if case.reference is REFERENCE else tumor.labels
-        return Finding(labels_on_series(fine, prepared, case.reference), bundle, tumor.uncertainty)
+        labels = labels_on_series(fine, prepared, case.reference)
+        return Finding(labels, bundle, tumor.uncertainty, tumor.assessment.limits())
 
     def super_resolve(self, case: Case, report: Report) -> SuperResolved:
         """The sharper images, on one grid."""

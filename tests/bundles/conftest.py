@@ -10,6 +10,7 @@ import monai.bundle
 import nibabel as nib
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 X4_PREFIX = "brain_mri_sr_x4_"
@@ -34,19 +35,24 @@ def run(bundle: str, *configs: str, **overrides: Any) -> None:
     )
 
 
-def write_case(folder: Path, rng: np.random.Generator, shape: tuple[int, int, int] = SHAPE) -> None:
+def write_case(
+    folder: Path,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int] = SHAPE,
+    affine: NDArray[np.float64] = BRATS_AFFINE,
+) -> None:
     """Four random brains in a box of zeros, and nested labels 2, 4 and 1 off the middle."""
     folder.mkdir(parents=True)
     brain = np.zeros(shape, dtype=bool)
     brain[3:-3, 3:-3, 2:-2] = True
     for sequence in ("t1", "t1ce", "t2", "flair"):
         image = np.where(brain, rng.uniform(20, 250, shape), 0).astype(np.float32)
-        nib.save(nib.Nifti1Image(image, BRATS_AFFINE), folder / f"{folder.name}_{sequence}.nii.gz")
+        nib.save(nib.Nifti1Image(image, affine), folder / f"{folder.name}_{sequence}.nii.gz")
     labels = np.zeros(shape, dtype=np.uint8)
     labels[5:12, 6:13, 4:10] = 2
     labels[6:10, 7:11, 5:9] = 4
     labels[7:9, 8:10, 6:8] = 1
-    nib.save(nib.Nifti1Image(labels, BRATS_AFFINE), folder / f"{folder.name}_seg.nii.gz")
+    nib.save(nib.Nifti1Image(labels, affine), folder / f"{folder.name}_seg.nii.gz")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -19,11 +20,14 @@ from monai.bundle import ConfigParser
 from packaging.requirements import Requirement
 
 from acuity import __version__
+from acuity.anatomy import Sequence
 from acuity.models.bundle import load_bundle
-from acuity.research.datasets.brats import FOLDS
+from acuity.models.segmentation import segment
+from acuity.research.datasets.brats import FILE_SUFFIX, brain_mask, read_image
+from acuity.research.options import FOLDS
 from acuity.research.recipe_file import recipe_names
 from acuity.resources import config_file
-from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run
+from tests.bundles.conftest import CASES, REPOSITORY, SHAPE, X4, X4_PREFIX, config, metadata, run, write_case
 from tools.release_segmentation import assembled
 
 SUPER_RESOLUTION = "brain_mri_super_resolution"
@@ -44,7 +48,11 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     bundle = request.node.callspec.params["bundle"]
     parser = ConfigParser(ConfigParser.load_config_file(config(bundle, "inference")))
     torch.manual_seed(0)
-    torch.save(parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+    state = parser.get_parsed_content("network_def").state_dict()
+    for name in state:
+        if name.startswith("fine.") and name.endswith(".head.weight"):
+            state[name] *= 100  # so that some voxels are tumor and others are not
+    torch.save(state, tmp_path / "model.pt")
     return tmp_path / "model.pt"
 
 
@@ -125,6 +133,26 @@ class TestBundle:
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / "out").rglob("*.nii.gz"))) >= len(CASES)
 
+    def test_exported_to_torchscript_it_gives_the_same_voxels(self, bundle: str, tmp_path: Path) -> None:
+        folder = REPOSITORY / "bundles" / bundle
+        monai.bundle.ckpt_export(
+            net_id="network_def",
+            filepath=str(tmp_path / "model.ts"),
+            ckpt_file=str(folder / "models" / "model.pt"),
+            meta_file=config(bundle, "metadata"),
+            config_file=config(bundle, "inference"),
+            bundle_root=str(folder),
+        )
+        exported = torch.jit.load(tmp_path / "model.ts")
+        network = load_bundle(REPOSITORY / "bundles", bundle).network.cpu()
+        torch.manual_seed(0)
+        shapes = (
+            [(1, 4, 20, 17, 18), (1, 4, 32, 16, 16)] if bundle == SEGMENTATION else [(1, 1, 21, 34), (2, 1, 16, 32)]
+        )
+        with torch.inference_mode():
+            for image in map(torch.rand, shapes):
+                assert torch.equal(exported(image), network(image))
+
     def test_released_weights_fit(self, bundle: str) -> None:
         released = load_bundle(REPOSITORY / "bundles", bundle)
         assert released.version == metadata(bundle)["version"]
@@ -168,8 +196,8 @@ def test_segmentation_writes_labels_on_the_images_own_grid(
     options = {"checkpoint": str(checkpoint), "output_dir": str(tmp_path)}
     for data in (tiny_brats, turned_case):
         run(bundle, "inference", dataset_dir=str(data), **options)
-    straight = nib.load(tmp_path / "first_t1" / "first_t1_labels.nii.gz")
-    turned = nib.load(tmp_path / "turned_t1" / "turned_t1_labels.nii.gz")
+    straight = nib.load(tmp_path / "first" / "first_labels.nii.gz")
+    turned = nib.load(tmp_path / "turned" / "turned_labels.nii.gz")
     assert straight.shape == SHAPE
     assert turned.shape == (SHAPE[2], SHAPE[0], SHAPE[1])
     assert straight.get_data_dtype() == np.uint8
@@ -179,6 +207,33 @@ def test_segmentation_writes_labels_on_the_images_own_grid(
     back = nib.as_closest_canonical(turned)
     np.testing.assert_allclose(back.affine, nib.as_closest_canonical(straight).affine)
     np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(nib.as_closest_canonical(straight).dataobj))
+
+
+@pytest.mark.parametrize("bundle", [SEGMENTATION])
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2, 2, 2), (1, 1, 3), (0.8, 1.5, 1.2)])
+def test_labels_are_those_of_the_application(
+    bundle: str, spacing: tuple[float, ...], checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_case(tmp_path / "data" / "case.1", np.random.default_rng(2), (18, 20, 14), np.diag([*spacing, 1.0]))
+    weights = torch.load(checkpoint, weights_only=True)
+    weights["coarse.head.bias"] += 3  # so that it suspects a tumor, and the fine networks are asked
+    torch.save(weights, checkpoint)
+    options = {"checkpoint": str(checkpoint), "output_dir": str(tmp_path), "choices#smallest_part_ml": 0.01}
+    run(bundle, "inference", dataset_dir=str(tmp_path / "data"), **options)
+    assert "case.1: 100%" in capfd.readouterr().err
+
+    loaded = load_bundle(with_weights(bundle, checkpoint, tmp_path / "models").parent, bundle)
+    loaded = dataclasses.replace(
+        loaded, postprocessing=dataclasses.replace(loaded.postprocessing, smallest_part_ml=0.01)
+    )
+    files = {sequence: tmp_path / "data" / "case.1" / f"case.1_{end}.nii.gz" for sequence, end in FILE_SUFFIX.items()}
+    volumes = {sequence: read_image(file) for sequence, file in files.items()}
+    brain = volumes[Sequence.T1].with_array(brain_mask(volumes).astype(np.uint8))
+    expected = segment(volumes, brain, loaded).labels.array
+    assert len(np.unique(expected)) > 1
+    written = nib.load(tmp_path / "case.1" / "case.1_labels.nii.gz")
+    np.testing.assert_allclose(written.header.get_zooms(), spacing, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), expected)
 
 
 @pytest.mark.parametrize("bundle", [SEGMENTATION])
@@ -198,7 +253,7 @@ def test_choices_are_made_on_cases_that_were_held_out(
     bundle: str, tiny_brats: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = with_weights(bundle, checkpoint, tmp_path)
-    options = {"split": {"validation": [CASES[1]]}, "folds": [[CASES[1]], [], [], []], "choices#phantoms": 0}
+    options = {"split_parts": {"validation": [CASES[1]]}, "folds": [[CASES[1]], [], [], []], "choices#phantoms": 0}
     run(bundle, "evaluate", run_id="compare", bundle_root=str(copy), dataset_dir=str(tiny_brats), **options)
     rows = read_csv(copy / "eval" / "choices.csv")
     assert {row["case"] for row in rows} <= {CASES[1], f"{CASES[1]}, mirrored"}
@@ -249,21 +304,20 @@ def test_super_resolution_is_scored_beside_interpolation(
 
 @pytest.mark.slow
 def test_segmentation_trains_resumes_and_logs(tiny_brats: Path, tmp_path: Path) -> None:
-    names = list(CASES)
     arguments = {
-        "split": {"train": names, "validation": names, "test": [], "low_grade": [], "coarse": []},
         "phantoms": 0,
         "dataset_dir": str(tiny_brats),
         "output_dir": str(tmp_path),
         "device": "cpu",
         "coarse#recipe#patch": [8, 8, 8],
         "member#recipe#patch": [8, 8, 3],
-        "coarse#plan#iterations": 1,
+        "coarse_iterations": 1,
     }
-    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 1})
+    run(SEGMENTATION, "train", **arguments, iterations=1)
+    assert set(json.loads((tmp_path / "split.json").read_text())["train"]) < set(CASES)
     coarse = torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)
     assert coarse["iteration"] == 1
-    run(SEGMENTATION, "train", **arguments, **{"member_plan#iterations": 2})
+    run(SEGMENTATION, "train", **arguments, iterations=2)
     assert torch.load(tmp_path / "coarse" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "fold3" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "fold3" / "log").glob("events.*"))) == 2
@@ -283,14 +337,13 @@ def test_super_resolution_trains_resumes_and_logs(tmp_path: Path) -> None:
         "train_volumes": volumes,
         "validation_volumes": volumes,
         "device": "cpu",
-        "pixel#plan#iterations": 1,
-        "pixel#plan#batch": 2,
-        "adversarial#plan#batch": 2,
+        "pixel_iterations": 1,
+        "batch_size": 2,
         "patch": 32,
         "recipe#loss_weights#perceptual": 0.0,
     }
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 1})
-    run(SUPER_RESOLUTION, "train", **arguments, **{"adversarial#plan#iterations": 2})
+    run(SUPER_RESOLUTION, "train", **arguments, iterations=1)
+    run(SUPER_RESOLUTION, "train", **arguments, iterations=2)
     assert torch.load(tmp_path / "pixel" / "checkpoint.pt", weights_only=True)["iteration"] == 1
     assert torch.load(tmp_path / "adversarial" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len(list((tmp_path / "adversarial" / "log").glob("events.*"))) == 2

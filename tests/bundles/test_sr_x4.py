@@ -51,9 +51,8 @@ def tiny_training(tmp_path: Path) -> dict[str, Any]:
         "validation_slices": slices,
         "device": "cpu",
         "patch": 32,
-        "batch": 2,
-        "pixel#plan#iterations": 1,
-        "adversarial#plan#iterations": 1,
+        "batch_size": 2,
+        "iterations": 1,
         "recipe#loss_weights#perceptual": 0.0,
     }
 
@@ -99,13 +98,13 @@ class TestX4Bundle:
         }
         train = found["train"]
         start = re.search(r"@weights_dir, '(.+)'", train["initial_weights"] or "")
-        plan = train["adversarial"]["plan"]
-        adversarial = {"iterations": plan["iterations"], "ema": plan["ema"]}
+        adversarial = {"iterations": train["adversarial_iterations"], "ema": train["adversarial"]["plan"]["ema"]}
+        adversarial |= {"seed": train["seed"], "batch": train["batch_size"], "patch": train["patch"]}
         pixel = {
-            "iterations": train["pixel"]["plan"]["iterations"],
+            "iterations": train["pixel_iterations"],
             "initial_weights": {"file": start[1]} if start else None,
         }
-        training = Training((pixel,), adversarial | {k: train[k] for k in ("seed", "batch", "patch")}, Path(), None)
+        training = Training((pixel,), adversarial, Path(), None)
         method = read_method(config_file("sr") / f"{bundle.removeprefix(X4_PREFIX)}.yaml")
         made = make_configs(method, training, metadata(bundle)["version"], {})
         assert {name: made[name] for name in found} == found
@@ -179,8 +178,8 @@ class TestX4Bundle:
         # The published weights that some start from are not in this repository; the released ones fit as well.
         tiny_training["initial_weights"] = str(BUNDLES / bundle / "models" / "model.pt")
         run(bundle, "train", **tiny_training)
-        run(bundle, "train", **tiny_training | {"adversarial#plan#iterations": 2})
-        for stage, iterations in (("pixel", 1), ("adversarial", 2)):
+        run(bundle, "train", **tiny_training | {"iterations": 2})
+        for stage, iterations in (("pixel", 2), ("adversarial", 2)):
             checkpoint = torch.load(tmp_path / stage / "checkpoint.pt", weights_only=True)
             assert checkpoint["iteration"] == iterations
         trained = torch.load(tmp_path / "adversarial" / "interpolated.pt", weights_only=True)

@@ -86,7 +86,7 @@ def test_each_volume_of_a_series_is_listed(tmp_path: Path, capsys: pytest.Captur
     assert len(content["series"][0]["volumes"]) == 2
     assert content["series"][0]["sequence"] == "T2"
     assert err.startswith("acuity: no T1, T1c, FLAIR: missing-sequence: T1, T1c and FLAIR were not found among 1 ")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2 and "It would not run with --allow-missing either" in err
 
 
 def test_a_missing_sequence_ends_as_a_run_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +94,8 @@ def test_a_missing_sequence_ends_as_a_run_would(tmp_path: Path, capsys: pytest.C
     content, err = inspect_json(capsys, str(tmp_path), code=30)
     assert [s["sequence"] for s in content["series"]].count(None) == 6
     assert err.startswith("acuity: no FLAIR: missing-sequence: FLAIR was not found among 9 series: ")
+    assert "It would not run with --allow-missing either: without FLAIR tumors are missed." in err
+
     assert content["selection"]["FLAIR"]["error"]["code"] == "missing-sequence"
     assert content["selection"]["T2"]["evidence"] == "header"
     assert content["run"]["exit_code"] == 30
@@ -118,6 +120,13 @@ def test_how_sure_what_was_nearly_chosen_and_the_cost(tmp_path: Path, capsys: py
     assert f"T1 #2 'AX T1', by its header; T1 and T1c differ by {t1['margin']} points (3 are needed)." in text
     assert "T2 #6 'AX T2', by its header. Next best: series 11 'AX T2 again', which has a later number." in text
     assert "A run takes about 0 min 40 s and 1.9 GiB on 2 CPUs, for 24 x 20 x 36 voxels." in text
+
+
+def test_it_says_what_would_run_if_it_were_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, [s for s in hospital_series() if s.number not in (2, 3, 6, 9, 10)])
+    _, err = inspect_json(capsys, str(tmp_path), code=30)
+    assert "It would run with --allow-missing on FLAIR. T1, T1c and T2 are missing." in err
+    assert "not assessable without T1c" in err
 
 
 def test_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

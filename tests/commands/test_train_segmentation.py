@@ -115,7 +115,6 @@ def test_the_options_reach_the_training(data: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_choices_of_the_command_line_are_those_of_the_library() -> None:
     assert list(train_segmentation.AUGMENTATIONS) == list(NAMED)
-    assert train_segmentation.FOLDS == brats.FOLDS
 
 
 @pytest.mark.parametrize("command", ["train_segmentation", "train_super_resolution"])

@@ -83,6 +83,8 @@ class LabelServer:
                 },
                 422,
             )
+        if request.path_params["model"] == "super_resolution":
+            return JSONResponse({"series": {"T1": self._sharpened(uid)}})
         headers = [dcmread(file, stop_before_pixels=True) for file in self._images[uid]]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "found.dcm"
@@ -92,12 +94,25 @@ class LabelServer:
                 headers,
                 path,
                 series_uid=generate_uid(),
-                series_number=900,
-                description="Tumor, found",
+                series_number=9101,
+                description="Tumor by AI",
                 model=MODEL,
             )
             store(self._dicomweb, [path])
         return JSONResponse({"latencies": {"total": 0.1}})
+
+    def _sharpened(self, uid: str) -> str:
+        """Store a series as the models' own; its UID."""
+        made = generate_uid()
+        with tempfile.TemporaryDirectory() as folder:
+            for number, file in enumerate(self._images[uid]):
+                ds = dcmread(file)
+                ds.SeriesInstanceUID, ds.SOPInstanceUID = made, generate_uid()
+                ds.ImageType, ds.Manufacturer = ["DERIVED", "PRIMARY"], "Acuity"
+                ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+                ds.save_as(Path(folder) / f"{number}.dcm")
+            store(self._dicomweb, sorted(Path(folder).iterdir()))
+        return made
 
     async def _train(self, request: Request) -> Response:
         self.asked.append((request.path_params["model"], "train"))

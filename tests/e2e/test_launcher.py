@@ -27,6 +27,8 @@ def test_up_and_down(launcher: Launcher) -> None:
     headers = {"authorization": f"Bearer {token}"}
     assert httpx2.get(f"{url}/monai/info/", headers=headers, timeout=60).json()["name"] == "Acuity"
     assert httpx2.get(f"{url}/dicom-web/studies", headers=headers, timeout=60).json() == []
+    listed = httpx2.get(f"{url}/monai/datastore/?output=all", headers=headers, timeout=60)  # asks the archive
+    assert listed.status_code == 200 and str(launcher.state) not in listed.text
     assert launcher.call("status").returncode == 0
     assert address(launcher.up()) == url  # it runs already; the token is shown once
 

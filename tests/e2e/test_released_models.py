@@ -22,6 +22,7 @@ from acuity.research.synthetic.phantom import Phantom
 from label.case import read_case
 from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
+from label.door import read_or_make_secret
 from label.versions import tumor_versions
 from tests.e2e.launched import Launcher, address
 from tests.e2e.viewer import (
@@ -77,7 +78,8 @@ def released(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iter
     launcher = Launcher(folder / "state", repository)
     try:
         url, _, token = address(launcher.up()).partition("/login#token=")
-        dicomweb = f"http://127.0.0.1:{launcher.ports['--orthanc-port']}/dicom-web"
+        password = read_or_make_secret(launcher.state / "archive-password")
+        dicomweb = f"http://acuity:{password}@127.0.0.1:{launcher.ports['--orthanc-port']}/dicom-web"
         truth, headers = stored_study(folder, dicomweb, 0)
         for seed in (1, 2):
             outlined(folder, dicomweb, *stored_study(folder, dicomweb, seed))

@@ -23,7 +23,7 @@ PATIENCE_MS = 300_000  # a busy computer without a GPU renders slowly
 
 def logged_in(browser: Browser, url: str, token: str) -> Page:
     """A page, with cookies of its own, that is logged in."""
-    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page = browser.new_context(viewport={"width": 1600, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{url}/login#token={token}")
     page.wait_for_url(f"{url}/")

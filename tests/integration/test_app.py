@@ -410,6 +410,21 @@ def test_a_wrong_command_line_ends_with_2_before_a_framework_is_imported(reposit
     assert imported.isdisjoint({"holoscan", "monai", "pydicom", "SimpleITK", "torch"})
 
 
+def test_a_wrong_path_is_named_before_a_framework_is_imported(
+    repository: Path, tmp_path: Path, schema: dict[str, Any]
+) -> None:
+    process = start(repository, "-i", tmp_path / "nowhere", "-o", tmp_path / "out", PYTHONPROFILEIMPORTTIME="1")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 10
+    assert f"The input, {tmp_path / 'nowhere'}, does not exist." in err
+    assert "-i names" in err and "HOLOSCAN_INPUT_PATH" in err and "./input" in err and "Traceback" not in err
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines()}
+    assert imported.isdisjoint({"holoscan", "monai", "pydicom", "SimpleITK", "torch"})
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    jsonschema.validate(result, schema)
+    assert (result["exit_code"], result["error"]["code"]) == (10, "input-not-found")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing_half_written(

@@ -24,6 +24,7 @@ from acuity.errors import ArchiveError, DataError, InputNotFoundError, MissingSe
 from label.case import read_case, write_volume
 from label.datastores.archive import ArchiveDatastore
 from label.datastores.dicomweb import Archive
+from label.status import case_status
 from tests.dicom_builder import STUDY_UID, uid, write_mr_series
 from tests.judges import dciodvfy_errors, dcmqi_segments
 from tests.label_cases import speckle
@@ -256,6 +257,8 @@ def test_half_a_study_says_what_is_missing(place: Place) -> None:
     assert datastore.list_images() == []
     with pytest.raises(MissingSequenceError, match="FLAIR was not found among 3 series"):
         datastore.get_image_uri(T1C)
+    status = case_status(lambda: datastore.get_image_info(T1C))
+    assert (status.ready, status.message, status.missing) == (False, "FLAIR is missing.", ("FLAIR",))
     with pytest.raises(InputNotFoundError, match="no series of this id"):
         datastore.get_image_uri(FLAIR)
 

@@ -192,9 +192,16 @@ def test_refusals_say_what_is_wrong(place: Place, tmp_path: Path) -> None:
     if place.other:
         half = post(image="half")
         assert half.status_code == 422
-        assert half.json()["found"] == "The case lacks T1, T2, FLAIR."
+        assert half.json()["found"] == "T1, T2 and FLAIR are missing."
+        status = requests.get(f"{place.server.url}/case/", params={"image": "half"}, timeout=60).json()
+        assert status["message"] == "T1, T2 and FLAIR are missing." and status["missing"] == ["T1", "T2", "FLAIR"]
+    ready = requests.get(f"{place.server.url}/case/", params={"image": place.ids[Sequence.T1C]}, timeout=60).json()
+    assert ready == {"ready": True, "message": "", "missing": [], "remedy": ""}
+    assert requests.get(f"{place.server.url}/case/", params={"image": "9.9.9"}, timeout=60).status_code == 404
     assert requests.get(f"{place.server.url}/infer/", timeout=60).status_code == 404  # none is going on
     assert requests.post(f"{place.server.url}/activelearning/none", json={}, timeout=60).status_code == 400
+    chosen = requests.post(f"{place.server.url}/activelearning/oldest", json={}, timeout=60)
+    assert chosen.status_code == 200 and str(place.server.models.parent) not in chosen.text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from acuity.anatomy import SEGMENTS, Sequence
 from acuity.dicom.writing.model_info import ModelInfo
 from acuity.errors import AcuityError, DataError, InputNotFoundError
+from acuity.research.datasets.layouts import patient_of
 from acuity.volume import RAS_LPS, Grid, Volume
 from label.case import read_case, read_volume, write_volume
 from label.datastores.archive import ArchiveDatastore
@@ -28,6 +29,7 @@ from label.datastores.store import CaseDatastore
 from tests.dicom_builder import STUDY_UID, uid
 from tests.label_cases import SUFFIX, centroid, draw, speckle, truth
 from tests.orthanc import Orthanc, running_orthanc
+from tests.research.layouts import AFFINE, LAYOUTS, made_up, save, write_layout, write_one
 from tests.study_phantom import image, oblique_grid, write_study
 
 GRIDS = dict.fromkeys(Sequence, oblique_grid((8.0, 8.0, 8.0))) | {
@@ -340,3 +342,68 @@ def test_what_is_no_image_of_a_case_is_refused(tmp_path: Path, read: Callable[[s
     for name in ("t1.nii.gz", "absent.nii.gz", "notes.txt", ""):
         with pytest.raises(AcuityError):
             read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cases_of_every_layout_are_served(layout: str, tmp_path: Path) -> None:
+    names = write_layout(layout, tmp_path)
+    store = FolderDatastore(tmp_path)
+    assert store.list_images() == sorted(names)
+    for seed, name in enumerate(names):
+        images, labels = made_up(seed)
+        case = read_case(store.get_image_uri(name))
+        assert (case.reference, case.patient) == (Sequence.T1C, patient_of(name))
+        for sequence, array in zip(Sequence, images, strict=True):
+            served = nib.load(store.get_image_uri(f"{name}_{SUFFIX[sequence]}"))
+            np.testing.assert_array_equal(served.get_fdata(), array)
+            np.testing.assert_allclose(served.affine, AFFINE)
+            np.testing.assert_array_equal(case.volumes[sequence].array, array)
+    drawn = tmp_path / "drawn.nii.gz"
+    save(labels, AFFINE, drawn)
+    store.save_label(names[-1], str(drawn), "final", {})
+    (pair,) = store.datalist()
+    np.testing.assert_array_equal(nib.load(pair["label"]).get_fdata(), labels)
+    store.save_derived(names[0], case.volumes, ModelInfo("sr", "1", "a" * 64))
+    assert store.list_images() == sorted(names)  # what was computed is no further case
+
+    store.remove_image(names[0])
+    assert store.list_images() == sorted(names)[1:]
+    with pytest.raises(InputNotFoundError):
+        store.get_image_uri(names[0])
+
+
+def test_a_changed_file_of_the_decathlon_is_served_anew(tmp_path: Path) -> None:
+    name, *_ = write_layout("decathlon", tmp_path)
+    store = FolderDatastore(tmp_path)
+    before = Path(store.get_image_uri(name))
+    first = before.stat()
+    assert Path(store.get_image_uri(name)).stat().st_ino == first.st_ino  # written once
+    write_one("decathlon", tmp_path, name, *made_up(7))
+    np.testing.assert_array_equal(read_volume(Path(store.get_image_uri(name))).array, made_up(7)[0][1])
+    with pytest.raises(DataError, match="the Medical Decathlon's"):
+        store.add_image("new_t1", str(before), {})
+
+
+def test_of_two_cases_of_one_name_none_is_listed(tmp_path: Path) -> None:
+    for folder in ("HGG", "LGG"):
+        write_one("2018", tmp_path, f"{folder}/same", *made_up(0))
+    assert FolderDatastore(tmp_path).list_images() == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc", "a\0b", "x" * 300, ".acuity", "labels", "derived", ""])
+def test_an_id_never_becomes_a_path(name: str, tmp_path: Path) -> None:
+    write_one("2021", tmp_path, "outside", *made_up(0))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputNotFoundError):
+        FolderDatastore(tmp_path / "in").get_image_uri(name)
+
+
+@pytest.mark.parametrize(("fault", "message"), [(np.nan, "not finite"), (0, "0 everywhere"), (1, "is a mask")])
+def test_an_image_that_is_none_is_refused_by_name(fault: float, message: str, tmp_path: Path) -> None:
+    images, labels = made_up(0)
+    images[2] = images[2] * 0 + fault
+    if fault == 1:
+        images[2] = labels
+    write_one("2023", tmp_path, "a", images, labels)
+    with pytest.raises(DataError, match=f"T2.*{message}"):
+        read_case(FolderDatastore(tmp_path).get_image_uri("a"))

@@ -7,14 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from acuity.errors import OutputError
 from label import door
@@ -29,20 +30,19 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(scope, receive, send)
 
 
-@pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server whose patience and measure are small."""
-    for name, value in (("HEADER_S", 0.5), ("BODY_S", 0.5), ("MOST_BYTES", 1 << 20)):
-        monkeypatch.setattr(door, name, value)
+LARGE = 64 << 20
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Without a door: connections are kept."""
+    await Response(bytes(LARGE if scope["path"] == "/large" else 1))(scope, receive, send)
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            Door(echo, SECRET, (*LOOPBACK, "acuity.example")),
-            http=Protocol,
-            lifespan="off",
-            log_level="critical",
-            limit_concurrency=20,
-        )
+        config = uvicorn.Config(app, http=Protocol, lifespan="off", log_level="critical", limit_concurrency=20)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -51,6 +51,23 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield int(listening.getsockname()[1])
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def bare_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(door, "HEADER_S", 1.0)
+    monkeypatch.setattr(door, "ANSWER_S", 0.5)
+    with serving(bare) as port:
+        yield port
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server whose patience and measure are small."""
+    for name, value in (("HEADER_S", 0.5), ("BODY_S", 0.5), ("MOST_BYTES", 1 << 20)):
+        monkeypatch.setattr(door, name, value)
+    with serving(Door(echo, SECRET, (*LOOPBACK, "acuity.example"))) as port:
+        yield port
 
 
 def spoken(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
@@ -122,6 +139,38 @@ def test_a_slow_client_is_cut_off(port: int, parts: tuple[bytes, ...]) -> None:
     started = time.monotonic()
     spoken(port, *parts, pause=0.1)
     assert time.monotonic() - started < 3.0
+
+
+@pytest.mark.parametrize("second", [b"", b"GET / HTTP/1.1\r\nHost: ", b"GET /slow HTTP/1.1\r\nA: b\r\nC: d"])
+def test_a_kept_connection_waits_no_longer(bare_port: int, second: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", bare_port), timeout=5) as client:
+        client.sendall(head(method="GET"))
+        assert b" 200 " in client.recv(1 << 16)
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            for byte in second + b" " * 100:
+                client.sendall(bytes([byte]))
+                time.sleep(0.1)
+    assert time.monotonic() - started < 4.0
+
+
+def test_a_kept_connection_takes_another_request(bare_port: int) -> None:
+    with requests.Session() as session:
+        for _ in range(3):
+            assert session.get(f"http://127.0.0.1:{bare_port}/", timeout=5).content == b"\0"
+            time.sleep(0.6)  # longer than one clock in all
+
+
+def test_a_client_that_does_not_read_is_cut_off(bare_port: int) -> None:
+    with socket.create_connection(("127.0.0.1", bare_port), timeout=10) as client:
+        client.sendall(head(method="GET", path="/large"))
+        time.sleep(2.0)
+        received = 0
+        with pytest.raises(ConnectionError):
+            while chunk := client.recv(1 << 20):
+                received += len(chunk)
+            raise ConnectionError("closed")
+        assert received < LARGE
 
 
 def test_a_connection_has_one_request(port: int) -> None:

@@ -16,8 +16,8 @@ from label.server import APP, environment, parse
     ("line", "code", "text"),
     [
         (["--help"], 0, "folder of cases, or http(s) address"),
-        (["--studies", "/nonexistent"], 10, "The folder of studies does not exist."),
-        (["--studies", "htp://archive"], 10, "the address of a DICOMweb service"),
+        (["--studies", "/nonexistent"], 10, "The folder of studies, /nonexistent, does not exist."),
+        (["--studies", "htp://archive"], 10, "http(s) address of a DICOMweb service"),
         ([], 2, "--studies"),
         (["--studies", "/tmp", "--port", "many"], 2, "invalid int value: 'many'"),
     ],
@@ -34,6 +34,7 @@ def test_a_wrong_line_is_answered_at_once(line: list[str], code: int, text: str)
     done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert text in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_processes_of_a_training_find_the_same_places(tmp_path: Path) -> None:

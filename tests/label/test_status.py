@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from fastapi import HTTPException
 
-from label.status import Running, Status, TrainingStatus, training_status
+from acuity.errors import AcuityError, ArchiveError, InputNotFoundError, MissingSequenceError, MissingSliceError
+from label.status import CaseStatus, Running, Status, TrainingStatus, case_status, training_status
 from tests.node import through
 
 
@@ -87,3 +89,32 @@ def test_the_viewer_shows_what_the_server_writes(tmp_path: Path) -> None:
         {"text": "Sharpening: step 50 of 100", "done": 0.5},
         {"text": "Correcting: step 50 of 100", "done": 0.5},
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [(("FLAIR",), "FLAIR is missing."), (("T1", "T2"), "T1 and T2 are missing.")]
+)
+def test_a_missing_sequence_is_said_in_an_annotators_words(names: tuple[str, ...], message: str) -> None:
+    def find() -> None:
+        error = MissingSequenceError("FLAIR was not found among 3 series: 'AX T1' is T1 (SE, TR 500 ms) ...")
+        error.missing = names
+        raise error
+
+    status = case_status(find)
+    assert (status.ready, status.message, status.missing) == (False, message, names)
+    assert "AX T1" not in status.message + status.remedy
+
+
+def test_other_refusals_of_a_case_keep_their_text_and_unknown_cases_stay_errors() -> None:
+    def raising(error: AcuityError) -> Callable[[], None]:
+        def find() -> None:
+            raise error
+
+        return find
+
+    refused = case_status(raising(MissingSliceError("A slice is missing.", remedy="Send it.")))
+    assert refused == CaseStatus(False, "A slice is missing.", (), "Send it.")
+    assert case_status(lambda: None) == CaseStatus(True)
+    for error in (InputNotFoundError("none"), ArchiveError("away")):
+        with pytest.raises(type(error)):
+            case_status(raising(error))

@@ -41,6 +41,17 @@ def test_a_bundle_is_ready_to_run(models):
     assert bundle.network(torch.rand(1, 1, 8, 8)).shape == (1, 1, 8, 8)
 
 
+def test_a_bundle_that_others_can_change_comes_with_a_warning(models):
+    """Its configuration is code: what MONAI evaluates there runs as this account."""
+    config = models / "small" / "configs" / "inference.json"
+    bundle = load_bundle(models, "small")
+    assert bundle.warnings == ()
+    assert bundle.config_sha256 == hashlib.sha256(config.read_bytes()).hexdigest()
+    config.parent.chmod(0o777)
+    (warning,) = load_bundle(models, "small").warnings
+    assert "other accounts" in warning and "configs" in warning and str(models) not in warning
+
+
 def test_absent_weights_are_named(models):
     (models / "small" / "models" / "model.pt").unlink()
     with pytest.raises(BundleNotFoundError, match="model.pt was not found") as error:
@@ -81,7 +92,7 @@ def test_half_precision_is_for_storage_alone(models):
 
 
 CHOICES = {"_target_": "acuity.imaging.regions.Postprocessing"}
-OFF = {"least_peak": 0.0, "least_enhancing_ml": 0.0, "enclosed_core": False}
+OFF = {"least_peak": 0.0, "enclosed_core": False}
 
 
 def edit_config(models, **sections):
@@ -114,7 +125,7 @@ def test_the_default_removes_the_parts_that_the_release_removes(repository):
         ({"thresholds": [0.5, 0.5, 0.5]}, "choices of configs/inference.json is no Postprocessing"),
         *[
             (CHOICES | OFF | {name: value}, f"{name} is {value}; that step is gone: remove it, or take a bundle of 0.8")
-            for name, value in {"least_peak": 0.98, "least_enhancing_ml": 0.1, "enclosed_core": True}.items()
+            for name, value in {"least_peak": 0.98, "enclosed_core": True}.items()
         ],
     ],
 )

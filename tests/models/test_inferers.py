@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter
 
 from acuity.models.inferers import CoarseToFineInferer, SuperResolutionInferer
-from acuity.models.segmentation import coarse_to_fine
+from acuity.models.segmentation import at_working_spacing, coarse_to_fine
 from acuity.models.super_resolution import super_resolve
 from acuity.networks.cascade import CoarseToFine
 from acuity.networks.equiunet import EquiUnet
@@ -49,14 +49,29 @@ def test_a_batch_is_refused() -> None:
         SuperResolutionInferer()(MetaTensor(torch.ones(2, 1, 4, 4, 4)), torch.nn.Identity())
 
 
-def test_voxels_of_another_size_are_refused_and_those_of_one_millimeter_segmented() -> None:
+def test_images_of_one_millimeter_are_seen_as_they_are_and_others_at_one_millimeter() -> None:
     network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
     image = torch.randn(1, 4, 16, 16, 16)
     turned = torch.tensor([[0.0, 0, 1, 3], [-1, 0, 0, 5], [0, 1, 0, 7], [0, 0, 0, 1]], dtype=torch.float64)
     with torch.inference_mode():
         logits = CoarseToFineInferer()(MetaTensor(image, affine=turned[None]), network)
         torch.testing.assert_close(logits.as_tensor()[0], coarse_to_fine(image[0], network))
-    for spacing in ((2.0, 2.0, 2.0), (1.0, 1.0, 1.05)):
+    for spacing in ((2.0, 2.0, 2.0), (1.0, 1.0, 3.0)):
         affine = turned @ torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
-        with pytest.raises(ValueError, match=r"the networks segment voxels of 1\.0 mm alone"):
-            CoarseToFineInferer()(MetaTensor(image, affine=affine[None]), network)
+        with torch.inference_mode():
+            logits = CoarseToFineInferer()(MetaTensor(image, affine=affine[None]), network)
+            expected = at_working_spacing(lambda brain: coarse_to_fine(brain, network), image[0], spacing)
+        torch.testing.assert_close(logits.as_tensor()[0], expected)
+
+
+def test_what_is_no_brain_has_a_probability_of_zero() -> None:
+    network = CoarseToFine(EquiUnet(width=16), EquiUnet(width=16)).eval()
+    image = torch.zeros(1, 4, 20, 20, 20)
+    image[..., 2:18, 3:19, 1:17] = torch.randn(16, 16, 16)
+    with torch.inference_mode():
+        logits = CoarseToFineInferer()(MetaTensor(image, affine=torch.eye(4)[None]), network).as_tensor()
+    brain = (image[0] != 0).any(dim=0)
+    assert (torch.sigmoid(logits)[0][:, ~brain] == 0).all()
+    assert (torch.sigmoid(logits)[0][:, brain] > 0).all()
+    with pytest.raises(ValueError, match="image 1 is 0 everywhere"):
+        CoarseToFineInferer()(MetaTensor(torch.zeros_like(image), affine=torch.eye(4)[None]), network)

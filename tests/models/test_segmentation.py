@@ -12,8 +12,9 @@ from acuity.imaging.intensity import zscore
 from acuity.imaging.regions import Postprocessing
 from acuity.models.bundle import Bundle
 from acuity.models.segmentation import CONTEXT, LEFT_RIGHT, coarse_to_fine, network_channels, segment
-from acuity.networks.cascade import CoarseToFine
+from acuity.networks.cascade import CoarseToFine, Ensemble
 from acuity.networks.equiunet import EquiUnet
+from acuity.networks.slicewise import Slices
 from acuity.volume import Volume
 
 
@@ -21,6 +22,7 @@ class Threshold(torch.nn.Module):
     """Finds what is bright in T1c (ET), T2 (TC) and FLAIR (WT), whatever its shape."""
 
     fine_weight = 0.7
+    joined = CoarseToFine.joined
 
     def __init__(self):
         super().__init__()
@@ -30,6 +32,9 @@ class Threshold(torch.nn.Module):
     def coarse_logits(self, image):
         self.coarse_sizes.append(tuple(image.shape[2:]))
         return (image[:, 1:] - 2) * 8
+
+    def search_logits(self, image):
+        return None
 
     def fine_logits(self, image):
         self.fine_sizes.append(tuple(image.shape[2:]))
@@ -90,6 +95,7 @@ def test_other_spacings_are_brought_to_one_millimeter_and_back():
     [
         ((slice(8, 14), slice(18, 25), slice(5, 10)), [(8 + 6 + 12, 12 + 7 + 12, 5 + 5 + 12)]),
         ((slice(0, 0),) * 3, []),
+        ((slice(8, 11),) * 3, []),  # smaller than the smallest suspicion
     ],
 )
 def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
@@ -99,28 +105,72 @@ def test_the_fine_network_sees_the_suspicious_box_alone(lesion, sizes):
     assert bundle.network.fine_sizes == sizes
 
 
-class Stages(CoarseToFine):
-    """The coarse stage finds what is bright; the fine one gives 5 everywhere, unless it has no weight."""
+def test_lesions_that_are_far_apart_are_looked_at_one_by_one():
+    volumes, brain, truth = images(np.eye(4), shape=(70, 60, 60), lesion=(slice(4, 9),) * 3)
+    for sequence in (Sequence.T1C, Sequence.T2, Sequence.FLAIR):
+        volumes[sequence].array[50:56, 40:46, 40:46] += 150
+    bundle = threshold_bundle()
+    found = segment(volumes, brain, bundle).labels.array > 0
+    assert found.sum() == truth.sum() + 6**3
+    assert bundle.network.fine_sizes == [(9 + 12,) * 3, (12 + 6 + 12, 12 + 6 + 12, 12 + 6 + 12)]
 
-    def __init__(self, fine_weight):
+
+class Bright2d(torch.nn.Module):
+    """Takes for tumor what is bright in the middle slice's T1c, T2 and FLAIR."""
+
+    def forward(self, image):
+        return (image[:, 5:8] - 2) * 8
+
+
+def blind_coarse(members):
+    planes = ["axial", "coronal", "sagittal"]
+    fine = Ensemble([Slices(Bright2d(), planes, neighbors=1) for _ in range(members)])
+    return CoarseToFine(Blind(), fine, fine_weight=1.0).eval()
+
+
+class Blind(torch.nn.Module):
+    """Finds nothing anywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.dummy = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image):
+        return torch.full_like(image[:, 1:], -9.0)
+
+
+@pytest.mark.parametrize("members", [1, 3, 4])
+def test_a_lesion_that_the_coarse_network_misses_reaches_the_fine_ones(members):
+    volumes, brain, truth = images(np.eye(4), shape=(50, 52, 40), lesion=(slice(20, 27), slice(30, 36), slice(9, 15)))
+    bundle = Bundle("test", "0", blind_coarse(members), "", {}, Postprocessing(smallest_part_ml=0.0))
+    np.testing.assert_array_equal(segment(volumes, brain, bundle).labels.array > 0, truth)
+
+
+class Stages(CoarseToFine):
+    """The coarse stage finds what is bright; the fine one gives its level everywhere, unless it has no weight."""
+
+    def __init__(self, fine_weight, level):
         super().__init__(torch.nn.Identity(), torch.nn.Identity(), fine_weight)
+        self.level = level
 
     def coarse_logits(self, image):
         return (image[:, 1:] - 2) * 8
 
     def fine_logits(self, image):
         assert self.fine_weight > 0
-        return torch.full_like(image[:, 1:], 5.0)
+        return torch.full_like(image[:, 1:], self.level)
 
 
+@pytest.mark.parametrize("level", [-30.0, 5.0])
 @pytest.mark.parametrize("weight", [0.7, 0.0])
-def test_the_stages_are_weighed_inside_the_box_alone(weight):
+def test_inside_the_box_alone_the_coarse_stage_adds_to_the_fine_one_and_takes_nothing_away(weight, level):
     image = torch.full((4, 40, 40, 40), -1.0)
-    image[:, 18:22, 18:22, 18:22] = 3.0
+    image[:, 18:23, 18:23, 18:23] = 3.0
     expected = (image[1:] - 2) * 8
-    box = (slice(None), *(slice(18 - CONTEXT, 22 + CONTEXT),) * 3)
-    expected[box] = weight * 5.0 + (1 - weight) * expected[box]
-    torch.testing.assert_close(coarse_to_fine(image, Stages(weight)), expected)
+    box = (slice(None), *(slice(18 - CONTEXT, 23 + CONTEXT),) * 3)
+    if weight:
+        expected[box] = torch.where(expected[box] > level, weight * level + (1 - weight) * expected[box], level)
+    torch.testing.assert_close(coarse_to_fine(image, Stages(weight, level)), expected)
 
 
 def test_the_bundle_s_postprocessing_is_applied_in_ml_of_the_images_voxels():

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from acuity.networks.cascade import CoarseToFine, Ensemble, part_state
 from acuity.networks.equiunet import EquiUnet
+from acuity.networks.slicewise import Plane, Slices
 
 
 def segresnet() -> nn.Module:
@@ -32,11 +33,13 @@ def test_any_two_networks_take_any_size_and_give_it_back(
 
 
 @torch.inference_mode()
-def test_the_two_stages_are_weighted() -> None:
+def test_the_coarse_stage_adds_its_share_and_takes_nothing_away() -> None:
     torch.manual_seed(0)
     network = CoarseToFine(equiunet(), segresnet(), fine_weight=0.7).eval()
     image = torch.randn(1, 4, 16, 32, 16)
-    expected = 0.7 * network.fine_logits(image) + 0.3 * network.coarse_logits(image)
+    fine, coarse = network.fine_logits(image), network.coarse_logits(image)
+    expected = torch.where(coarse > fine, 0.7 * fine + 0.3 * coarse, fine)
+    assert 0.1 < (coarse > fine).float().mean() < 0.9
     torch.testing.assert_close(network(image), expected)
 
 
@@ -101,3 +104,30 @@ def test_a_member_is_taken_out_of_its_ensemble_or_of_a_pair_whose_stage_it_is() 
         expected = members[1].state_dict()
         assert set(found) == set(expected)
         assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+class Number(nn.Module):
+    """Gives its number wherever it looks."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(image[:, :3], self.number)
+
+
+@pytest.mark.parametrize(("plane", "axis"), [("axial", 4), ("coronal", 3), ("sagittal", 2)])
+@pytest.mark.parametrize("slices", [2, 10])
+def test_in_a_quick_look_each_slice_is_seen_by_one_member(plane: Plane, axis: int, slices: int) -> None:
+    fine = Ensemble([Slices(Number(n), [plane, "axial"], neighbors=1) for n in range(4)])
+    sizes = [6, 7, 8]
+    sizes[axis - 2] = slices
+    found = CoarseToFine(equiunet(), fine).eval().search_logits(torch.zeros(1, 4, *sizes))
+    assert found is not None and found.shape == (1, 3, *sizes)
+    expected = torch.arange(slices) % 4
+    assert (found.movedim(axis, -1) == expected).all()
+
+
+def test_networks_of_whole_volumes_have_no_quick_look() -> None:
+    assert CoarseToFine(equiunet(), equiunet()).search_logits(torch.zeros(1, 4, 16, 16, 16)) is None

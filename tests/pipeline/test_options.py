@@ -14,7 +14,7 @@ def test_flags() -> None:
     assert options.verbosity == 1
     assert options.spacing == (1.0, 1.0, 1.0)
     assert options.rules is None and not options.series
-    assert options.denoising is None and options.fusion is False
+    assert options.denoising is None and options.fusion is False and options.allow_missing is False
 
 
 def test_variables_take_the_place_of_flags() -> None:
@@ -27,6 +27,7 @@ def test_variables_take_the_place_of_flags() -> None:
         "ACUITY_SPACING": "1,1,2",
         "ACUITY_DENOISE": "after",
         "ACUITY_FUSION": "1",
+        "ACUITY_ALLOW_MISSING": "1",
     }
     options = parse_options([], environ=environ)
     assert [str(p) for p in (options.input, options.output, options.models, options.rules)] == [
@@ -37,7 +38,7 @@ def test_variables_take_the_place_of_flags() -> None:
     ]
     assert options.series == {Sequence.T1: "1.2", Sequence.FLAIR: "1.3"}
     assert options.spacing == (1.0, 1.0, 2.0)
-    assert options.denoising == "after" and options.fusion is True
+    assert options.denoising == "after" and options.fusion is True and options.allow_missing is True
 
 
 def test_flags_win_over_variables() -> None:
@@ -55,6 +56,8 @@ def test_flags_win_over_variables() -> None:
     assert options.spacing == (0.8, 0.8, 0.8)
     assert options.denoising == "before" and options.fusion is False
     assert parse_options(["--fusion"], environ={"ACUITY_FUSION": "0"}).fusion is True
+    assert parse_options(["--allow-missing"], environ={"ACUITY_ALLOW_MISSING": "0"}).allow_missing is True
+    assert parse_options(["--no-allow-missing"], environ={"ACUITY_ALLOW_MISSING": "1"}).allow_missing is False
 
 
 def test_models_come_with_the_application_by_default(tmp_path: Path) -> None:
@@ -76,6 +79,7 @@ def test_models_come_with_the_application_by_default(tmp_path: Path) -> None:
         (["--denoise", "both"], {}, "argument --denoise: 'both' is neither before nor after"),
         ([], {"ACUITY_DENOISE": "yes"}, "argument --denoise: 'yes' is neither before nor after"),
         ([], {"ACUITY_FUSION": "yes"}, "variable ACUITY_FUSION: 'yes' is neither 0 nor 1"),
+        ([], {"ACUITY_ALLOW_MISSING": "yes"}, "variable ACUITY_ALLOW_MISSING: 'yes' is neither 0 nor 1"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(

@@ -255,7 +255,7 @@ def test_rounds_of_the_pixel_stage_are_summed_and_the_first_start_is_named(
     card = (folder / "docs" / "README.md").read_text()
     assert "`net.pth`" in card and "| pixel | 3 + 3 |" in card and "in 2 rounds" in card
     config = read_json(folder, "train")
-    assert [config[stage]["plan"]["iterations"] for stage in ("pixel", "adversarial")] == [6, 3]
+    assert [config[f"{stage}_iterations"] for stage in ("pixel", "adversarial")] == [6, 3]
     assert config["initial_weights"] == "$os.path.join(@weights_dir, 'net.pth')"
     assert "weights of 3 + 3 + 3 iterations" in read_json(folder, "metadata")["changelog"]["0.2.0"]
 

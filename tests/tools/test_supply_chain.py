@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -32,7 +33,7 @@ from tools.supply_chain.licenses import (
     read_policy,
     violations,
 )
-from tools.supply_chain.lock import IMAGE, LOCK, read_dependents, read_versions
+from tools.supply_chain.lock import IMAGE, LOCK, REPOSITORY, WORKBENCH_LOCKS, read_dependents, read_versions
 from tools.supply_chain.sbom import bill_of_materials
 from tools.supply_chain.weights import read_weights
 
@@ -240,3 +241,16 @@ def test_a_service_that_cannot_be_reached_is_no_clean_audit() -> None:
 def test_findings_are_explained_in_words() -> None:
     explained = yaml.safe_load((IMAGE / "vulnerabilities.yaml").read_text())
     assert all(isinstance(reason, str) for reason in explained.values())
+
+
+def test_the_locks_of_the_workbench_hold_what_it_needs_within_its_bounds() -> None:
+    """All of requirements.txt, and what is installed without its dependencies; each with a hash."""
+    texts = [lock.read_text() for lock in WORKBENCH_LOCKS]
+    pins = read_versions(texts[0]) | read_versions(texts[1])
+    assert len(pins) == sum(len(re.findall("^[^ #]+==", text, re.MULTILINE)) for text in texts)  # none without a hash
+    lines = (REPOSITORY / "requirements.txt").read_text() + (REPOSITORY / "requirements-nodeps.txt").read_text()
+    for line in lines.splitlines():
+        text = line.partition("#")[0].strip()
+        needed = Requirement(text) if text else None
+        if needed and (needed.marker is None or needed.marker.evaluate({"python_version": "3.11"})):
+            assert needed.specifier.contains(pins[canonicalize_name(needed.name)]), needed

@@ -80,13 +80,14 @@ def client(servers: Servers, make_client: MakeClient) -> Client:
 
 
 @pytest.fixture
-def write_seg(tmp_path: Path) -> WriteSeg:
-    """Writes a segmentation of labels (I, J, K) over an oblique series."""
+def write_seg(tmp_path: Path, servers: Servers) -> WriteSeg:
+    """Writes a segmentation of labels (I, J, K) over an oblique series, whose images the archive has then."""
 
     def write(labels: NDArray[np.uint8]) -> Path:
-        affine = oblique_affine()
+        affine = oblique_affine((18.0, 18.0, 5.0))  # few pixels make the width of a head
         files = write_mr_series(tmp_path / "series", np.zeros(labels.shape, np.uint16), affine)
         images = [dcmread(file) for file in files]
+        servers.images = [dcmread(file, stop_before_pixels=True) for file in files]
         write_segmentation(
             Volume(labels, affine, str(images[0].FrameOfReferenceUID)),
             images,

@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx2
 import uvicorn
+from pydicom import Dataset
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from starlette.applications import Starlette
 
@@ -42,8 +45,13 @@ class Reached:
 
 @dataclass
 class Servers:
-    """What they say next, and what came to them."""
+    """What they say next, and what came to them.
 
+    ``images`` are headers that the archive answers searches with, which then are not noted; without them it says to a
+    search what it says to all.
+    """
+
+    images: list[Dataset] = field(default_factory=list)
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     body: bytes = b'{"fine": true}'
@@ -56,10 +64,24 @@ class Servers:
             secret, _, path = path.removeprefix("/").partition("/")
             assert len(secret) >= 32
             path = f"/{path}"
+        if self.images and server == "orthanc" and request.method == "GET":
+            return httpx2.Response(200, json=self._found(path, url.query.decode()))
         self.reached.append(Reached(request.method, server, path, url.query.decode(), request.headers, body))
-        return httpx2.Response(self.status, headers=self.headers, content=self._stream())
+        return httpx2.Response(self.status, headers=self.headers, content=self.stream())
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    def _found(self, path: str, query: str) -> list[dict[str, Any]]:
+        """What DICOMweb finds among the images by UIDs; a series once."""
+        folders = path.removeprefix("/dicom-web/").split("/")
+        names = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
+        wanted = {names[k]: v for k, v in zip(folders, folders[1:], strict=False) if k in names}
+        wanted |= {k: v for k, v in parse_qsl(query) if k in names.values()}
+        found = [ds for ds in self.images if all(ds[k].value == v for k, v in wanted.items())]
+        if folders[-1] == "series":
+            found = list({ds.SeriesInstanceUID: ds for ds in found}.values())
+        return [ds.to_json_dict() for ds in found]
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body, as a stream."""
         yield self.body
 
 
@@ -71,9 +93,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(app: Starlette, port: int) -> Iterator[None]:
-    """Serve on a loopback port while the context lasts."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None))
+def serving(app: Starlette, port: int, config: uvicorn.Config | None = None) -> Iterator[None]:
+    """Serve on a loopback port while the context lasts, by a configuration where one is given."""
+    plain = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None)
+    server = uvicorn.Server(config or plain)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 60

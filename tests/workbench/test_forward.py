@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -17,9 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from label import door
 from tests.workbench.conftest import TOKEN
 from tests.workbench.standin import free_port, serving
 from workbench.gateway import create_app
+from workbench.serve import configure
 from workbench.settings import Settings
 
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
@@ -55,7 +59,8 @@ def port(archive: Archive, viewer_folder: Path) -> Iterator[int]:
     settings = Settings(viewer_folder, viewer_folder, port=own, orthanc_port=behind, label_port=nobody)
     with ExitStack() as running:
         running.enter_context(serving(Starlette(routes=[Route("/{path:path}", archive.answer)]), behind))
-        running.enter_context(serving(create_app(settings, viewer_folder, TOKEN), own))
+        app = create_app(settings, viewer_folder, TOKEN)
+        running.enter_context(serving(app, own, configure(app, settings)))
         yield own
 
 
@@ -92,3 +97,22 @@ def test_a_server_that_is_down_is_named(port: int) -> None:
     answer = httpx2.get(f"http://127.0.0.1:{port}/monai/info/", headers=HEADERS, timeout=20)
     assert (answer.status_code, answer.json()["code"]) == (502, "unreachable")
     assert "MONAI Label cannot be reached" in answer.json()["detail"]
+
+
+SLOW_LOGIN = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 43\r\n"
+SLOW_LOGIN += b"Origin: http://127.0.0.1:%d\r\n\r\nx"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: ", SLOW_LOGIN], ids=["silence", "header", "login"])
+def test_clients_that_nobody_knows_are_cut_off(port: int, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """Each connection takes a file of the gateway, which has a thousand on many computers."""
+    monkeypatch.setattr(door, "HEADER_S", 0.5)
+    monkeypatch.setattr(door, "BODY_S", 0.5)
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(100)]
+    for client in clients:
+        client.sendall(sent.replace(b"%d", str(port).encode()))
+    assert httpx2.get(f"http://127.0.0.1:{port}/health", timeout=20).status_code == 200
+    for client in clients:
+        with client:
+            answer = b"".join(iter(partial(client.recv, 4096), b""))  # until it is closed
+            assert answer == b"" or b" 408 " in answer

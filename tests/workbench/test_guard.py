@@ -6,12 +6,17 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
+import httpx2
 import pytest
 
 from acuity.errors import WorkbenchError
 from tests.workbench.conftest import TOKEN, URL, Client
 from tests.workbench.standin import Servers
+from workbench.gateway import create_app
 from workbench.identity import Identity, Sessions, read_or_make_token
+from workbench.settings import Settings
 
 STUDIES = "/dicom-web/studies"
 
@@ -46,7 +51,8 @@ def test_another_credential_is_none(stranger: Client, credential: str) -> None:
 
 def test_the_token_opens_and_stays_with_the_gateway(client: Client, servers: Servers) -> None:
     assert client.get(STUDIES, headers={"cookie": "a=b"}).status_code == 200
-    assert {"authorization", "cookie"}.isdisjoint(servers.reached[0].headers)
+    assert "cookie" not in servers.reached[0].headers
+    assert servers.reached[0].headers["authorization"].startswith("Basic ")  # the gateway's own login
 
 
 def test_a_session_begins_with_the_token_and_ends_with_logging_out(stranger: Client) -> None:
@@ -130,6 +136,63 @@ def test_a_large_body_is_refused(client: Client, servers: Servers, announced: bo
     answer = client.post("/monai/train/tumor_segmentation", content=content)
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     assert servers.reached == []
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+@pytest.mark.parametrize("announced", [True, False])
+def test_forms_without_a_file_are_small(client: Client, servers: Servers, kind: str, announced: bool) -> None:
+    """They are held in memory, as a whole and in parts."""
+    body = b"params=" + b"x" * (1 << 20)
+    content = body if announced else iter([body])
+    answer = client.post("/monai/infer/x?image=1.2", content=content, headers={"content-type": kind})
+    assert answer.status_code in (400, 413) and servers.reached == []
+
+
+def test_there_are_places_for_some_uploads_at_once(servers: Servers, viewer_folder: Path) -> None:
+    """Uploads lie on the disk or in memory while they are worked on; what is small does not wait for them."""
+
+    async def ask_all() -> list[int]:
+        go_on, reached = anyio.Event(), []
+
+        async def slow(request: httpx2.Request) -> httpx2.Response:
+            reached.append(await request.aread())
+            await go_on.wait()
+            return httpx2.Response(200, content=servers.stream())
+
+        app = create_app(Settings(viewer_folder, viewer_folder), viewer_folder, TOKEN, httpx2.MockTransport(slow))
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        found = []
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=URL, headers=headers) as client:
+
+            async def upload(size: int) -> None:
+                files = {"label": ("mask.nii.gz", bytes(size))}
+                found.append((await client.post("/monai/infer/x?image=1.2", files=files)).status_code)
+
+            async with anyio.create_task_group() as tasks:
+                for count in range(1, 5):
+                    tasks.start_soon(upload, 2 << 20)
+                    while len(reached) < count:
+                        await anyio.sleep(0.01)
+                await upload(2 << 20)
+                tasks.start_soon(upload, 10)
+                while len(reached) < 5:
+                    await anyio.sleep(0.01)
+                go_on.set()
+            await upload(2 << 20)
+        return found
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        assert portal.call(ask_all) == [503] + [200] * 6
+
+
+def test_a_login_that_ended_says_how_to_go_on(stranger: Client) -> None:
+    """The same for storing by DICOMweb as for what the viewer asks of the models (workbench/ohif/server.js)."""
+    said = "Your login has ended."
+    remedy = "Log in again in another tab (/login), then repeat this: nothing is lost here."
+    for answer in (stranger.post(STUDIES, content=b""), stranger.post("/monai/infer/x?image=1.2")):
+        assert (answer.json()["found"], answer.json()["remedy"]) == (said, remedy)
+    wrong = stranger.get(STUDIES, headers={"authorization": "Bearer wrong"})
+    assert "Authorization: Bearer TOKEN" in wrong.json()["detail"]
 
 
 def test_health_says_nothing_more(stranger: Client) -> None:

@@ -160,6 +160,24 @@ def test_a_claim_that_is_asked_of_members_does_not_replace_other_checks(
     assert status(client, provider.token(aud=["another", "staff"])) == 401
 
 
+@pytest.mark.parametrize(
+    ("adders", "groups", "may_add"),
+    [
+        ("curators", ["annotators", "curators"], True),
+        ("curators", ["annotators"], False),
+        ("annotators", "annotators", True),
+        ("curator", ["annotators", "curators"], False),
+        (None, ["annotators", "None"], False),
+    ],
+)
+def test_who_may_add_studies(
+    provider: Provider, make_client: MakeClient, adders: str | None, groups: Any, may_add: bool
+) -> None:
+    client = make_client(provider.handle, oidc=replace(SETTINGS, adders=adders))
+    answer = client.get("/add", headers={"authorization": f"Bearer {provider.token(groups=groups)}"})
+    assert answer.json() == {"may_add": may_add}
+
+
 def test_a_new_key_is_fetched_but_not_at_will(
     client: Client, provider: Provider, other_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

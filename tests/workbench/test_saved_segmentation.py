@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import httpx2
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import MRImageStorage
+from pydicom.uid import UID, MRImageStorage
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
 from acuity.anatomy import SEGMENTS
 from acuity.dicom.reading.read_seg import read_segmentation
 from tests.judges import dciodvfy_errors
+from tests.unsound_segs import UNSOUND, sets
 from tests.workbench.conftest import Client, WriteSeg
 from tests.workbench.standin import Servers
 from workbench import multipart
@@ -127,10 +131,101 @@ def test_a_corrected_result_of_a_model_is_no_longer_automatic(
     assert stored(servers)[0].SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
-def refused(client: Client, servers: Servers, *objects: bytes) -> str:
+def unsound(ds: Dataset) -> bytes:
+    """An object as a file, whose UIDs may be none."""
+    target = BytesIO()
+    ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    ds.save_as(target, enforce_file_format=True)
+    return target.getvalue()
+
+
+def refused(client: Client, servers: Servers, *objects: bytes, status: int = 422) -> str:
     answer = send(client, *objects)
-    assert answer.status_code == 422 and servers.reached == []
+    assert answer.status_code == status and servers.reached == [], answer.text
     return str(answer.json()["detail"])
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+@pytest.mark.parametrize("case", UNSOUND)
+def test_what_does_not_belong_to_its_study_is_refused(
+    client: Client, servers: Servers, as_ohif_saves_it: Dataset, case: str
+) -> None:
+    """Orthanc would take each, for good, and the newest object is the case's label."""
+    UNSOUND[case][0](as_ohif_saves_it)
+    said = refused(client, servers, unsound(as_ohif_saves_it))
+    assert "phantom" not in said.casefold() and "Other" not in said  # no value of the header
+
+
+def moved(ds: Dataset, by: tuple[float, float, float]) -> None:
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        place = group.PlanePositionSequence[0]
+        place.ImagePositionPatient = [float(a) + b for a, b in zip(place.ImagePositionPatient, by, strict=True)]
+
+
+def set_in_first_frame(keyword: str, value: Any) -> Callable[[Dataset], None]:
+    def change(ds: Dataset) -> None:
+        group = ds.PerFrameFunctionalGroupsSequence[0]
+        (sequence,) = (item for item in group if item.VR == "SQ" and keyword in item.value[0])
+        setattr(sequence.value[0], keyword, value)
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (sets(Modality="MR"), "modality"),  # it would be a series of images to who searches for them
+        (sets(Modality=None), "modality"),
+        (sets(SeriesDescription="Tumor [original]"), "brackets"),
+        (sets(SeriesDescription="x [ORIGINAL ]"), "brackets"),
+        (sets(SeriesInstanceUID="1.2.03"), "UIDs"),
+        (sets(NumberOfFrames=10**9, Rows=60000, Columns=60000), "too large"),
+        (lambda ds: moved(ds, (0, 0, 60)), "beyond"),
+        (lambda ds: moved(ds, (-40, 0, 0)), "beyond"),
+        (set_in_first_frame("ImagePositionPatient", [-41.5, 17.25, -61]), "volume"),  # beside the stack
+        (set_in_first_frame("ReferencedSegmentNumber", 77), "no segment"),
+        (sets(PixelData=b""), ""),
+    ],
+)
+def test_variants_of_what_does_not_belong_are_refused(
+    client: Client, servers: Servers, as_ohif_saves_it: Dataset, change: Callable[[Dataset], None], said: str
+) -> None:
+    change(as_ohif_saves_it)
+    assert said in refused(client, servers, unsound(as_ohif_saves_it))
+
+
+def test_segments_that_overlap_are_refused(client: Client, servers: Servers, as_ohif_saves_it: Dataset) -> None:
+    """No reader could tell which label a voxel has."""
+    as_ohif_saves_it.PixelData = b"\xff" * len(as_ohif_saves_it.PixelData)
+    assert "overlap" in refused(client, servers, as_bytes(as_ohif_saves_it))
+
+
+def test_no_object_takes_the_place_of_another(client: Client, servers: Servers, as_ohif_saves_it: Dataset) -> None:
+    content, image = as_bytes(as_ohif_saves_it), servers.images[0]
+    assert "SOP Instance UID" in refused(client, servers, content, content, status=409)
+    other = deepcopy(as_ohif_saves_it)
+    other.SOPInstanceUID = image.SOPInstanceUID
+    assert "SOP Instance UID" in refused(client, servers, as_bytes(other), status=409)
+    stranger = deepcopy(image)
+    stranger.StudyInstanceUID, stranger.SeriesInstanceUID, stranger.SOPInstanceUID = "1.2.3", "1.2.4", "1.2.5"
+    stranger.Modality = "SEG"
+    servers.images.append(stranger)
+    other.SOPInstanceUID, other.SeriesInstanceUID = "1.2.6", "1.2.4"
+    assert "another study" in refused(client, servers, as_bytes(other))
+
+
+def test_the_address_and_the_object_name_one_study(client: Client, servers: Servers, as_ohif_saves_it: Dataset) -> None:
+    body, kind = multipart.encode([as_bytes(as_ohif_saves_it)], "application/dicom")
+    for study, status in (("1.2.3", 422), (str(as_ohif_saves_it.StudyInstanceUID), 200)):
+        answer = client.post(f"{STUDIES}/{study}", content=body, headers={"content-type": kind})
+        assert answer.status_code == status
+    assert len(servers.reached) == 1
+
+
+@pytest.mark.parametrize("parts", [0, 17, 100_000])
+def test_a_body_has_one_to_sixteen_parts(client: Client, servers: Servers, parts: int) -> None:
+    refused(client, servers, *[b""] * parts)
 
 
 def test_other_objects_do_not_reach_the_archive(client: Client, servers: Servers, as_ohif_saves_it: Dataset) -> None:

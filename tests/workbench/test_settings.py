@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from acuity.errors import WorkbenchError
+from workbench.launcher import label_command
 from workbench.settings import load_settings, read_settings, save_settings
 
 
@@ -32,6 +33,16 @@ def test_the_address_of_the_models_begins_with_a_secret_that_stays() -> None:
     assert root == "http://127.0.0.1:8472" and len(secret) >= 32
     assert settings.label_address == read_settings(None, {}).label_address
     assert settings.label_secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_archives_password_stands_in_files_of_the_owner_and_on_no_command_line() -> None:
+    settings = read_settings(None, {})
+    password = settings.archive_password.read_text().strip() if settings.dicomweb else ""
+    assert len(password) >= 32 and f"acuity:{password}@127.0.0.1:8471/dicom-web" in settings.dicomweb
+    assert settings.archive_password.stat().st_mode & 0o777 == 0o600
+    words = label_command(settings)
+    assert str(settings.archive_password) in words and password not in " ".join(words)
+    assert password not in repr(settings)
 
 
 def test_flags_stand_over_the_file(tmp_path: Path) -> None:

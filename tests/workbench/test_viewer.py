@@ -29,6 +29,7 @@ def test_files_whose_name_holds_their_hash_are_kept_by_browsers(client: Client) 
 
 
 OUTSIDE = ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/x/..%2f..%2fsecret.txt"]
+OUTSIDE += ["/" + "a" * 300, "/" + "c/" * 3000, "/" + "\u00e4" * 200]
 OUTSIDE += ["/acuity/..%2f..%2fgateway.py", "/acuity/x.js", "/nothing.js", "/%00.js"]
 
 

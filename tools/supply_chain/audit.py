@@ -1,4 +1,4 @@
-"""Asks for known vulnerabilities of the locked packages: pip-audit on `deploy/image/requirements.lock`.
+"""Asks for known vulnerabilities of the locked packages: pip-audit on the locks of image and workbench.
 
 Arguments go to pip-audit, for example `--vulnerability-service osv`. Findings that `deploy/image/vulnerabilities.yaml`
 explains are passed over. Any other finding, and a package that the service does not answer for, ends it with 1.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.supply_chain.lock import IMAGE, LOCK, read_versions
+from tools.supply_chain.lock import IMAGE, LOCK, WORKBENCH_LOCKS, read_versions
 
 
 def audit(versions: dict[str, str], explained: Sequence[str], options: Sequence[str] = ()) -> int:
@@ -37,4 +37,7 @@ def audit(versions: dict[str, str], explained: Sequence[str], options: Sequence[
 
 if __name__ == "__main__":
     explanations: dict[str, str] = yaml.safe_load((IMAGE / "vulnerabilities.yaml").read_text()) or {}
-    sys.exit(audit(read_versions(LOCK.read_text()), list(explanations), sys.argv[1:]))
+    codes = [
+        audit(read_versions(lock.read_text()), list(explanations), sys.argv[1:]) for lock in (LOCK, *WORKBENCH_LOCKS)
+    ]
+    sys.exit(max(codes))

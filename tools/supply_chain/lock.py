@@ -1,4 +1,4 @@
-"""The locked packages of the container image, read from `deploy/image/requirements.lock` as uv writes it."""
+"""The locked packages of the container image and of the workbench, read from their locks as uv writes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = REPOSITORY / "deploy" / "image"
 LOCK = IMAGE / "requirements.lock"
+WORKBENCH_LOCKS = tuple(REPOSITORY / "deploy" / "workbench" / f"{name}.lock" for name in ("requirements", "nodeps"))
 
 _PIN = re.compile(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)((?:\n    #.*)*)", re.MULTILINE)
 

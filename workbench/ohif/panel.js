@@ -1,4 +1,5 @@
 // The panel: ask the models, save a correction, train on the corrections.
+import { Guard } from "./guard.js";
 import { sequenceOf } from "./sequences.js";
 import * as server from "./server.js";
 import { goesOn, outcomeOf, progressOf } from "./status.js";
@@ -12,6 +13,7 @@ export class Panel {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
+    this.guard = new Guard(viewer, (text) => this.say(text, "failed"));
     this.root = document.createElement("section");
     this.root.id = "acuity-panel";
     this.root.setAttribute("aria-label", "Acuity");
@@ -34,7 +36,9 @@ export class Panel {
     const style = document.createElement("style");
     style.textContent =
       "#acuity-panel button{padding:5px 10px;border-radius:5px;background:#0944b3;color:#fff}" +
-      "#acuity-panel button:disabled{opacity:.4;cursor:default} #acuity-panel [hidden]{display:none}";
+      "#acuity-panel button:disabled{opacity:.4;cursor:default} #acuity-panel [hidden]{display:none}" +
+      // OHIF's tools that need a network of another server, which our policy does not let in: they would do nothing.
+      '[data-cy="LabelmapSlicePropagation"],[data-cy="MarkerLabelmap"],[data-cy="ClickSegment"]{display:none}';
     this.root.append(style, ...this.buttons, this.bar, this.cancel, this.status, note);
     // In the corner below OHIF's own list of segmentations: over the images it would hide what is annotated.
     this.root.style.cssText =
@@ -53,11 +57,13 @@ export class Panel {
 
   show() {
     document.body.append(this.root);
+    this.guard.begin();
     this.watchTraining();
   }
 
   hide() {
     clearTimeout(this.timer);
+    this.guard.end();
     this.root.remove();
   }
 
@@ -113,13 +119,24 @@ export class Panel {
     }
   }
 
-  segment(model) {
-    return this.work("Looking for tumor", async () => {
+  async segment(model) {
+    const given = await this.guard.mayReplace().catch((error) => this.rest(error.message, "failed"));
+    if (!given) {
+      return;
+    }
+    await this.work("Looking for tumor", async () => {
       const opened = this.viewer.opened();
       const known = this.viewer.known();
       await server.infer(model, opened.SeriesInstanceUID);
       const fits = (set) => set.Modality === "SEG";
-      await this.viewer.overlay(await this.viewer.newDisplaySet(opened.StudyInstanceUID, known, fits));
+      const found = await this.viewer.newDisplaySet(opened.StudyInstanceUID, known, fits);
+      // People draw while they wait: these strokes are asked about, too.
+      const replaced = await this.guard.mayReplace(given);
+      if (replaced === null) {
+        return "The tumor is found: open it from the list when your strokes are saved";
+      }
+      await this.viewer.overlay(found);
+      await this.viewer.forgetReplaced(opened.StudyInstanceUID);
       return "Tumor outlined; correct it with the brush, then save";
     });
   }
@@ -138,7 +155,7 @@ export class Panel {
 
   save() {
     return this.work("Saving", async () => {
-      await this.viewer.save();
+      await this.viewer.save(this.viewer.active());
       return "Saved: models learn from it";
     });
   }

@@ -37,6 +37,13 @@ function stage(name, rows, columns, ids) {
   };
 }
 
+/** What to show, the most sequences first: of a study that lacks one, the others are side by side. */
+function stages() {
+  const all = Array.from({ length: 2 ** SEQUENCES.length }, (_, bits) => SEQUENCES.filter((_, n) => bits & (1 << n)));
+  const shown = all.filter((names) => names.length).sort((one, other) => other.length - one.length);
+  return shown.map((names) => stage(names.join(", "), ...(names.length > 3 ? [2, 2] : [1, names.length]), names));
+}
+
 /** @returns {object[]} for an extension's getHangingProtocolModule */
 export function protocols({ servicesManager }) {
   servicesManager.services.hangingProtocolService.addCustomAttribute(ATTRIBUTE, "MR sequence", sequenceOf);
@@ -49,11 +56,7 @@ export function protocols({ servicesManager }) {
     toolGroupIds: ["default"],
     displaySetSelectors: Object.fromEntries(names.map((name) => [name, selector(name)])),
     defaultViewport: viewport("T1c"),
-    stages: [
-      stage("Four sequences", 2, 2, SEQUENCES),
-      stage("Two sequences", 1, 2, ["T1c", "FLAIR"]),
-      stage("One sequence", 1, 1, ["T1c"]),
-    ],
+    stages: stages(),
   };
   return [{ name: protocol.id, protocol }];
 }

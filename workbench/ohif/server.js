@@ -2,12 +2,27 @@
 
 const ROOT = "/monai";
 
+export const LOGIN_ENDED =
+  "Your login has ended. Log in again in another tab (/login), then repeat this: nothing is lost here.";
+
+/** "FLAIR is missing ..." where the server lists all series and why it chose none of them; else nothing. */
+function missingIn({ code, found }) {
+  const [, names, verb] = (code === "missing-sequence" && /^(.*?) (was|were) not found among/.exec(found)) || [];
+  const need = "The models need T1, T1c, T2 and FLAIR of the brain: add the series to the study.";
+  return names && `${names} ${verb === "was" ? "is" : "are"} missing in this study. ${need}`;
+}
+
 /** The refusal of the server or the gateway, as a text for people. */
 async function problemOf(answer) {
   const refusal = await answer.json().catch(() => null);
+  const missing = refusal && missingIn(refusal);
+  if (missing) {
+    console.error("Acuity:", refusal.detail); // for who wants to know why each series is none of them
+    return missing;
+  }
   const said = refusal?.remedy !== undefined ? `${refusal.found} ${refusal.remedy}` : refusal?.detail;
   if (answer.status === 401) {
-    return "Your login has ended. Log in again in another tab (/login), then repeat this: nothing is lost here.";
+    return LOGIN_ENDED;
   }
   return typeof said === "string" ? said : `The server answered ${answer.status}.`;
 }

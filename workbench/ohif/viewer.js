@@ -1,4 +1,6 @@
 // What the panel does with OHIF: which series is open, new series shown, segmentations laid over, saved.
+import { LOGIN_ENDED } from "./server.js";
+import { Strokes } from "./strokes.js";
 
 const WAIT_MS = 30000;
 const LOOK_MS = 200;
@@ -10,6 +12,18 @@ export class Viewer {
     this.services = servicesManager.services;
     this.commands = commandsManager;
     this.extensions = extensionManager;
+    this.strokes = new Strokes(this.services.segmentationService);
+  }
+
+  displaySet(id) {
+    return this.services.displaySetService.getDisplaySetByUID(id);
+  }
+
+  /** The UIDs of the studies that the viewports show. */
+  studies() {
+    const viewports = [...this.services.viewportGridService.getState().viewports.values()];
+    const sets = viewports.flatMap(({ displaySetInstanceUIDs }) => displaySetInstanceUIDs ?? []);
+    return new Set(sets.map((id) => this.displaySet(id)?.StudyInstanceUID));
   }
 
   /** The display set of images in the active viewport. */
@@ -49,17 +63,39 @@ export class Viewer {
 
   /** Lay a stored segmentation over the images, editable, in all viewports of its frame of reference. */
   async overlay(set) {
-    const { segmentationService, viewportGridService, displaySetService } = this.services;
+    const { segmentationService, viewportGridService } = this.services;
+    const segmentationId = set.displaySetInstanceUID;
+    await set.load({ headers: {} }); // what cannot be loaded replaces nothing
     for (const old of segmentationService.getSegmentations()) {
-      segmentationService.remove(old.segmentationId);
+      if (old.segmentationId !== segmentationId) {
+        this.drop(old.segmentationId);
+      }
     }
-    await set.load({ headers: {} });
     const { viewports } = viewportGridService.getState();
     for (const [viewportId, { displaySetInstanceUIDs }] of viewports) {
-      const shown = displaySetService.getDisplaySetByUID(displaySetInstanceUIDs?.[0]);
-      if (shown?.FrameOfReferenceUID === set.FrameOfReferenceUID) {
-        const segmentationId = set.displaySetInstanceUID;
+      if (this.displaySet(displaySetInstanceUIDs?.[0])?.FrameOfReferenceUID === set.FrameOfReferenceUID) {
         await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId, type: "Labelmap" });
+      }
+    }
+  }
+
+  /** Take a segmentation away; opened again it is as the archive has it, not as it was edited. */
+  drop(id) {
+    this.services.segmentationService.remove(id);
+    const set = this.displaySet(id);
+    if (set) {
+      Object.assign(set, { segments: {}, isLoaded: false, isHydrated: false });
+    }
+  }
+
+  /** Take away the segmentations that the archive does not list any more: a newer result has replaced them. */
+  async forgetReplaced(studyUid) {
+    const { displaySetService } = this.services;
+    const [source] = this.extensions.getActiveDataSource();
+    const listed = new Set((await source.query.series.search(studyUid)).map((series) => series.seriesInstanceUid));
+    for (const set of displaySetService.getActiveDisplaySets()) {
+      if (set.Modality === "SEG" && set.StudyInstanceUID === studyUid && !listed.has(set.SeriesInstanceUID)) {
+        displaySetService.deleteDisplaySet(set.displaySetInstanceUID);
       }
     }
   }
@@ -77,15 +113,20 @@ export class Viewer {
     this.commands.run("setDisplaySetsForViewports", { viewportsToUpdate });
   }
 
-  /** Store the active segmentation in the archive as a new BINARY SEG; returns its series' UID. */
-  async save() {
+  /** The segmentation that is drawn on in the active viewport. */
+  active() {
     const { segmentationService, viewportGridService } = this.services;
     const active = segmentationService.getActiveSegmentation(viewportGridService.getActiveViewportId());
     if (!active) {
       throw new Error("There is no segmentation in the active viewport. Click on the image that you drew on.");
     }
+    return active.segmentationId;
+  }
+
+  /** Store a segmentation in the archive as a new BINARY SEG; returns its series' UID. */
+  async save(segmentationId) {
+    const state = this.strokes.state(segmentationId); // strokes that are drawn meanwhile are not in it
     const options = { dataSource: "archive", SeriesDescription: "Tumor, corrected" };
-    const { segmentationId } = active;
     const generated = await this.commands.run("generateSegmentation", { segmentationId, options });
     const dataset = generated?.dataset;
     if (!dataset) {
@@ -97,12 +138,16 @@ export class Viewer {
     } catch (error) {
       throw new Error(refusalOf(error));
     }
+    this.strokes.keep(segmentationId, state);
     return dataset.SeriesInstanceUID;
   }
 }
 
 /** The gateway's refusal of a STOW-RS request, as a text for people. */
 export function refusalOf(error) {
+  if (error.request?.status === 401) {
+    return LOGIN_ENDED;
+  }
   try {
     const { found, rule, remedy } = JSON.parse(error.request.response ?? error.request.responseText);
     return [found, rule, remedy].filter(Boolean).join(" ");

@@ -7,50 +7,38 @@ import struct
 from typing import BinaryIO
 
 from pydicom import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from acuity.dicom.reading.structure import UNDEFINED, Walk
+
+# Behind the pixels there may be padding, signatures and private elements.
+MAX_BYTES_BEHIND = 16 << 20
+
+_PIXEL_DATA = 0x7FE00010
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_UNDEFINED = 0xFFFFFFFF
-_PIXEL_DATA = (0x7FE0, 0x0010)
-# Value representations whose length follows two reserved bytes (PS3.5 section 7.1.2).
-_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 
 
-def pixels_complete(stream: BinaryIO, ds: Dataset) -> bool:
+def pixels_complete(stream: BinaryIO, ds: Dataset, *, explicit: bool, order: str) -> bool:
     """Whether the pixel data that ``stream`` stands before is as long as its header says, and only elements follow.
 
     Bytes that were inserted into native pixels shift the rest of the image and push its end out of the element, where
-    no reader looks for it. True where it cannot be told.
+    no reader looks for it. Compressed pixels are no larger than twice the image. True where it is no image.
     """
-    syntax = ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    if "Rows" not in ds or syntax == DeflatedExplicitVRLittleEndian:
-        return True  # no image, or the position is lost in inflating
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    header = _element(stream, order)
+    if "Rows" not in ds:
+        return True
+    walk = Walk(stream, explicit=explicit, order=order)
+    header = walk.header()
     if header is None or header[0] != _PIXEL_DATA:
         return False
-    if header[1] != _UNDEFINED:
-        native = _native_length(ds)
-        if native and header[1] != native + native % 2:
+    native = native_length(ds)
+    if header[2] != UNDEFINED:
+        if native and header[2] != native + native % 2:
             return False
-        stream.seek(header[1], os.SEEK_CUR)
-    elif not _skip_items(stream):
-        return False
-    return _only_elements_follow(stream, order)
-
-
-def _element(stream: BinaryIO, order: str) -> tuple[tuple[int, int], int] | None:
-    """Tag and length of the element at the stream's position; None where there is no whole header."""
-    header = stream.read(8)
-    if len(header) < 8:
-        return None
-    group, element = struct.unpack(order + "HH", header[:4])
-    if header[4:6] in _LONG and header[6:8] == b"\0\0":
-        rest = stream.read(4)
-        return None if len(rest) < 4 else ((group, element), struct.unpack(order + "I", rest)[0])
-    explicit = header[4:6].isalpha() and header[4:6].isupper()
-    length = struct.unpack(order + "H", header[6:])[0] if explicit else struct.unpack(order + "I", header[4:])[0]
-    return (group, element), length
+        stream.seek(header[2], os.SEEK_CUR)
+    else:
+        start = stream.tell()
+        if not _skip_items(stream) or (native and stream.tell() - start > 2 * native + MAX_BYTES_BEHIND):
+            return False
+    return only_elements_follow(walk)
 
 
 def _skip_items(stream: BinaryIO) -> bool:
@@ -60,26 +48,27 @@ def _skip_items(stream: BinaryIO) -> bool:
     return item[:4] == _SEQUENCE_END
 
 
-def _only_elements_follow(stream: BinaryIO, order: str) -> bool:
-    """Whether elements of rising tags, such as padding and signatures, fill the rest of the file."""
-    size = os.fstat(stream.fileno()).st_size
-    last = _PIXEL_DATA
-    while stream.tell() < size:
-        header = _element(stream, order)
+def only_elements_follow(walk: Walk) -> bool:
+    """Whether elements of rising tags, such as padding and signatures, fill the rest of the file, and not for long."""
+    stream, last = walk.stream, _PIXEL_DATA
+    if walk.size - stream.tell() > MAX_BYTES_BEHIND:
+        return False
+    while stream.tell() < walk.size:
+        header = walk.header()
         if header is None or header[0] <= last:
             return False
-        if header[1] == _UNDEFINED:
+        if header[2] == UNDEFINED:
             return True  # a sequence; its end can only be found by parsing it
         last = header[0]
-        stream.seek(header[1], os.SEEK_CUR)
-    return stream.tell() == size
+        stream.seek(header[2], os.SEEK_CUR)
+    return stream.tell() == walk.size
 
 
-def _native_length(ds: Dataset) -> int:
+def native_length(ds: Dataset) -> int:
     """Bytes of all frames without compression; 0 where the header does not tell."""
     try:
         frames = int(ds.get("NumberOfFrames") or 1)
         bits = ds.Rows * ds.Columns * ds.BitsAllocated * ds.get("SamplesPerPixel", 1) * frames
     except Exception:  # judged where the geometry is read, with a better message
         return 0
-    return (int(bits) + 7) // 8
+    return max(0, int(bits) + 7) // 8

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import (
     UID,
     EnhancedMRImageStorage,
@@ -18,8 +19,9 @@ from pydicom.uid import (
 )
 
 from acuity.dicom.reading.directory import absent_files
-from acuity.dicom.reading.extent import pixels_complete
 from acuity.dicom.reading.headers import quiet_text, uid_text
+from acuity.dicom.reading.one_file import FileHeader, read_header, series_of_damaged
+from acuity.dicom.reading.structure import StructureError
 from acuity.errors import InputNotFoundError
 
 MULTI_FRAME_CLASSES = (EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
@@ -27,6 +29,9 @@ MR_CLASSES = (MRImageStorage, *MULTI_FRAME_CLASSES)
 
 # A file without the preamble of PS3.10 begins with group 0008 (or 0002), element below 0x100.
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+
+# All headers of a study are kept in memory. The largest studies have some 20,000 images of 250 elements.
+MAX_STUDY_ELEMENTS, MAX_STUDY_HEADER_BYTES = 6_000_000, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class FolderContent:
     """The files of a folder: readable headers, damaged files, and (relative path, reason) of all that are passed over.
 
     ``incomplete`` has the ids (``id(ds)``) of headers whose pixel data is absent, cut short or too long;
-    ``directories`` the DICOMDIRs.
+    ``directories`` the DICOMDIRs. ``elements`` and ``header_bytes`` count what all headers hold.
     """
 
     root: Path
@@ -56,6 +61,20 @@ class FolderContent:
     ignored: list[tuple[str, str]] = field(default_factory=list)
     incomplete: set[int] = field(default_factory=set)
     directories: list[Dataset] = field(default_factory=list)
+    elements: int = 0
+    header_bytes: int = 0
+
+    def count(self, header: FileHeader) -> None:
+        """Count what the headers of the study hold.
+
+        Raises
+        ------
+        StructureError : it is more than that of any study
+        """
+        self.elements += header.elements
+        self.header_bytes += header.size
+        if self.elements > MAX_STUDY_ELEMENTS or self.header_bytes > MAX_STUDY_HEADER_BYTES:
+            raise StructureError("the headers of the study are larger than those of any")
 
     def ignore(self, file: Path, reason: str) -> None:
         """Pass over ``file``."""
@@ -85,6 +104,9 @@ def find_dicom(path: Path) -> FolderContent:
     content = FolderContent(path if path.is_dir() else path.parent)
     files = list(_walk(path))
     others = [file for file in files if not _take(file, content)]
+    series = {uid_text(ds, "SeriesInstanceUID") for ds in content.datasets}
+    # The UID of a damaged header may be another's, or none.
+    content.damaged = [d if d.series_uid in series else replace(d, series_uid=None) for d in content.damaged]
     _check_directories(files, content)
     names = {_folder_and_pattern(Path(ds.filename)) for ds in content.datasets} - {""}
     for file in others:
@@ -131,31 +153,45 @@ def _take(file: Path, content: FolderContent) -> bool:
             if bare and not (start[:2] in _BARE_STARTS and start[3:4] == b"\x00"):
                 return False
             stream.seek(0)
-            ds = dcmread(stream, stop_before_pixels=True, force=bare)
-            complete = pixels_complete(stream, ds)
+            header = _header(stream, file, content, bare)
     except OSError as error:
         content.damage(file, f"cannot be opened: {error.strerror}")
         return True
-    except Exception as error:  # a damaged header makes the parser fail in any way
-        if not bare:  # without the DICM mark there is no saying that it was DICOM
-            content.damage(file, f"a DICOM file that cannot be parsed ({type(error).__name__})")
-        return not bare
+    if header is None:
+        return not bare  # without the DICM mark there is no saying that it was DICOM
+    ds = header.dataset
     if bare and "SOPClassUID" not in ds:
         return False
     if quiet_text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         content.ignore(file, "DICOMDIR, an index of the other files")
         content.directories.append(ds)
     else:
-        _take_dataset(ds, file, content, complete)
+        _take_dataset(ds, file, content, header.complete)
     return True
+
+
+def _header(stream: BinaryIO, file: Path, content: FolderContent, bare: bool) -> FileHeader | None:
+    """The header of a file; None where it cannot be read, and then the file is damaged unless it is ``bare``."""
+    try:
+        header = read_header(stream, file, bare=bare)
+        content.count(header)
+        return header
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header makes the parser fail in any way
+        reason = str(error) if isinstance(error, StructureError) else f"cannot be parsed: {type(error).__name__}"
+        if not bare:
+            content.damage(file, f"a DICOM file with a damaged header ({reason})", series_of_damaged(stream))
+    return None
 
 
 def _take_dataset(ds: Dataset, file: Path, content: FolderContent, complete: bool) -> None:
     uids = [uid_text(ds, keyword) for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")]
     sop_class = UID(uids[0])
     if sop_class in MR_CLASSES and "Rows" not in ds:
-        # cut before its pixels: even the last UID it still has may be shortened
-        content.damage(file, "a DICOM file whose header is cut short")
+        # cut before its pixels: where nothing follows the last UID, it may be shortened
+        whole = any(keyword in ds for keyword in ("StudyID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber"))
+        content.damage(file, "a DICOM file whose header is cut short", uids[2] or None if whole else None)
     elif all(uids):
         content.datasets.append(ds)
         if not complete:

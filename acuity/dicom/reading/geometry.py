@@ -10,6 +10,7 @@ Positions cannot show slices that are missing at either *end* of a stack. Only a
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,8 @@ PIXEL_KEYWORDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation
 # Of an image of a head, mm. Mouse scanners have finer voxels, and whole-body ones a larger field.
 PLAUSIBLE_VOXEL_MM = (0.05, 20.0)
 PLAUSIBLE_FIELD_MM = 600.0
+# 0.4 mm in a whole head are 200 million; more would not fit into memory.
+MAX_VOXELS = 1 << 28
 # Slopes per slice follow the brightest pixel of each; in a head they differ by less than this.
 _SLOPE_RATIO = 4
 # Normals within 8 degrees are one orientation; of a stack at most one slice in eight is there for reference.
@@ -188,6 +191,12 @@ def _check_plausible(spacing: tuple[float, float, float], shape: tuple[int, int,
             f"Voxels of {spacing[0]:.4g} x {spacing[1]:.4g} x {spacing[2]:.4g} mm make a field of view of "
             f"{field[0]:.4g} x {field[1]:.4g} x {field[2]:.4g} mm.",
             rule=f"Voxels are {least:g} to {most:g} mm, and a field of view is at most {PLAUSIBLE_FIELD_MM:g} mm.",
+            remedy="A header is corrupt, or this is no image of a head: export the series again.",
+        )
+    if prod(shape) > MAX_VOXELS:
+        raise InconsistentHeadersError(
+            f"A volume of {' x '.join(map(str, shape))} voxels.",
+            rule=f"It has at most {MAX_VOXELS >> 20} million.",
             remedy="A header is corrupt, or this is no image of a head: export the series again.",
         )
 

@@ -7,7 +7,9 @@ quietly: a corrupt value counts as absent. Frames are numbered from 0.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,14 @@ from acuity.console import printable
 from acuity.errors import InconsistentHeadersError
 
 _UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9; leading zeros, which it forbids, are in use
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings, which quote values, and values identify patients. Also a decorator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_value(ds: Dataset, keyword: str) -> Any:
@@ -51,6 +61,7 @@ def quiet_text(ds: Dataset, keyword: str) -> str:
 
 
 def _text_of(value: Any) -> str:
+    """A value as text without control characters, which a terminal would obey; "" where it is none."""
     try:
         return printable(str(value or "")).replace("\n", "")
     except (LookupError, ValueError):  # a name's bytes are decoded only here
@@ -207,7 +218,7 @@ class Header:
 
     def words(self, keyword: str) -> frozenset[str]:
         """All values of ``keyword`` as defined terms: upper case, without blanks."""
-        return frozenset(str(v).strip().upper() for v in values_of(self.get(keyword))) - {""}
+        return frozenset(_text_of(value).strip().upper() for value in values_of(self.get(keyword))) - {""}
 
     def positive(self, *keywords: str) -> float | None:
         """As ``get``, as a number; None where it is none, or not above 0."""

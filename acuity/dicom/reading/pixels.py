@@ -5,19 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels, pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from acuity.dicom.reading.bits import from_upper_bits, padding_of, unused_low_bits
+from acuity.dicom.reading.codestream import coded_size
 from acuity.dicom.reading.headers import quiet_text
 from acuity.dicom.reading.slices import rescale
 from acuity.dicom.reading.study import Stack
 from acuity.errors import UnreadablePixelsError
 from acuity.volume import Volume
+
+_MAX_FILE_BYTES = 2 << 30
 
 
 def load_stack(stack: Stack) -> Volume:
@@ -81,11 +86,29 @@ def _rescaled(stored: NDArray, ds: Dataset, frame: int | None) -> NDArray[np.flo
 
 def _reopen(ds: Dataset) -> Dataset:
     """The whole file of a header; a file without preamble has no transfer syntax either, only an encoding."""
+    if Path(str(ds.filename)).stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError("a file larger than any volume")
     full = dcmread(str(ds.filename), force=True)
     if "TransferSyntaxUID" not in full.file_meta:
         implicit = full.original_encoding[0]
         full.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return full
+
+
+def _check_codes(ds: Dataset) -> None:
+    """Refuse compressed pixels of another size than the header's: a decoder would take memory for what they claim.
+
+    Raises
+    ------
+    ValueError : they are
+    """
+    syntax = ds.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return
+    expected = (ds.Rows, ds.Columns, 1)
+    for code in generate_frames(ds.PixelData, number_of_frames=int(ds.get("NumberOfFrames") or 1)):
+        if coded_size(code) != expected:
+            raise ValueError("another size than the header's")
 
 
 def _decode(ds: Dataset, frames: tuple[int, ...] | None, k: int) -> list[NDArray]:
@@ -96,14 +119,15 @@ def _decode(ds: Dataset, frames: tuple[int, ...] | None, k: int) -> list[NDArray
             full = ds if "PixelData" in ds else _reopen(ds)
             if full.get("SOPInstanceUID") != ds.get("SOPInstanceUID"):
                 raise ValueError("the file has changed since its header was read")
+            _check_codes(full)
             correct = not unused_low_bits(ds)
             if frames is None:
                 arrays = [pixel_array(full, correct_unused_bits=correct)]
             else:
                 arrays = list(iter_pixels(full, indices=frames, correct_unused_bits=correct))
     except Exception as error:  # each decoder fails in its own way; a length that lies, for want of memory
-        syntax = getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID")
-        name = syntax.name if syntax is not None else "unknown transfer syntax"
+        syntax = UID(quiet_text(getattr(ds, "file_meta", Dataset()), "TransferSyntaxUID"))
+        name = syntax.name or "unknown transfer syntax"
         raise UnreadablePixelsError(
             f"The pixels of slice {k + 1} cannot be decoded ({name}; {type(error).__name__}).",
             rule="Every slice must have complete pixel data.",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset
 
 from acuity.dicom.reading.files import FolderContent, find_dicom
-from acuity.dicom.reading.headers import quiet_text
+from acuity.dicom.reading.headers import quiet_pydicom, quiet_text
+from acuity.dicom.reading.patient import Patients, check_one_patient
 from acuity.dicom.reading.pixels import load_stack
 from acuity.dicom.reading.series import read_series, refused
 from acuity.dicom.reading.study import Series, Study
@@ -41,7 +42,7 @@ def read_study(path: Path) -> Study:
     NoDicomError : there is no DICOM file
     SeveralStudiesError : there are several studies, or several patients
     """
-    with _quiet_pydicom():
+    with quiet_pydicom():
         content = find_dicom(Path(path))
         if not content.datasets:
             raise NoDicomError(
@@ -73,16 +74,9 @@ def study_from_headers(datasets: Iterable[Dataset]) -> Study:
     headers = list(datasets)
     if not headers:
         raise NoDicomError("The study has no image.", remedy="Name a study that has some.")
-    with _quiet_pydicom():
+    with quiet_pydicom():
         _check_one_study(headers)
         return _sort(headers, FolderContent(Path()))
-
-
-@contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values quote them, and values identify patients
-        yield
 
 
 def _sort(datasets: list[Dataset], content: FolderContent) -> Study:
@@ -90,6 +84,8 @@ def _sort(datasets: list[Dataset], content: FolderContent) -> Study:
     for ds in datasets:
         groups.setdefault(str(ds.SeriesInstanceUID), []).append(ds)
     series = _refuse_robbed([read_series(uid, members, content) for uid, members in groups.items()])
+    patients = Patients(datasets)
+    series = [replace(s, warnings=(*s.warnings, *patients.warnings(s.datasets))) for s in series]
     series.sort(key=_series_order)
     return Study(str(datasets[0].StudyInstanceUID), tuple(series), tuple(content.ignored))
 
@@ -102,7 +98,7 @@ def raise_refusal(series: Series) -> None:
     raise kinds.get(series.code, SeriesError)(series.reason)
 
 
-def _check_one_study(datasets: Iterable[Dataset]) -> None:
+def _check_one_study(datasets: list[Dataset]) -> None:
     studies = {str(ds.StudyInstanceUID) for ds in datasets}
     if len(studies) > 1:
         raise SeveralStudiesError(
@@ -110,13 +106,7 @@ def _check_one_study(datasets: Iterable[Dataset]) -> None:
             rule="One study is processed at a time, so that no two patients or dates are mixed.",
             remedy="Give the folder of one study.",
         )
-    patients = {quiet_text(ds, "PatientID") for ds in datasets} - {""}
-    if len(patients) > 1:
-        raise SeveralStudiesError(
-            f"The input holds one study UID with {len(patients)} patient IDs.",
-            rule="A study belongs to one patient.",
-            remedy="Have the archive's administrator put the study right.",
-        )
+    check_one_patient(datasets)
 
 
 def _without_copies(content: FolderContent) -> list[Dataset]:
@@ -126,11 +116,14 @@ def _without_copies(content: FolderContent) -> list[Dataset]:
         by_uid.setdefault(str(ds.get("SOPInstanceUID") or id(ds)), []).append(ds)
     kept = []
     for same in by_uid.values():
+        files = [Path(ds.filename) for ds in same]
+        sizes = Counter(file.stat().st_size for file in files)
         digests: set[bytes] = set()
-        for ds in same:
-            file = Path(ds.filename)
-            digest = _digest(file) if len(same) > 1 else b""
-            if digest in digests:
+        for ds, file in zip(same, files, strict=True):
+            # A file that is damaged anyway may have any size, and takes long to read.
+            comparable = sizes[file.stat().st_size] > 1 and id(ds) not in content.incomplete
+            digest = _digest(file) if comparable else b""
+            if digest and digest in digests:
                 content.ignore(file, "a copy of another file")
             else:
                 kept.append(ds)

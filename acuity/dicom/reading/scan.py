@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from acuity.dicom.reading.acquisition import scanning_sequence, sequence_variant
-from acuity.dicom.reading.headers import Header, quiet_items, quiet_number, quiet_text, quiet_value, seconds, values_of
+from acuity.dicom.reading.headers import (
+    Header,
+    quiet_items,
+    quiet_number,
+    quiet_pydicom,
+    quiet_text,
+    quiet_value,
+    seconds,
+    values_of,
+)
 from acuity.dicom.reading.study import Series, Stack
 from acuity.dicom.reading.traits import b_value
 from acuity.volume import Grid
 
 _MAKER = "acuity"  # the manufacturer in the contributing equipment of every series that Acuity writes
 
-_NO_AGENT = {"no", "none", "n", "0", "-", "--", "nil", "na", "n/a", "false", "without"}
 _LONGEST = 1e5  # ms; a longer time is a filler, such as 1.8e308 in InversionTimes of Philips
 _PLANES = ("sagittal", "coronal", "axial")  # the plane whose normal is nearest to x, y, z
 
@@ -40,8 +48,7 @@ class Scan:
     inversions : number of inversion pulses that are given with a time
     stacks : number of volumes in the series; slices : number of slices in this volume, None for a refused
         series, of which some may be missing
-    agent : the contrast agent as the header words it, which may be free text; "" where none is stated
-    agent_denied : the header says that no agent was given
+    agent : what the header says of a contrast agent, which may be free text and may deny one; "" where it says nothing
     acquired : seconds since year 1, None where no time is given
     description, sequence_name, body_part : texts
     plane : "axial", "sagittal", "coronal"; "" where the orientation is absent
@@ -66,7 +73,6 @@ class Scan:
     slices: int | None = None
     stacks: int = 1
     agent: str = ""
-    agent_denied: bool = False
     acquired: float | None = None
     plane: str = ""
     made_by_acuity: bool = False
@@ -86,6 +92,7 @@ class Scan:
         return ", ".join(parts + given) or "no timing"
 
 
+@quiet_pydicom()
 def scan_of(series: Series, stack: Stack | None = None) -> Scan:
     """Read the parameters of ``stack``; without a stack (a refused series), those of the first image of ``series``."""
     datasets = series.datasets if stack is None else stack.datasets
@@ -111,8 +118,7 @@ def scan_of(series: Series, stack: Stack | None = None) -> Scan:
         b_value=quiet_number(public if (public := header.get("DiffusionBValue")) is not None else b_value(datasets[0])),
         slices=stack.grid.shape[2] if stack is not None else None,
         stacks=max(1, len(series.stacks)),
-        agent="" if _agent_denied(header) else _agent(header),
-        agent_denied=_agent_denied(header),
+        agent=_agent(header),
         acquired=_acquired(datasets, stack.frames if stack is not None else None),
         plane=plane_of(stack.grid) if stack is not None else _plane(header.get("ImageOrientationPatient")),
         made_by_acuity=_made_by_acuity(datasets[0]),
@@ -131,22 +137,19 @@ def plane_of(grid: Grid) -> str:
 
 
 def _agent(header: Header) -> str:
-    """The stated contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where the header states none."""
+    """What the header says of a contrast agent (PS3.3 C.7.6.4, C.7.6.4b); "" where it says nothing."""
+    administered = header.text("ContrastBolusAgentAdministered").upper()
+    if administered == "NO":
+        return administered
     if agent := header.text("ContrastBolusAgent"):
         return agent
     if coded := header.items("ContrastBolusAgentSequence"):
         return quiet_text(coded[0], "CodeMeaning") or "a coded agent"
-    if header.text("ContrastBolusAgentAdministered").upper() == "YES":
+    if administered == "YES":
         return "an agent"
     if header.positive("ContrastBolusVolume"):
         return f"{header.text('ContrastBolusVolume')} ml of an agent"
     return "an agent with a start time" if header.text("ContrastBolusStartTime") else ""
-
-
-def _agent_denied(header: Header) -> bool:
-    """Whether the header says that no agent was given before this image."""
-    administered = header.text("ContrastBolusAgentAdministered").upper()
-    return administered == "NO" or header.text("ContrastBolusAgent").lower() in _NO_AGENT
 
 
 def _acquired(datasets: tuple[Dataset, ...], frames: tuple[int, ...] | None) -> float | None:

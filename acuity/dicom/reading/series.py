@@ -10,6 +10,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, MRImageStorage
 
+from acuity.console import printable
 from acuity.dicom.reading.bits import check_bits
 from acuity.dicom.reading.files import MR_CLASSES, DamagedFile, FolderContent
 from acuity.dicom.reading.geometry import build_stacks
@@ -67,7 +68,7 @@ def read_series(uid: str, datasets: list[Dataset], content: FolderContent) -> Se
 
 def refused(series: Series, error: SeriesError) -> Series:
     """``series`` without stacks, refused by ``error``."""
-    return replace(series, verdict="refused", code=error.code, reason=str(error), stacks=())
+    return replace(series, verdict="refused", code=error.code, reason=printable(str(error)), stacks=())
 
 
 def _check_class(datasets: list[Dataset]) -> None:

@@ -18,6 +18,8 @@ from acuity.errors import InconsistentHeadersError, NoGeometryError
 UNIT_TOLERANCE = 1e-3
 # Real slopes are 1e-5 to 1e3. Beyond an intercept of 2^24 slopes float32 no longer tells neighboring values apart.
 _MAX_SLOPE, _MAX_INTERCEPT = 1e9, 2.0**24
+# Twice the finest matrix of scanners.
+MAX_MATRIX = 4096
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ def _slice(ds: Dataset, frame: int | None, traits: dict[str, Any]) -> Slice:
     columns, rows = number(ds, "Columns"), number(ds, "Rows")
     if not columns or not rows:
         raise InconsistentHeadersError("Rows or Columns is absent or 0.", rule="An image has rows and columns.")
+    if max(columns, rows) > MAX_MATRIX:
+        raise InconsistentHeadersError(
+            f"An image of {rows:.0f} rows and {columns:.0f} columns.",
+            rule=f"MR images have at most {MAX_MATRIX} of both.",
+        )
     rescale(ds, frame)
     row, column = _unit_vectors(cosines)
     sides = float(spacing[1]), float(spacing[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from acuity.console import printable
 from acuity.dicom.reading.headers import (
     frame_value,
     items_of,
@@ -55,7 +56,7 @@ def classic_traits(ds: Dataset) -> dict[str, Any]:
     traits["ImageType"] = _joined(quiet_value(ds, "ImageType"))
     traits["ComplexImageComponent"] = quiet_value(ds, "ComplexImageComponent") or _ge_component(ds)
     traits["AcquisitionTime"] = _moment(quiet_text(ds, "AcquisitionDate"), quiet_text(ds, "AcquisitionTime"))
-    return {key: value for key, value in traits.items() if value is not None}
+    return _printable(traits)
 
 
 def frame_traits(ds: Dataset, frame: int) -> dict[str, Any]:
@@ -70,7 +71,14 @@ def frame_traits(ds: Dataset, frame: int) -> dict[str, Any]:
     moment = str(value("FrameContentSequence", "FrameAcquisitionDateTime") or "")
     traits["AcquisitionTime"] = _moment(moment[:8], moment[8:])
     traits |= _dimensions(ds, frame)
-    return {key: value for key, value in traits.items() if value is not None}
+    return _printable(traits)
+
+
+def _printable(traits: dict[str, Any]) -> dict[str, Any]:
+    """Without traits that are absent, and without control characters in texts: messages name traits."""
+    return {
+        key: printable(value) if isinstance(value, str) else value for key, value in traits.items() if value is not None
+    }
 
 
 def _dimensions(ds: Dataset, frame: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def agent_words(lists: Mapping[str, tuple[str, ...]]) -> AgentWords:
 def agent_given(scan: Scan, words: AgentWords) -> Agent:
     """Whether a contrast agent was given before ``scan``, by the header's statement or else by name."""
     claimed, denied = words.name_says(scan.description)
-    by_header = False if scan.agent_denied else words.header_says(scan.agent)
+    by_header = words.header_says(scan.agent)
     if by_header and denied and not claimed:
         warning = "Its name says that no contrast agent was given, but its header states one."
         return Agent(True, "its header states a contrast agent", warning, DOUBTFUL)

@@ -196,11 +196,13 @@ def _missing(sequences: list[Sequence], study: Study, findings: Mapping[str, str
     """One error for all missing sequences, with a list of what there is."""
     listed = "; ".join(f"'{s.description}' {findings[s.series_uid]}" for s in study.series) or "nothing"
     verb = "was" if len(sequences) == 1 else "were"
-    return MissingSequenceError(
+    error = MissingSequenceError(
         f"{sequence_names(sequences)} {verb} not found among {len(study.series)} series: {listed}.",
         rule="A study needs T1, T1c, T2 and FLAIR of the brain.",
         remedy=_REMEDY,
     )
+    error.missing = tuple(sequence.value for sequence in sequences)
+    return error
 
 
 def _findings(candidates: list[Candidate], ranked: Mapping[Sequence, list[RankedCandidate]]) -> dict[str, str]:

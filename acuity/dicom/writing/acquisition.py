@@ -76,8 +76,13 @@ def _translate_enhanced(source: Dataset, result: Dataset, frame: int) -> None:
         if (finite := quiet_number(value)) is not None:
             setattr(result, keyword, int(finite) if keyword == "EchoTrainLength" else ds_value(finite))
     header = Header(source, frame)
+    if moment := header.text("FrameAcquisitionDateTime"):
+        result.AcquisitionDateTime = moment  # the object's own is that of its first frame
     result.ScanningSequence = enhanced_sequence(header) or None
     result.SequenceVariant = enhanced_variant(header) or None
+    if header.text("ContrastBolusAgentAdministered").upper() == "NO":  # not yet, when this frame was acquired
+        for keyword in [keyword for keyword in result.dir() if keyword.startswith("ContrastBolus")]:
+            delattr(result, keyword)
     _translate_contrast(source, result)
 
 

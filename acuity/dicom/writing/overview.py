@@ -10,6 +10,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from acuity.anatomy import Sequence
+from acuity.assessment import WHOLE, Assessment
 from acuity.dicom.writing.model_info import NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.source import complete_source, without_name
@@ -31,6 +32,8 @@ def write_overview(
     description: str,
     model: ModelInfo,
     further_models: Items[ModelInfo] = (),
+    assessment: Assessment = WHOLE,
+    unassessed: Volume | None = None,
 ) -> hd.sc.SCImage:
     """Write ``overview.dcm`` (Secondary Capture Image Storage, PS3.3 A.8.1, RGB) and ``overview.png``.
 
@@ -40,8 +43,8 @@ def write_overview(
 
     Parameters
     ----------
-    original, super_resolved, labels, measurements : see ``acuity.imaging.overview.draw_overview``; patient
-        and study come from the first source image of ``original``
+    original, super_resolved, labels, measurements, assessment, unassessed : see
+        ``acuity.imaging.overview.draw_overview``; patient and study come from the first source image of ``original``
     folder : created if absent
     sequence : what the images show
     series_uid, series_number : of the new series
@@ -58,6 +61,8 @@ def write_overview(
         measurements=measurements,
         warning=NOT_FOR_PRIMARY_DIAGNOSIS,
         models=[f"{m.name} {m.version}" for m in models],
+        assessment=assessment,
+        unassessed=unassessed,
     )
     source = complete_source(original.source_images[0], original.frame_of_reference_uid or "")
     equipment = [m.contributing_equipment("AI processing") for m in models]
@@ -74,7 +79,7 @@ def write_overview(
     image.PatientOrientation = None
     image.BodyPartExamined = source.get("BodyPartExamined") or "BRAIN"
     image.BurnedInAnnotation = "NO"
-    image.ImageComments = NOT_FOR_PRIMARY_DIAGNOSIS
+    image.ImageComments = " ".join([NOT_FOR_PRIMARY_DIAGNOSIS, *assessment.limits()])
     save_object(image, source, folder / "overview.dcm")
     Image.fromarray(picture).save(folder / "overview.png")
     return image

@@ -25,8 +25,10 @@ from acuity.anatomy import (
     SEGMENTS,
     Label,
     Region,
+    SegmentSpec,
     labels_to_regions,
 )
+from acuity.assessment import WHOLE, Assessment
 from acuity.dicom.writing.model_info import MANUFACTURER, NOT_FOR_PRIMARY_DIAGNOSIS, ModelInfo
 from acuity.dicom.writing.objects import object_arguments, save_object
 from acuity.dicom.writing.source import complete_source, without_name
@@ -50,6 +52,7 @@ class _Author(NamedTuple):
     creator: PersonName | None
     algorithm_type: hd.seg.SegmentAlgorithmTypeValues
     model: ModelInfo | None
+    limits: str = ""  # what is not assessable, and why
 
 
 class _Target(NamedTuple):
@@ -68,8 +71,6 @@ _LABEL_SERVER = {
     "software_versions": __version__,
     "device_serial_number": "none",
 }
-_LABELS = tuple(_Segment(s.name, s.category, s.type, s.color) for s in SEGMENTS)
-_REGIONS = tuple(_Segment(REGION_NAMES[r], MORPHOLOGY, REGION_TYPES[r], REGION_COLORS[r]) for r in Region)
 
 
 def write_segmentation(
@@ -81,6 +82,7 @@ def write_segmentation(
     series_number: int,
     description: str,
     model: ModelInfo,
+    assessment: Assessment = WHOLE,
 ) -> hd.seg.Segmentation:
     """Write tumor labels as a BINARY Segmentation (PS3.3 A.51), Explicit VR Little Endian.
 
@@ -88,7 +90,8 @@ def write_segmentation(
     show them without overlap and an annotator corrects each voxel once. All three are described also
     when one of them is empty. Frames without a voxel of their segment are left out; where no tumor was
     found at all, one empty frame a segment remains (the middle slice), because an image has at least
-    one frame.
+    one frame. A segment that is not assessable is not written: an empty one would say that nothing was found. Each
+    Segment Description and the Image Comments say what is left out, and why.
 
     Parameters
     ----------
@@ -99,6 +102,7 @@ def write_segmentation(
     series_uid, series_number : of the new series
     description : Series Description, 64 characters at most
     model : what computed the labels
+    assessment : what the images could tell
 
     Raises
     ------
@@ -106,7 +110,8 @@ def write_segmentation(
         When ``labels`` holds another value, has no frame of reference, or one that is not its source's.
     """
     target = _Target(path, series_uid, series_number, description)
-    return _write(_LABELS, _segment_masks(labels.array), labels, source_images, target, _by_model(model))
+    masks = _segment_masks(labels.array, assessment.segments)
+    return _write(_described(assessment.segments), masks, labels, source_images, target, _by_model(model, assessment))
 
 
 def write_annotation(
@@ -143,7 +148,8 @@ def write_annotation(
         model=model,
     )
     target = _Target(path, series_uid, series_number, description)
-    return _write(_LABELS, _segment_masks(labels.array), labels, source_images, target, author)
+    masks = _segment_masks(labels.array, SEGMENTS)
+    return _write(_described(SEGMENTS), masks, labels, source_images, target, author)
 
 
 def write_regions(
@@ -155,19 +161,22 @@ def write_regions(
     series_number: int,
     description: str,
     model: ModelInfo,
+    assessment: Assessment = WHOLE,
 ) -> hd.seg.Segmentation:
     """Write ET, TC and WT as the overlapping segments 1..3 of a BINARY Segmentation of their own.
 
     The measurement report refers to it. A measurement group of TID 1411 names one segment; TC and WT are
     unions of the exclusive segments of ``write_segmentation``, and a reference to several segments is read
     by dcmqi as one to the first only. As further segments of that other object they would cover what
-    an annotator corrects.
+    an annotator corrects. Regions that are not assessable are left out, and the others numbered on.
 
     Parameters and errors are those of ``write_segmentation``.
     """
     _check_labels(labels.array)
     target = _Target(path, series_uid, series_number, description)
-    return _write(_REGIONS, labels_to_regions(labels.array), labels, source_images, target, _by_model(model))
+    masks = labels_to_regions(labels.array)[[list(Region).index(region) for region in assessment.regions]]
+    segments = [_Segment(REGION_NAMES[r], MORPHOLOGY, REGION_TYPES[r], REGION_COLORS[r]) for r in assessment.regions]
+    return _write(segments, masks, labels, source_images, target, _by_model(model, assessment))
 
 
 def person_name(name: str) -> PersonName | None:
@@ -224,6 +233,8 @@ def _write(
     )
     if grid.source_frames is not None and "PerFrameFunctionalGroupsSequence" in sources[0]:
         _refer_to(seg, {frame + 1 for frame in grid.source_frames})
+    if author.limits:
+        seg.ImageComments = author.limits
     save_object(seg, sources[0], target.path)
     return seg
 
@@ -250,10 +261,14 @@ def concept(code: anatomy.Code) -> Code:
     return Code(code.value, code.scheme, code.meaning)
 
 
-def _segment_masks(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(3, I, J, K): the exclusive segments, in the order of ``SEGMENTS``."""
+def _segment_masks(labels: NDArray[np.integer], segments: Sequence[SegmentSpec]) -> NDArray[np.bool_]:
+    """(N, I, J, K): the exclusive segments in their order."""
     _check_labels(labels)
-    return np.stack([labels == spec.label for spec in SEGMENTS])
+    return np.stack([labels == spec.label for spec in segments])
+
+
+def _described(segments: Sequence[SegmentSpec]) -> list[_Segment]:
+    return [_Segment(s.name, s.category, s.type, s.color) for s in segments]
 
 
 def _check_labels(labels: NDArray[np.integer]) -> None:
@@ -262,13 +277,13 @@ def _check_labels(labels: NDArray[np.integer]) -> None:
         raise ValueError(f"labels holds the values {unknown.tolist()}; only 0, 1, 2 and 4 are defined")
 
 
-def _by_model(model: ModelInfo) -> _Author:
+def _by_model(model: ModelInfo, assessment: Assessment) -> _Author:
     automatic = hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC
-    return _Author(model.equipment, NOT_FOR_PRIMARY_DIAGNOSIS, None, automatic, model)
+    return _Author(model.equipment, NOT_FOR_PRIMARY_DIAGNOSIS, None, automatic, model, assessment.note())
 
 
 def _describe(number: int, segment: _Segment, study_uid: str, author: _Author) -> hd.seg.SegmentDescription:
-    return hd.seg.SegmentDescription(
+    description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.name,
         segmented_property_category=concept(segment.category),
@@ -280,3 +295,6 @@ def _describe(number: int, segment: _Segment, study_uid: str, author: _Author) -
         anatomic_regions=[concept(BRAIN)],
         display_color=hd.color.CIELabColor.from_rgb(*segment.color),
     )
+    if author.limits:
+        description.SegmentDescription = author.limits
+    return description

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.research.datasets.layouts import CaseFiles, find_case, patient_of
+from acuity.research.options import FOLDS
 from acuity.volume import RAS_LPS, Grid, Volume
 
 logger = logging.getLogger(__name__)
 
 FILE_SUFFIX = {Sequence.T1: "t1", Sequence.T1C: "t1ce", Sequence.T2: "t2", Sequence.FLAIR: "flair"}
 
-FOLDS = 4
 LARGEST_LABEL, MOST_LABELS = 10, 6  # of a mask, 0 counted
 
 Split = Mapping[str, Seq[str]]  # names of cases by part and by mark
@@ -91,6 +91,16 @@ def fine_cases(names: Seq[str], split: Split | None = None) -> list[str]:
     """
     coarse = set((read_split() if split is None else split)["coarse"])
     return [name for name in names if name not in coarse]
+
+
+def refuse_doubles(case: CaseFiles) -> None:
+    """Raise DataError, which names them, where a case has two files for one image or for the truth."""
+    if case.doubles:
+        raise DataError(
+            f"{case.name} has a second file for the same image: {', '.join(path.name for path in case.doubles)}.",
+            rule="A case has one file for each sequence, and one for the truth.",
+            remedy="Keep one of them.",
+        )
 
 
 def read_image(path: Path, dtype: type = np.float32) -> Volume:
@@ -236,12 +246,7 @@ def _complete(folder: Path) -> CaseFiles:
             rule="NAME holds NAME_t1, _t1ce, _t2 and _flair, or NAME-t1n, -t1c, -t2w and -t2f (.nii or .nii.gz).",
             remedy="Complete the case or leave it out.",
         )
-    if case.doubles:
-        raise DataError(
-            f"{case.name} has a second file for the same image: {', '.join(path.name for path in case.doubles)}.",
-            rule="A case has one file for each sequence, and one for the truth.",
-            remedy="Keep one of them.",
-        )
+    refuse_doubles(case)
     return case
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.models.segmentation import WORKING_SPACING
+from acuity.pipeline.nifti_files import is_dicom
 from acuity.research.datasets import brats
 from acuity.research.datasets.layouts import CaseFiles, find_cases, patient_of
 from acuity.volume import Grid, Volume
@@ -136,7 +137,9 @@ def _digest(volumes: Iterable[Volume]) -> str:
 
 def _faults_of(folder: Path, reports: list[CaseReport]) -> list[str]:
     if not reports:
-        return [f"{folder} holds no case as BraTS gives them out, or the Medical Decathlon's Task01."]
+        found = f"{folder} holds no case as BraTS gives them out, or the Medical Decathlon's Task01."
+        dicom = any(is_dicom(path) for path in folder.rglob("*"))
+        return [found + " It holds DICOM, which `acuity inspect` and `acuity run` take." * dicom]
     if len({report.patient for report in reports}) < 2:
         return ["All cases are of one patient: none can be held out for validation."]
     return []

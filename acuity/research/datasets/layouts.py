@@ -1,9 +1,10 @@
 """Where the files of BraTS cases lie: as the challenges since 2018 give them out, or the Medical Decathlon's Task01.
 
 A BraTS case is a folder NAME with an image a sequence and, where it is known, the truth: NAME_t1, _t1ce, _t2, _flair
-and _seg (until 2021), or NAME-t1n, -t1c, -t2w, -t2f and -seg (since 2023), each .nii or .nii.gz. Cases lie in the
-folder that is named or one level deeper, as in HGG/ and LGG/ of 2018 and 2019. A case of Task01 is one file of four
-axes in imagesTr/, and dataset.json says which sequence each channel is.
+and _seg (until 2021), or NAME-t1n, -t1c, -t2w, -t2f and -seg (since 2023), each .nii or .nii.gz. A folder may also hold
+all four by bare names: t1, t1ce, t2, flair. Cases lie in the folder that is named or one level deeper, as in HGG/ and
+LGG/ of 2018 and 2019. A case of Task01 is one file of four axes in imagesTr/, and dataset.json says which sequence each
+channel is.
 """
 
 from __future__ import annotations
@@ -11,27 +12,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from acuity.anatomy import Label, Sequence
 from acuity.errors import DataError
+from acuity.pipeline.nifti_files import SEQUENCE_ENDINGS
 
-_KINDS = {
-    "t1": Sequence.T1,
-    "t1n": Sequence.T1,
-    "t1ce": Sequence.T1C,
-    "t1c": Sequence.T1C,
-    "t1gd": Sequence.T1C,
-    "t2": Sequence.T2,
-    "t2w": Sequence.T2,
-    "flair": Sequence.FLAIR,
-    "t2f": Sequence.FLAIR,
-}
 # One truth of BraTS 2020 is named W39_1998.09.19_Segm.nii.
-_FILE = re.compile(rf"(.*)([_-])({'|'.join(_KINDS)}|seg|segm)\.nii(?:\.gz)?", re.IGNORECASE)
+_FILE = re.compile(rf"(?:(.*)([_-]))?({'|'.join(SEQUENCE_ENDINGS)}|seg|segm)\.nii(?:\.gz)?", re.IGNORECASE)
 _GRADES = {"hgg": "high", "lgg": "low"}
 _DECATHLON_SEQUENCES = {
     "flair": Sequence.FLAIR,
@@ -79,16 +70,20 @@ class CaseFiles:
     doubles: tuple[Path, ...] = field(default=())
 
 
-def find_cases(folder: Path) -> list[CaseFiles]:
+def find_cases(folder: Path, apart: Container[str] = ()) -> list[CaseFiles]:
     """The cases in a folder and one level deeper, by name; links are followed.
 
     Two cases may share a name; ``named_cases`` refuses them.
+
+    Parameters
+    ----------
+    apart : names of subfolders that are not looked into
 
     Raises
     ------
     DataError : a dataset.json of the Decathlon that does not say what its channels and labels are
     """
-    found = [case for place in _places(folder) for case in _cases_in(place)]
+    found = [case for place in _places(folder, apart) for case in _cases_in(place)]
     return sorted(found, key=lambda case: case.name)
 
 
@@ -111,12 +106,12 @@ def named_cases(folder: Path) -> dict[str, CaseFiles]:
     return found
 
 
-def find_case(path: Path) -> CaseFiles | None:
+def find_case(path: Path, apart: Container[str] = ()) -> CaseFiles | None:
     """The case NAME of the path FOLDER/NAME, wherever in FOLDER ``find_cases`` finds it; None if there is none."""
-    if (case := _folder_case(path)) is not None:
+    if (case := folder_case(path)) is not None:
         return case
-    for place in _places(path.parent):
-        case = _decathlon_case(place, path.name) if _is_decathlon(place) else _folder_case(place / path.name)
+    for place in _places(path.parent, apart):
+        case = _decathlon_case(place, path.name) if is_decathlon(place) else folder_case(place / path.name)
         if case is not None:
             return case
     return None
@@ -134,51 +129,53 @@ def patient_of(case: str) -> str:
     return case if examination is None else examination[1] or examination[2]
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _places(folder: Path, apart: Container[str]) -> Iterator[Path]:
     """The folder, and those of its subfolders that are no cases themselves."""
     if not folder.is_dir():
         return
     yield folder
-    if not _is_decathlon(folder):
+    if not is_decathlon(folder):
         for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith(".") and _folder_case(path) is None:
+            hidden = path.name.startswith(".") or path.name in apart
+            if not hidden and path.is_dir() and folder_case(path) is None:
                 yield path
 
 
 def _cases_in(folder: Path) -> Iterator[CaseFiles]:
     """The cases directly in a folder."""
-    if _is_decathlon(folder):
+    if is_decathlon(folder):
         names = sorted({_stem(path) for path in (folder / "imagesTr").iterdir() if _is_nifti(path)})
         cases = (_decathlon_case(folder, name) for name in names)
     else:
-        cases = (_folder_case(path) for path in sorted(folder.iterdir()))
+        cases = (folder_case(path) for path in sorted(folder.iterdir()))
     yield from (case for case in cases if case is not None)
 
 
-def _folder_case(folder: Path) -> CaseFiles | None:
-    """The case whose own folder this is."""
+def folder_case(folder: Path) -> CaseFiles | None:
+    """The case whose own folder this is, complete or not; None if it is none's."""
     if not folder.is_dir():
         return None
     images: dict[Sequence, Path] = {}
     doubles: list[Path] = []
-    labels, hyphen = None, False
+    labels, hyphen, named = None, False, False
     for path in sorted(folder.iterdir()):
         parts = _FILE.fullmatch(path.name)
         if parts is None or not path.is_file():
             continue
         kind = parts[3].lower()
-        own = parts[1].lower() in (folder.name.lower(), folder.resolve().name.lower())
+        own = parts[1] is None or parts[1].lower() in (folder.name.lower(), folder.resolve().name.lower())
         if kind in ("seg", "segm"):
             if not own and kind == "seg":
                 continue
             doubles += [path] if labels else []
             labels, hyphen = labels or path, parts[2] == "-"
-        elif own and _KINDS[kind] in images:
+        elif own and SEQUENCE_ENDINGS[kind] in images:
             doubles.append(path)
         elif own:
-            images[_KINDS[kind]] = path
-    if not images:
-        return None
+            images[SEQUENCE_ENDINGS[kind]] = path
+            named |= parts[1] is not None
+    if not named and len(images) < len(Sequence):
+        return None  # a lone file t1.nii.gz is an image, and no part of a case
     codings = (SINCE_2023,) if hyphen else (UNTIL_2021, SINCE_2023)
     grade = _GRADES.get(folder.parent.name.lower()) or _listed_grades(folder.parent).get(folder.name)
     return CaseFiles(folder.name, folder, images, labels, codings=codings, grade=grade, doubles=tuple(doubles))
@@ -197,7 +194,8 @@ def _listed_grades(folder: Path) -> dict[str, str]:
     return grades
 
 
-def _is_decathlon(folder: Path) -> bool:
+def is_decathlon(folder: Path) -> bool:
+    """Whether a folder is the Medical Decathlon's Task01, or another of its tasks."""
     return (folder / "imagesTr").is_dir() and (folder / "dataset.json").is_file()
 
 

@@ -82,8 +82,13 @@ def hausdorff95(preds: NDArray[np.bool_], target: NDArray[np.bool_], *, spacing:
     import torch
     from monai.metrics import compute_hausdorff_distance
 
-    box = mask_box(preds | target)
-    assert box is not None
-    crop = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
+    crop = box_around(preds, target)
     pair = [torch.from_numpy(m[crop].astype(np.float32))[None, None] for m in (preds, target)]
     return float(compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing)))
+
+
+def box_around(preds: NDArray[np.bool_], target: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The box of both masks, which are not both empty, with a voxel around it as far as there is one."""
+    box = mask_box(preds | target, 1)
+    assert box is not None
+    return box

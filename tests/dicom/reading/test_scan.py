@@ -143,11 +143,11 @@ def test_each_echo_of_an_enhanced_object_has_its_own_echo_time(tmp_path: Path) -
     ("expected", "header"),
     [
         ("Dotarem", {"ContrastBolusAgent": "Dotarem"}),
-        ("", {"ContrastBolusAgent": "NONE"}),
-        ("", {"ContrastBolusAgent": "no", "ContrastBolusVolume": "10"}),
+        ("NONE", {"ContrastBolusAgent": "NONE"}),
+        ("no", {"ContrastBolusAgent": "no", "ContrastBolusVolume": "10"}),
         ("", {"ContrastBolusAgent": ""}),
         ("an agent", {"ContrastBolusAgentAdministered": "YES"}),
-        ("", {"ContrastBolusAgentAdministered": "NO", "ContrastBolusAgent": "Dotarem"}),
+        ("NO", {"ContrastBolusAgentAdministered": "NO", "ContrastBolusAgent": "Dotarem"}),
         ("a coded agent", {"ContrastBolusAgentSequence": [Dataset()]}),
         ("Gadobutrol", {"ContrastBolusAgentSequence": [dataset(CodeMeaning="Gadobutrol")]}),
         ("7.5 ml of an agent", {"ContrastBolusVolume": "7.5"}),
@@ -164,7 +164,7 @@ def test_an_agent_that_was_not_given_yet() -> None:
     """Enhanced MR names the agent of the examination before it is given."""
     group = dataset(ContrastBolusUsageSequence=[dataset(ContrastBolusAgentAdministered="NO")])
     agent = [dataset(CodeMeaning="Gadobutrol")]
-    assert header_scan(ContrastBolusAgentSequence=agent, SharedFunctionalGroupsSequence=[group]).agent == ""
+    assert header_scan(ContrastBolusAgentSequence=agent, SharedFunctionalGroupsSequence=[group]).agent == "NO"
 
 
 @pytest.mark.parametrize(

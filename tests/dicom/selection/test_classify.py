@@ -122,7 +122,7 @@ AGENT_TEXTS: dict[bool | None, list[str]] = {
             "Gadovist 1.0", "Magnevist", "ProHance", "PROHANCE 15CC", "GADOTERATE MEGLUMINE", "CONTRAST", "APPLIED"],
     False: ["NO CONTRAST", "NONE GIVEN", "ohne KM", "NOT GIVEN", "sans", "SIN CONTRASTE", "NULL", "NONE & NONE",
             "none", "kein KM", "senza", "patient refused", "0 ml", "bez", "No Gd", "without", "zonder contrast",
-            "N/A", "aucun", "-"],
+            "N/A", "aucun", "-", "--", "NO", "n", "0", "nil", "na", "false"],
     None: ["UNKNOWN", "?", "unbekannt", "XXXX"],
 }  # fmt: skip
 

@@ -246,3 +246,23 @@ def test_a_volume_of_several_in_one_file_has_its_own_times_and_frames(tmp_path: 
             for item in derivation.SourceImageSequence
         }
         assert referenced and referenced <= own
+
+
+def test_a_volume_before_the_agent_in_one_file_with_that_after_it(tmp_path: Path) -> None:
+    """The object names the agent and when the first frame was acquired; each frame tells its own."""
+    array = dicom_builder.phantom()
+
+    def add(ds: Dataset) -> None:
+        ds.ContrastBolusAgentSequence = [dicom_builder.dataset(CodeMeaning="Gadobutrol")]
+        for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            given, minute = ("NO", 15) if number < 12 else ("YES", 45)
+            group.FrameContentSequence[0].FrameAcquisitionDateTime = f"2020010210{minute}00"
+            group.ContrastBolusUsageSequence = [dicom_builder.dataset(ContrastBolusAgentAdministered=given)]
+
+    frames = [{"TemporalPositionIndex": 1}, {"TemporalPositionIndex": 2}]
+    affine = dicom_builder.axial_affine()
+    dicom_builder.write_enhanced_mr(tmp_path / "in" / "1.dcm", [array, array], affine, frames=frames, edit=add)
+    (series,) = read_study(tmp_path / "in").series
+    before, after = (write(tmp_path / str(n), load_stack(stack))[0] for n, stack in enumerate(series.stacks))
+    assert [image.AcquisitionDateTime for image in (before, after)] == ["20200102101500", "20200102104500"]
+    assert "ContrastBolusAgent" not in before and after.ContrastBolusAgent == "Gadobutrol"

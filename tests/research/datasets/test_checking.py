@@ -71,7 +71,9 @@ def test_what_a_training_does_without_or_changes_is_no_fault(
 
 def test_folders_that_no_training_can_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, report = check(tmp_path, capsys)
-    assert code == 70 and "holds no case" in report["faults"][0]
+    assert code == 70 and report["faults"][0].endswith("Task01.")
+    (tmp_path / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    assert "It holds DICOM, which `acuity inspect`" in check(tmp_path, capsys)[1]["faults"][0]
     one, *others = write_layout("2018", tmp_path)
     shutil.copytree(tmp_path / "HGG" / one, tmp_path / "LGG" / one)
     code, report = check(tmp_path, capsys)

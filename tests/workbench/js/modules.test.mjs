@@ -43,6 +43,23 @@ test("every view of the hanging protocol shows a series that it selects", () => 
   rules.forEach(({ attribute }) => assert.ok(named.includes(attribute)));
 });
 
+test("of a study that lacks sequences, those that are there are shown", () => {
+  const hangingProtocolService = { addCustomAttribute() {} };
+  const [{ protocol }] = extension.getHangingProtocolModule({
+    servicesManager: { services: { hangingProtocolService } },
+  });
+  for (const present of [["T1", "T1c", "T2", "FLAIR"], ["T1", "T1c", "T2"], ["T1c", "T2"], ["T2"]]) {
+    const views = protocol.stages.map(({ viewports, stageActivation, viewportStructure }) => {
+      const names = viewports.map(({ displaySets: [{ id }] }) => id);
+      const { rows, columns } = viewportStructure.properties;
+      assert.equal(rows * columns, names.length);
+      const matched = names.filter((name) => present.includes(name)).length;
+      return matched >= stageActivation.enabled.minViewportsMatched && names;
+    });
+    assert.deepEqual(views.find(Boolean), present); // OHIF takes the first that is enabled
+  }
+});
+
 const status = (changes) => ({ task: "train", step: 0, of: 0, part: null, outcome: null, failed: false, ...changes });
 
 test("a task goes on until it has an outcome", () => {
@@ -75,6 +92,16 @@ function answering(t, code, body) {
 
 for (const [code, body, text] of [
   [422, '{"found": "The study has no FLAIR.", "rule": "x", "remedy": "Send one."}', "The study has no FLAIR. Send one."],
+  [
+    422,
+    JSON.stringify({ code: "missing-sequence", found: "FLAIR was not found among 5 series: 1 is T1.", remedy: "T1=UID" }),
+    /^FLAIR is missing in this study\. The models need T1, T1c, T2 and FLAIR/,
+  ],
+  [
+    422,
+    JSON.stringify({ code: "missing-sequence", found: "T2 and FLAIR were not found among 3 series: 1", remedy: "x" }),
+    /^T2 and FLAIR are missing in this study\./,
+  ],
   [404, '{"detail": "There is no such image."}', "There is no such image."],
   [401, "", /^Your login has ended/],
   [502, "<html>", "The server answered 502."],
@@ -82,6 +109,7 @@ for (const [code, body, text] of [
 ]) {
   test(`a refusal with ${code} and ${body} becomes a text`, async (t) => {
     answering(t, code, body);
+    t.mock.method(console, "error", () => {});
     await assert.rejects(server.infer("x", "1.2"), { message: text });
   });
 }
@@ -114,8 +142,15 @@ test("a refused save tells why", () => {
   assert.equal(refusalOf({ message: "offline" }), "Not saved: offline");
 });
 
+test("a login that ended says the same for saving as for finding", async (t) => {
+  answering(t, 401, '{"found": "A request without a valid token or session.", "remedy": "Open /login."}');
+  const said = await server.infer("x", "1.2").catch((error) => error.message);
+  assert.equal(refusalOf({ request: { status: 401, response: '{"found": "x"}' }, message: "x" }), said);
+});
+
 function viewer(sets, active = ["a"]) {
   const services = {
+    segmentationService: { EVENTS: {}, subscribe: () => ({ unsubscribe() {} }), getSegmentations: () => [] },
     viewportGridService: {
       getState: () => ({ activeViewportId: "v", viewports: new Map([["v", { displaySetInstanceUIDs: active }]]) }),
     },

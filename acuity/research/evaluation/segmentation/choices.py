@@ -38,7 +38,13 @@ THRESHOLDS = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7)
 # second lesions, which few of the cases have.
 SMALLEST_PARTS = (0.05, 0.0, 0.1, 0.2)
 SMALLEST_PARTS_ML = (0.0, 0.05, 0.1, 0.2, 0.5)  # and tiny tumors
-START = replace(DEFAULT, smallest_part=SMALLEST_PARTS[0], smallest_part_ml=SMALLEST_PARTS_ML[0])  # of the search
+LEAST_ENHANCING_ML = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)  # in all
+START = replace(  # of the search
+    DEFAULT,
+    smallest_part=SMALLEST_PARTS[0],
+    smallest_part_ml=SMALLEST_PARTS_ML[0],
+    least_enhancing_ml=LEAST_ENHANCING_ML[0],
+)
 
 STEP, SETTING, DICE, FALSE_ML = "step", "setting", "dice", "false_ml"  # columns of choices.csv
 
@@ -81,8 +87,9 @@ def compare(
     """Choose one after the other, print the best and write what was compared; resumes where it was cut.
 
     First the fine network's weight, by mean Dice; then temperatures by likelihood; then thresholds and the smallest
-    part's share by mean Dice, twice; then its volume by the mean over all brains, where one without a tumor counts as
-    1 if no more than LARGEST_FALSE_ML is found in it, else as 0. Of settings within MARGIN the least change is taken.
+    part's share by mean Dice, twice; then the least enhancing volume by mean Dice. The smallest part's volume comes
+    last, by the mean over all brains, where one without a tumor counts as 1 if no more than LARGEST_FALSE_ML is found
+    in it, else as 0. Of settings within MARGIN the least change is taken.
 
     Parameters
     ----------
@@ -185,6 +192,8 @@ class Search:
                 best = self._best(f"threshold of {region.value}{turn}", limits, ill)
             parts = {str(value): replace(best, smallest_part=value) for value in SMALLEST_PARTS}
             best = self._best(f"smallest_part{turn}", parts, ill)
+        least = {str(value): replace(best, least_enhancing_ml=value) for value in LEAST_ENHANCING_ML}
+        best = self._best("least_enhancing_ml", least, ill)
         volumes = {str(value): replace(best, smallest_part_ml=value) for value in SMALLEST_PARTS_ML}
         return self._best("smallest_part_ml", volumes, found)
 

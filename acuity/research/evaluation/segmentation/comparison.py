@@ -24,6 +24,7 @@ from acuity.research.evaluation.segmentation.models import SegmentationModel, re
 from acuity.research.evaluation.segmentation.table import NOTES, pooled, summary
 from acuity.research.evaluation.settings import common_settings
 from acuity.research.evaluation.tables import read_published
+from acuity.research.metrics.lesions import lesion_overlap
 from acuity.research.metrics.overlap import brats_overlap, present_overlap
 from acuity.research.store import Row, Store, fingerprint, read_arrays, save_arrays, write_text
 from acuity.volume import Volume
@@ -101,13 +102,15 @@ def score(result: SegmentationResult, truth: Volume, brain: Volume) -> tuple[lis
     inside = brain.array > 0
     preds, target = labels_to_regions(result.labels.array), labels_to_regions(truth.array)
     for region, p, t, probabilities in zip(Region, preds, target, result.probabilities, strict=True):
-        overlap = brats_overlap(p, t, spacing=tuple(truth.spacing))
+        spacing = tuple(truth.spacing)
+        overlap = brats_overlap(p, t, spacing=spacing)
         present = asdict(present_overlap(overlap, p, t))
         scores.append(
             {
                 col.REGION: region.value,
                 **asdict(overlap),
                 **{f"{name}{col.PAPER}": value for name, value in present.items()},
+                **asdict(lesion_overlap(p, t, spacing=spacing)),
                 col.VOLUME: float(p.sum()) * truth.grid.voxel_volume,
                 col.TRUE_VOLUME: float(t.sum()) * truth.grid.voxel_volume,
                 col.EXPECTED_DSC: expected_dice(probabilities, p),

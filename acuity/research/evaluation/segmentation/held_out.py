@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from acuity.anatomy import Region
 from acuity.errors import BundleError, DataError
 from acuity.models.bundle import Bundle
-from acuity.models.segmentation import ALL_VIEWS, ONE_VIEW, mean_of_views, suspicious_box
+from acuity.models.segmentation import ALL_VIEWS, ONE_VIEW, mean_of_views, suspicious_boxes
 from acuity.networks.cascade import CoarseToFine, Ensemble
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare_cases
@@ -34,9 +35,9 @@ class Brain:
     ----------
     brain : bool (I, J, K)
     target : bool (3, I, J, K), ET, TC, WT; nothing in a brain without a tumor
-    fine : logits of ``box``, float16 as they are stored
+    fine : logits (3, I, J, K), float16 as they are stored; 0 where the fine network does not look
     coarse : logits (3, I, J, K); None where the coarse network saw the brain: then the fine one looks everywhere
-    box : all channels of where the fine network looks; None where nothing is suspicious
+    looked : bool (I, J, K), where the fine network looks
     """
 
     name: str
@@ -44,15 +45,17 @@ class Brain:
     target: NDArray[np.bool_]
     fine: NDArray[np.float16]
     coarse: NDArray[np.float16] | None
-    box: tuple[slice, ...] | None
+    looked: NDArray[np.bool_]
 
     def logits(self, weight: float) -> NDArray[np.float32]:
-        """(3, I, J, K), of both networks together: ``acuity.models.segmentation.coarse_to_fine``'s."""
+        """(3, I, J, K), of both networks: ``acuity.models.segmentation.coarse_to_fine``'s."""
         if self.coarse is None:
             return self.fine.astype(np.float32)
         logits = self.coarse.astype(np.float32)
-        if self.box is not None:
-            logits[self.box] += np.float32(weight) * (self.fine - logits[self.box])
+        if weight == 0:
+            return logits
+        fine = self.fine[:, self.looked].astype(np.float32)
+        logits[:, self.looked] = fine + np.float32(1 - weight) * np.maximum(logits[:, self.looked] - fine, 0)
         return logits
 
 
@@ -114,38 +117,37 @@ def _members(model: Bundle, count: int) -> list[CoarseToFine]:
 def see(case: PreparedCase, network: CoarseToFine, device: torch.device, *, unseen: bool) -> Brain:
     """Run both networks, or where the coarse one saw the case in training the fine one alone on all of it."""
     image = case.image.float().to(device)
+    boxes: list[tuple[slice, ...]] = [(slice(None),) * 4]
     coarse: NDArray[np.float16] | None = None
-    box: tuple[slice, ...] | None = (slice(None),) * 4
     if unseen:
         logits = mean_of_views(network.coarse_logits, image, ALL_VIEWS)
-        coarse, box = _halved(logits), suspicious_box(logits)
-    fine = np.zeros(0, np.float16)
-    if box is not None:
-        fine = _halved(mean_of_views(network.fine_logits, image[box], ONE_VIEW))
-    return _brain(case, fine, coarse, box)
+        coarse, boxes = _halved(logits), suspicious_boxes(logits, network.search_logits(image[None]))
+    fine = np.zeros((len(Region), *image.shape[1:]), np.float16)
+    looked = np.zeros(image.shape[1:], bool)
+    for box in boxes:
+        fine[box] = _halved(mean_of_views(network.fine_logits, image[box], ONE_VIEW))
+        looked[box[1:]] = True
+    return _brain(case, fine, coarse, looked)
 
 
 def stored(path: Path, mark: str, case: PreparedCase, look: Callable[[], Brain]) -> Brain:
     """What an earlier run that was cut has seen, or what is seen now."""
     if file_mark(path) == mark:
         arrays = read_arrays(path)
-        box = (slice(None), *(slice(*ends) for ends in arrays["box"].tolist())) if "box" in arrays else None
-        return _brain(case, arrays["fine"], arrays.get("coarse"), box)
+        return _brain(case, arrays["fine"], arrays.get("coarse"), arrays["looked"])
     brain = look()
-    arrays = {"fine": brain.fine}
+    arrays = {"fine": brain.fine, "looked": brain.looked}
     if brain.coarse is not None:
         arrays["coarse"] = brain.coarse
-    if brain.box is not None:
-        arrays["box"] = np.array([s.indices(n)[:2] for s, n in zip(brain.box[1:], brain.brain.shape, strict=True)])
     save_arrays(arrays, path, mark)
     return brain
 
 
 def _brain(
-    case: PreparedCase, fine: NDArray[np.float16], coarse: NDArray[np.float16] | None, box: tuple[slice, ...] | None
+    case: PreparedCase, fine: NDArray[np.float16], coarse: NDArray[np.float16] | None, looked: NDArray[np.bool_]
 ) -> Brain:
     inside = (case.image != 0).any(dim=0).numpy()
-    return Brain(case.name, inside, case.regions.numpy().astype(bool), fine, coarse, box)
+    return Brain(case.name, inside, case.regions.numpy().astype(bool), fine, coarse, looked)
 
 
 def _halved(logits: Tensor) -> NDArray[np.float16]:

@@ -13,6 +13,7 @@ from acuity.models.calibration import BINS, LOWEST, Reliability
 from acuity.research.evaluation import columns as col
 from acuity.research.evaluation.statistics import FEWEST_CASES, paired_difference
 from acuity.research.evaluation.tables import bullets, document, markdown, shown
+from acuity.research.metrics.lesions import NSD_TOLERANCE_MM
 from acuity.research.metrics.overlap import ABSENT_MM
 
 HR = "HR"  # the input of the original images
@@ -37,6 +38,11 @@ NOTES = (
     "the truth, HD95 over those that are present and found. In the CSV its columns end in _paper; values that do not "
     "count are empty.",
     "HD95 is the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
+    "The lesion-wise DSC is the mean over the lesions of a region, which are its connected parts. Each lesion of the "
+    "truth is matched with at most one that was found, so that the sum of their DSC is the largest (panoptica, "
+    "arXiv:2312.02608). A missed and a false lesion count as 0.",
+    f"NSD is the normalized surface DSC: the share of both borders within {NSD_TOLERANCE_MM:g} mm of the other one. "
+    "BraTS's rule holds for absent regions.",
     "Every model is given the brain of the input's images: wherever any of the four sequences has signal.",
     "Grade: low are cases with hardly any enhancing part, as the fixed split names them; unknown are cases that the "
     "split does not hold.",
@@ -73,6 +79,8 @@ def summary(scores: pd.DataFrame, bins: pd.DataFrame, *, published: pd.DataFrame
         parts += ["## Cases without a tumor", "The volume that was found in them, all regions together.", free]
     return document(
         *parts,
+        "## Lesion by lesion",
+        lesions(scores),
         "## By grade",
         means(scores, "brats", by=(col.GRADE, col.MODEL, col.INPUT)),
         "## By case",
@@ -117,6 +125,15 @@ def differences(scores: pd.DataFrame) -> str:
     columns = [f"{_NAMES[metric]} {region}" for metric, region in _DIFFERENCES]
     columns.insert(len(_REGIONS), "its 95 % interval")
     return markdown(pd.DataFrame(lines, columns=[col.MODEL, col.INPUT, *columns]))
+
+
+def lesions(scores: pd.DataFrame) -> str:
+    """Markdown: of each model, input and region the means over cases of lesion-wise DSC and NSD, and all lesions."""
+    groups = scores.groupby([col.MODEL, col.INPUT, col.REGION], sort=False)
+    table = groups[[col.LESION_DSC, col.NSD]].mean().map(lambda value: shown(value, 3))
+    table[["missed", "false"]] = groups[[col.LESIONS_MISSED, col.LESIONS_FALSE]].sum().astype(int)
+    names = {col.LESION_DSC: "lesion-wise DSC", col.NSD: "NSD", "missed": "lesions missed", "false": "false lesions"}
+    return markdown(table.reset_index().rename(columns=names))
 
 
 def false_volumes(scores: pd.DataFrame) -> str:

@@ -18,7 +18,9 @@ FALSE = (slice(None), slice(16, 22), slice(12, 18), slice(10, 15))  # 0.18 ml
 
 
 def brain(probabilities: NDArray, target: NDArray, name: str = "case") -> Brain:
-    return Brain(name, np.ones(SHAPE, bool), target, logit(probabilities).astype(np.float16), None, None)
+    return Brain(
+        name, np.ones(SHAPE, bool), target, logit(probabilities).astype(np.float16), None, np.ones(SHAPE, bool)
+    )
 
 
 def truth() -> NDArray[np.bool_]:
@@ -82,10 +84,11 @@ def test_a_gain_within_the_margin_changes_nothing(monkeypatch: pytest.MonkeyPatc
 
 def test_the_weight_is_the_one_that_finds_the_tumor() -> None:
     target = truth()
-    box = (slice(None), slice(2, 14), slice(2, 14), slice(2, 14))
-    wrong = logit(np.where(target, 0.1, 0.9)).astype(np.float16)[box]
+    missed = np.full(target.shape, logit(0.1), np.float16)
+    looked = np.zeros(SHAPE, bool)
+    looked[2:14, 2:14, 2:14] = True
     coarse = np.where(target, 2, -2).astype(np.float16)
-    case = Brain("case", np.ones(SHAPE, bool), target, wrong, coarse, box)
+    case = Brain("case", np.ones(SHAPE, bool), target, missed, coarse, looked)
     assert Search().weight([case]) == 0.4  # any of less than half is right, and this is the least change
 
 
@@ -96,8 +99,8 @@ def test_temperatures_are_fitted_inside_the_brains_with_a_tumor() -> None:
     inside = np.zeros(SHAPE, bool)
     inside[2:-2, 2:-2] = True
     logits = np.where(inside, 3 * true_logits, 50).astype(np.float16)
-    healthy = Brain("mirrored", inside, np.zeros((3, *SHAPE), bool), np.full((3, *SHAPE), 9, np.float16), None, None)
-    temperatures, calibration = calibrate([Brain("case", inside, target, logits, None, None), healthy], 0.5)
+    healthy = Brain("mirrored", inside, np.zeros((3, *SHAPE), bool), np.full((3, *SHAPE), 9, np.float16), None, inside)
+    temperatures, calibration = calibrate([Brain("case", inside, target, logits, None, inside), healthy], 0.5)
     assert temperatures == pytest.approx((3, 3, 3), rel=0.15)
     for before, after in calibration.values():
         assert after.expected_calibration_error < before.expected_calibration_error / 2

@@ -23,6 +23,7 @@ from acuity.research.evaluation.cases import grade_of
 from acuity.research.evaluation.segmentation import comparison, models
 from acuity.research.evaluation.segmentation.comparison import evaluate
 from acuity.research.evaluation.segmentation.models import SegmentationModel, bundle_model, bundle_models, trained_model
+from acuity.research.metrics.lesions import LesionOverlap
 from acuity.research.metrics.overlap import Overlap, dice, jaccard
 from acuity.volume import Volume
 from tests.research.cases import write_case
@@ -32,7 +33,8 @@ SHAPE = (24, 20, 12)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # RAS; slices of 2 mm
 OVERLAPS = ["dsc", "iou", "hd95_mm", "dsc_paper", "iou_paper", "hd95_mm_paper"]
 VOLUMES = ["volume_ml", "true_volume_ml", "expected_dsc"]
-COLUMNS = ["case", "model", "input", "grade", "region", *OVERLAPS, *VOLUMES, "seconds", "made_from"]
+LESIONS = ["lesion_dsc", "lesions_missed", "lesions_false", "nsd"]
+COLUMNS = ["case", "model", "input", "grade", "region", *OVERLAPS, *LESIONS, *VOLUMES, "seconds", "made_from"]
 LOW_GRADE, HIGH_GRADE = "Brats18_TCIA10_628_1", "Brats18_CBICA_ARZ_1"  # of the fixed split
 
 
@@ -91,6 +93,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("draw_outlines", "draw_means", "draw_reliability"):
         monkeypatch.setattr(comparison, name, lambda *_: None)
     monkeypatch.setattr(comparison, "brats_overlap", lambda p, t, spacing: Overlap(dice(p, t), jaccard(p, t), 0.0))
+    monkeypatch.setattr(comparison, "lesion_overlap", lambda p, t, spacing: LesionOverlap(dice(p, t), 0, 0, 0.0))
     return []
 
 
@@ -137,6 +140,7 @@ def test_the_command_writes_everything(data, tmp_path, capsys, monkeypatch):
     # There, and not found.
     missed = rows[HIGH_GRADE, "blind", "HR", "ET"]
     assert [missed[name] for name in OVERLAPS] == pytest.approx([0, 0, 373.129, 0, 0, np.nan], nan_ok=True)
+    assert [missed[name] for name in LESIONS] == [0, 1, 0, 0]
     assert (absent["grade"], missed["grade"]) == ("low", "high") and np.isnan(missed["expected_dsc"])
 
     # Probabilities of 0.95 where all is in the region: 0.05 too low, but for what moved out of it.
@@ -205,6 +209,7 @@ def test_a_truth_without_tumor_is_pictured_and_its_false_volume_told(data, measu
     truth = data / LOW_GRADE / f"{LOW_GRADE}_seg.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), truth)
     monkeypatch.setattr(comparison, "brats_overlap", lambda p, t, spacing: Overlap(dice(p, t), jaccard(p, t), 0.0))
+    monkeypatch.setattr(comparison, "lesion_overlap", lambda p, t, spacing: LesionOverlap(dice(p, t), 0, 0, 0.0))
     blind = SegmentationModel("blind", lambda volumes, brain: bright({}, brain), {})
     table = measure(cases=[HIGH_GRADE, LOW_GRADE], models=[SegmentationModel("bright", bright, {}), blind])
     text = table.with_suffix(".md").read_text()

@@ -56,7 +56,7 @@ def test_where_the_coarse_network_saw_the_case_it_neither_finds_nor_counts(tmp_p
     ):
         np.testing.assert_allclose(brain.logits(0.3), expected, atol=5e-3)
     nothing = see(case, network, torch.device("cpu"), unseen=True)
-    assert nothing.box is None and (nothing.logits(1.0) < -20).all()
+    assert not nothing.looked.any() and (nothing.logits(1.0) < -20).all()
 
 
 class Reader:
@@ -75,7 +75,9 @@ class Reader:
     def see(self, case: PreparedCase, network: CoarseToFine, device: torch.device, *, unseen: bool) -> Brain:
         self.seen.append(f"{case.name}{'' if unseen else ', fine alone'}")
         fine = np.full((3, 2, 2, 2), len(self.seen), np.float16)
-        return Brain(case.name, np.ones((2, 2, 2), bool), np.zeros((3, 2, 2, 2), bool), fine, None, None)
+        return Brain(
+            case.name, np.ones((2, 2, 2), bool), np.zeros((3, 2, 2, 2), bool), fine, None, np.ones((2, 2, 2), bool)
+        )
 
 
 def test_a_run_that_was_cut_or_is_asked_for_more_sees_what_is_new_alone(

@@ -15,6 +15,7 @@ from acuity.research.evaluation.segmentation.table import (
     case_values,
     differences,
     false_volumes,
+    lesions,
     means,
     pooled,
     summary,
@@ -36,6 +37,7 @@ def scores(cases: int = 6) -> pd.DataFrame:
                 overlap = {"dsc": dsc, "iou": dsc / (2 - dsc), "hd95_mm": 4.0}
                 row = {"case": f"c{n}", "grade": "high", "model": "net", "input": kind, "region": region, **overlap}
                 row |= {f"{name}_paper": value for name, value in overlap.items()}
+                row |= {"lesion_dsc": dsc / 2, "lesions_missed": 1, "lesions_false": n % 2, "nsd": dsc}
                 row |= {"seconds": 10.0, "volume_ml": 20.0, "true_volume_ml": 25.0}
                 if n == 5 and region == "ET":
                     perfect = float(kind == HR)
@@ -141,11 +143,25 @@ def test_what_is_found_without_a_tumor_is_counted():
     assert f"The volume that was found in them, all regions together.\n\n{table.strip()}" in text
 
 
+def test_lesions_are_counted_over_all_cases():
+    found = cells(lesions(scores()), "net", HR, "WT")
+    assert found[3:] == ["0.450", "0.900", "6", "3"]
+    assert is_whole(lesions(scores()))
+
+
 def test_the_whole_says_what_its_columns_are():
     published = read_published("seg")
     text = summary(scores(), NO_BINS, published=published, notes=["Cases: six."])
     table = means(scores(), "brats", published=published).strip()
-    for part in ("- Cases: six.", "373.13 mm", "our reading", "## Differences to HR", "## By grade", table):
+    for part in (
+        "- Cases: six.",
+        "373.13 mm",
+        "our reading",
+        "## Differences to HR",
+        "## Lesion by lesion",
+        "## By grade",
+        table,
+    ):
         assert part in text
     assert all(is_whole(block) for block in text.split("\n\n") if block.startswith("|"))
     assert cells(means(scores(), "brats", by=("grade", "model", "input")), "low", "net", "SR")[4] == "0.000"
