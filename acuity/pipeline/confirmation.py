@@ -69,7 +69,7 @@ def _contradiction(sequence: Sequence, choice: Choice, opinion: Opinion) -> Ambi
 def _opinion(sequence: Sequence, volume: Volume, brain: Volume) -> Opinion:
     measures = measure_appearance(volume, brain)
     if measures is None:
-        return Opinion("undecided", "its pixels show too little of a brain's tissues to tell")
+        return Opinion("undecided", "its pixels show no whole brain with its tissues, so that they cannot tell")
     probabilities = recognize(measures)
     kind = Sequence.T1 if sequence is Sequence.T1C else sequence
     likeliest = max(probabilities, key=lambda s: probabilities[s])

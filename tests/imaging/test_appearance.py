@@ -43,8 +43,11 @@ def test_units_do_not_matter(phantom: Phantom, gain: float, offset: float) -> No
         assert [other[c] for c in CLASSES] == pytest.approx([found[c] for c in CLASSES], abs=1e-3)
 
 
-def test_an_image_without_tissues_is_not_judged(phantom: Phantom) -> None:
+def test_an_image_without_tissues_or_of_part_of_a_brain_is_not_judged(phantom: Phantom) -> None:
     t1 = phantom.volumes[Sequence.T1]
     noise = np.random.default_rng(0).normal(500.0, 15.0, t1.shape).astype(np.float32)
     assert measure_appearance(t1.with_array(noise), phantom.brain) is None
+    part = phantom.brain.array.copy()
+    part[:, :, part.shape[2] // 3 :] = 0  # a third of a brain has other shares of tissues
+    assert measure_appearance(t1, phantom.brain.with_array(part)) is None
     assert measure_appearance(t1, phantom.brain.with_array(np.zeros(t1.shape, dtype=np.uint8))) is None
