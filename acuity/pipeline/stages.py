@@ -7,7 +7,7 @@ the functions of ``writing``.  Results describe themselves for ``result.json``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,7 @@ class SuperResolved:
     volumes : float32, all on the super-resolved grid of the reference, in its frame of reference
     brain : uint8 mask on that grid
     residuals : by sequence, ``residual`` and ``residual_after`` of ``SuperResolution``
+    blurs : by sequence, as ``SuperResolution.describe_blur`` has it
     slice_profiles : by sequence, as ``super_resolve`` was given them
     source : the reference as it was measured
     model : the network
@@ -155,6 +156,7 @@ class SuperResolved:
     model: ModelInfo
     denoising: Denoising | None = None
     fusion: bool = False
+    blurs: Mapping[Sequence, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -170,6 +172,7 @@ class SuperResolved:
                 "denoising": self.denoising,
                 "fusion": self.fusion,
                 "slice_profile": {sequence.value: profile for sequence, profile in self.slice_profiles.items()},
+                "blur": {sequence.value: dict(blur) for sequence, blur in self.blurs.items()},
                 "data_consistency_residual": {
                     sequence.value: {"before": round(before, 5), "after": round(after, 5)}
                     for sequence, (before, after) in self.residuals.items()
@@ -207,7 +210,7 @@ def super_resolve_study(
     def in_frame(volume: Volume) -> Volume:
         return replace(volume, frame_of_reference_uid=prepared.frame_of_reference_uid)
 
-    volumes, residuals = {}, {}
+    volumes, residuals, blurs = {}, {}, {}
     profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
     count = len(prepared.volumes)
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
@@ -221,7 +224,7 @@ def super_resolve_study(
             fusion=fusion,
             slice_profile=profiles[sequence],
         )
-        residuals[sequence] = (result.residual, result.residual_after)
+        residuals[sequence], blurs[sequence] = (result.residual, result.residual_after), result.describe_blur()
         volumes[sequence] = in_frame(_onto(result.volume, fine, prepared.alignment[sequence]))
     return SuperResolved(
         volumes=volumes,
@@ -232,6 +235,7 @@ def super_resolve_study(
         model=model_info(bundle),
         denoising=denoising,
         fusion=fusion,
+        blurs=blurs,
     )
 
 
