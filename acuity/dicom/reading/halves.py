@@ -96,7 +96,7 @@ def _slices_between(lower: Grid, upper: Grid) -> int:
 def _same_protocol(a: Scan, b: Scan) -> bool:
     """Whether all that is known of both acquisitions agrees."""
     words = ("scanning_sequence", "sequence_variant", "scan_options", "image_type", "contrast", "inversions", "agent")
-    if any(getattr(a, word) != getattr(b, word) for word in (*words, "agent_denied", "b_value", "made_by_acuity")):
+    if any(getattr(a, word) != getattr(b, word) for word in (*words, "b_value", "made_by_acuity")):
         return False
     numbers = ("repetition_time", "echo_time", "inversion_time", "flip_angle")
     return all(_near(getattr(a, name), getattr(b, name)) for name in numbers)
