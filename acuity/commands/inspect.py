@@ -17,6 +17,9 @@ from acuity.pipeline.options import named_series
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     parser.add_argument("study", metavar="STUDY", type=Path, help="folder, DICOMDIR or file")
+    parser.add_argument(
+        "--pixels", action="store_true", help="also read the chosen series, and say whether their pixels agree"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, and nothing else, on stdout")
     parser.add_argument(
         "--rules",
@@ -45,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
         raise InputNotFoundError(f"STUDY, {args.study}, does not exist.", remedy="Give a folder or file that exists.")
     from acuity.pipeline.inspection import inspect
 
-    return inspect(args.study, rules=args.rules, named=dict(args.series), as_json=args.json)
+    return inspect(args.study, rules=args.rules, named=dict(args.series), as_json=args.json, pixels=args.pixels)

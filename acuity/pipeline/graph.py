@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acuity.models.progress import Progress
+from acuity.pipeline.confirmation import confirmed
 from acuity.pipeline.options import Options
 from acuity.pipeline.preparation import Prepared, prepare
 from acuity.pipeline.run import R, StageResult
@@ -111,7 +112,8 @@ def _select(run: Performer, models: Models, study: Loaded) -> Chosen:
 
 
 def _prepare(run: Performer, models: Models, selection: Chosen) -> Prepared:
-    return prepare(selection.selection, allow_partial=run.options.allow_missing)
+    prepared = prepare(selection.selection, allow_partial=run.options.allow_missing)
+    return confirmed(prepared, selection.selection)
 
 
 def _super_resolve(run: Performer, models: Models, prepared: Prepared) -> SuperResolved:

@@ -13,6 +13,7 @@ from typing import Any
 
 from acuity.anatomy import Sequence
 from acuity.assessment import if_allowed
+from acuity.console import print_error
 from acuity.dicom.reading.scan import scan_of
 from acuity.dicom.reading.study import Series, Study
 from acuity.dicom.selection.classify import Evidence
@@ -20,9 +21,11 @@ from acuity.dicom.selection.contrast import MARGIN
 from acuity.dicom.selection.rules import default_rules, load_rules
 from acuity.dicom.selection.select import Choice, Selection, examine, require
 from acuity.errors import AcuityError, MissingSequenceError
+from acuity.imaging.appearance import Opinion
+from acuity.pipeline.confirmation import opinions, require_agreement
 from acuity.pipeline.cost import Cost, estimate_cost
 from acuity.pipeline.options import MAX_SPACING
-from acuity.pipeline.preparation import REFERENCE
+from acuity.pipeline.preparation import REFERENCE, prepare
 from acuity.pipeline.result import describe_error, exit_code_of
 from acuity.pipeline.study import read_dicom, series_number, series_uids
 
@@ -37,7 +40,7 @@ _SAYS: Mapping[Evidence, str] = {
 }
 
 
-def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], as_json: bool) -> int:
+def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], as_json: bool, pixels: bool) -> int:
     """Print how the series of a study would be read and chosen; a sequence without a series is named on stderr.
 
     Parameters
@@ -46,10 +49,12 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
     rules : file with rules that replace the built-in ones
     named : for sequences, the SeriesInstanceUIDs that the user gives, or "#" and the Series Number
     as_json : print what ``describe`` gives in place of paragraphs
+    pixels : also read the chosen series, and say whether their pixels agree; only where all are chosen
 
     Returns
     -------
-    The exit code that a run would end with if nothing but the choice of series could refuse the study.
+    The exit code that a run would end with if nothing but the choice of series could refuse the study; with
+    ``pixels``, also what a run refuses when it prepares them.
 
     Raises
     ------
@@ -58,14 +63,16 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
     """
     study = read_dicom(folder)
     selection = examine(study, load_rules(rules) if rules else default_rules(), series_uids(study, named))
+    refusal = _refusal(selection)
+    found, contradiction = _second_opinion(selection) if pixels and refusal is None else ({}, None)
     for path, why in study.ignored:
         _logger.info("passed over %s: %s", path, why)
     if as_json:
-        json.dump(describe(study, selection), sys.stdout, indent=2)
+        json.dump(describe(study, selection, found, contradiction), sys.stdout, indent=2)
         print()
     else:
         _print_series(study, selection)
-        _print_choices(selection)
+        _print_choices(selection, found, contradiction)
     errors: dict[str, list[str]] = {}
     for sequence, problem in selection.problems.items():
         errors.setdefault(f"{problem.code}: {problem}", []).append(sequence.value)
@@ -73,7 +80,24 @@ def inspect(folder: Path, *, rules: Path | None, named: Mapping[Sequence, str], 
         print(f"acuity: no {', '.join(sequences)}: {text}", file=sys.stderr)
     if errors and all(isinstance(problem, MissingSequenceError) for problem in selection.problems.values()):
         print(f"acuity: {if_allowed(selection.choices)}", file=sys.stderr)
-    return exit_code_of(_refusal(selection))
+    if contradiction is not None:
+        print_error(contradiction)
+    return exit_code_of(refusal or contradiction)
+
+
+def _second_opinion(selection: Selection) -> tuple[Mapping[Sequence, Opinion], AcuityError | None]:
+    """What the pixels say of each choice, and the refusal of a run that prepares them.
+
+    Raises
+    ------
+    AcuityError : the series cannot be prepared, see ``prepare``
+    """
+    found = opinions(prepare(selection))
+    try:
+        require_agreement(selection, found)
+    except AcuityError as error:
+        return found, error
+    return found, None
 
 
 def _refusal(selection: Selection) -> AcuityError | None:
@@ -85,7 +109,12 @@ def _refusal(selection: Selection) -> AcuityError | None:
     return None
 
 
-def describe(study: Study, selection: Selection) -> dict[str, Any]:
+def describe(
+    study: Study,
+    selection: Selection,
+    found: Mapping[Sequence, Opinion],
+    contradiction: AcuityError | None,
+) -> dict[str, Any]:
     """What ``--json`` prints.
 
     Returns
@@ -93,10 +122,10 @@ def describe(study: Study, selection: Selection) -> dict[str, Any]:
     ``{"series": [{series_uid, number, description, modality, verdict, code, reason, volumes, sequence}], "selection",
     "run"}``. ``volumes`` holds for each volume of the series its ``shape`` (voxels along i, j, k) and ``affine`` (4x4,
     LPS mm). ``selection`` holds for each sequence ``{series_uid, evidence, margin, margin_needed, others}`` as
-    ``Choice`` has them, or ``{error}``. ``run`` holds the ``exit_code`` and the ``cost`` (see ``Cost``; null where the
-    reference is not chosen).
+    ``Choice`` has them, with ``pixels`` where these were read, or ``{error}``. ``run`` holds the ``exit_code`` and the
+    ``cost`` (see ``Cost``; null where the reference is not chosen).
     """
-    refusal, cost = _refusal(selection), _cost(selection)
+    refusal, cost = _refusal(selection) or contradiction, _cost(selection)
     sequences = {c.series.series_uid: s.value for s, c in reversed(list(selection.choices.items()))}
     return {
         "series": [
@@ -113,12 +142,12 @@ def describe(study: Study, selection: Selection) -> dict[str, Any]:
             }
             for series in study.series
         ],
-        "selection": {sequence.value: _describe_choice(sequence, selection) for sequence in Sequence},
+        "selection": {sequence.value: _describe_choice(sequence, selection, found) for sequence in Sequence},
         "run": {"exit_code": exit_code_of(refusal), "cost": cost.describe() if cost else None},
     }
 
 
-def _describe_choice(sequence: Sequence, selection: Selection) -> dict[str, Any]:
+def _describe_choice(sequence: Sequence, selection: Selection, found: Mapping[Sequence, Opinion]) -> dict[str, Any]:
     if sequence not in selection.choices:
         return {"error": describe_error(selection.problems[sequence])}
     choice = selection.choices[sequence]
@@ -128,6 +157,7 @@ def _describe_choice(sequence: Sequence, selection: Selection) -> dict[str, Any]
         "margin": choice.margin,
         "margin_needed": None if choice.margin is None else MARGIN,
         "others": list(choice.others),
+        **({"pixels": found[sequence].describe()} if sequence in found else {}),
     }
 
 
@@ -152,7 +182,7 @@ def _print_series(study: Study, selection: Selection) -> None:
     """One paragraph a series: number, description and sequence or verdict; UID; volumes; timing; reason."""
     width = _width()
     indent = " " * 6
-    for series, entry in zip(study.series, describe(study, selection)["series"], strict=True):
+    for series, entry in zip(study.series, describe(study, selection, {}, None)["series"], strict=True):
         verdict = entry["sequence"] or ("-" if entry["verdict"] == "ok" else entry["code"])
         room = width - len(indent) - len(verdict) - 1
         number = f"#{entry['number']}" if entry["number"] else "-"
@@ -168,7 +198,7 @@ def _print_series(study: Study, selection: Selection) -> None:
         print(f"{len(study.ignored)} files were passed over (-v lists them).")
 
 
-def _print_choices(selection: Selection) -> None:
+def _print_choices(selection: Selection, found: Mapping[Sequence, Opinion], contradiction: AcuityError | None) -> None:
     """One paragraph a sequence: the series, how sure it is, and the next best; then the end and the cost of a run."""
     indent = " " * 6
     for sequence in Sequence:
@@ -179,9 +209,10 @@ def _print_choices(selection: Selection) -> None:
             name = f"'{choice.series.description}'" if choice.series.description else ""
             text = f"#{series_number(choice.series)} {name}".strip() + f", {_SAYS[choice.evidence]}{_sure(choice)}."
             text += f" Next best: {choice.others[0]}." if choice.others else ""
+            text += f" Pixels: {found[sequence].verdict}; {found[sequence].reason}." if sequence in found else ""
         print(textwrap.fill(f"{sequence.value:<6}{text}", _width(), subsequent_indent=indent))
     print("To name a series: --series T1c=#NUMBER or --series T1c=UID")
-    refusal, cost = _refusal(selection), _cost(selection)
+    refusal, cost = _refusal(selection) or contradiction, _cost(selection)
     end = f"A run would end with {refusal.exit_code} ({refusal.code})" if refusal else f"A run takes {cost}"
     print(textwrap.fill(f"{end}.", _width()))
 

@@ -15,6 +15,7 @@ from acuity.assessment import COMPLETE, OPTION, WHOLE, Assessment, assess, refer
 from acuity.dicom.reading.read import load_stack
 from acuity.dicom.selection.select import Selection
 from acuity.errors import PartialCoverageError
+from acuity.imaging.appearance import Opinion
 from acuity.imaging.brain import extract_brain, is_skull_stripped, stripped_mask
 from acuity.imaging.coverage import beyond_faces, part_inside, share, shown, shown_on
 from acuity.imaging.registration import RigidResult, align
@@ -46,6 +47,7 @@ class Prepared:
     stripped : whether the head outside the brain had been removed before
     frame_of_reference_uid : the patient space of all derived objects: the reference's, or a new one where the
         reference names none
+    opinions : what the pixels say of the choice of each series, as ``confirmation`` gives it; empty for NIfTI
     shown : for every sequence, the uint8 mask of where its image shows something, on its native grid
     assessment : what the sequences can tell
     """
@@ -57,6 +59,7 @@ class Prepared:
     frame_of_reference_uid: str
     shown: Mapping[Sequence, Volume] = field(default_factory=dict)
     assessment: Assessment = WHOLE
+    opinions: Mapping[Sequence, Opinion] = field(default_factory=dict)
 
     @property
     def reference_sequence(self) -> Sequence:
@@ -85,6 +88,7 @@ class Prepared:
     def describe(self) -> dict[str, Any]:
         """The ``preparation`` section of ``result.json``, and its warnings."""
         name = self.reference_sequence.value
+        pixels = {sequence.value: opinion.describe() for sequence, opinion in self.opinions.items()}
         return {
             "preparation": {
                 "reference": name,
@@ -105,6 +109,7 @@ class Prepared:
                     "volume_ml": round(float(self.brain.array.sum()) * self.brain.grid.voxel_volume, 1),
                 },
                 "coverage": {s.value: round(part, 3) for s, part in self.assessment.coverage.items()},
+                **({"pixels": pixels} if pixels else {}),
             },
             "warnings": self.assessment.limits(),
         }
