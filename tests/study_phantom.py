@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from acuity.anatomy import Sequence
+from acuity.networks.cascade import CoarseToFine
 from acuity.volume import Grid
 from tests.dicom_builder import oblique_affine, write_mr_series
 
@@ -161,3 +162,7 @@ class Thresholds(nn.Module):
         return 20.0 * torch.stack([enhancing, core, whole], dim=1)
 
     fine_logits = coarse_logits
+    joined = CoarseToFine.joined
+
+    def search_logits(self, image: Tensor) -> None:
+        """No quick look: both stages see the same."""

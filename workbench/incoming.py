@@ -18,7 +18,9 @@ from pydicom.uid import (
     ComprehensiveSRStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedSRStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
@@ -156,6 +158,8 @@ def _check_pixels(ds: Dataset, whole: BinaryIO, end: int) -> None:
         rule = f"An image has at most {_MOST_PIXELS >> 20} MiB without compression."
         raise refused("size", "An image without a size, or one that is too large.", rule)
     whole.seek(end)
-    if not pixels_complete(whole, ds):
+    syntax = ds.file_meta.TransferSyntaxUID
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    if not pixels_complete(whole, ds, explicit=syntax != ImplicitVRLittleEndian, order=order):
         rule = "An image's pixels are as long as its header says."
         raise refused("pixels", "An image whose pixels are absent, cut short or too long.", rule, "Export it again.")

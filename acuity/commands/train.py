@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from acuity.commands import train_forest, train_member, train_segmentation, train_super_resolution
+from acuity.commands import train_forest, train_member, train_segmentation, train_super_resolution, train_volume
 
 ACTIONS = {
     "sr": (
@@ -19,6 +19,11 @@ ACTIONS = {
         "train the ranker of RankSRGAN",
         train_super_resolution.add_ranker_arguments,
         train_super_resolution.run_ranker,
+    ),
+    "volume": (
+        "train a super-resolution network that sees whole volumes, for any blur",
+        train_volume.add_arguments,
+        train_volume.run,
     ),
     "seg": ("train one segmentation network", train_segmentation.add_arguments, train_segmentation.run),
     "member": ("train one fine network of the released segmentation", train_member.add_arguments, train_member.run),

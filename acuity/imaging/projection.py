@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
-
-from acuity.imaging.forward_model import AxisMatrix, resize_axes
 
 CONSISTENT = 1e-3  # of the intensity range: the largest residual that projection leaves
 MOST_STEPS = 300
 PATIENCE = 50  # steps without a smaller residual
-INDEPENDENT = 1e-3  # of the largest singular value: below, measured samples repeat one another
 
 
 def back_project(
@@ -57,28 +52,3 @@ def back_project(
         previous, current = current, (ahead + back(difference)).clamp_min_(0)
         ahead = (current + step / (step + 3) * (current - previous)).clamp_min_(0)
     return best, steps
-
-
-def smallest_preimage(
-    image: Tensor, size: tuple[int, ...], ratios: tuple[float, ...], matrices: Sequence[AxisMatrix]
-) -> Tensor:
-    """The image of the smallest L2 norm that ``resize_axes`` shrinks to ``image``, over its last ``len(size)`` axes.
-
-    As the ``back`` of ``back_project`` it makes each step the orthogonal projection onto the consistent images. Cubic
-    interpolation, which weakens the finest measured detail along each axis, needs many more steps.
-
-    Parameters
-    ----------
-    size : samples of the result along each of those axes
-    ratios : spacing of the result over that of ``image``, at most 1 along each axis
-    matrices : for each of those axes, what shrinks along it
-    """
-    return resize_axes(image, size, ratios, [partial(_inverse_matrix, shrinking) for shrinking in matrices])
-
-
-@lru_cache(maxsize=64)
-def _inverse_matrix(shrinking: AxisMatrix, size_in: int, size_out: int, ratio: float) -> Tensor:
-    """The float32 (size_out, size_in) Moore-Penrose inverse of the matrix that shrinks back to ``size_in`` samples."""
-    with torch.inference_mode(False):
-        matrix = shrinking(size_out, size_in, 1.0 / ratio).double()
-        return torch.linalg.pinv(matrix, rtol=INDEPENDENT).float()

@@ -1,20 +1,21 @@
-"""Super-resolving a volume: in-plane, then through-plane, then made consistent with what was measured."""
+"""Super-resolving a volume: in-plane, then through-plane, then held to what was measured."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from acuity.errors import PreparationError
+from acuity.imaging.blur import AxisBlur, estimate_blur
+from acuity.imaging.consistency import degraded, pulled, supported_share
 from acuity.imaging.denoising import denoise
-from acuity.imaging.forward_model import SliceProfile, box_matrix, resize_axes, resize_cubic, resize_matrix
+from acuity.imaging.forward_model import SliceProfile, resize_cubic
 from acuity.imaging.intensity import bright_end
-from acuity.imaging.projection import back_project, smallest_preimage
 from acuity.models.progress import Progress, share
 from acuity.models.super_resolution_slices import FOREGROUND, foreground_box, run_slices, scale_of
 from acuity.volume import Volume
@@ -33,15 +34,25 @@ class SuperResolution:
     Parameters
     ----------
     volume : float32, in the measured image's intensities, on its ``grid.with_spacing(spacing)``
-    residual : the largest |degrade(sr) - measured| of any voxel before the projection onto the measured data, as a
-        share of the intensity range, which is 0 to ``bright_end``
-    residual_after : the same after the projection; below 1e-3 where an image without negative values degrades to the
-        measured one
+    residual : the largest |degrade(sr) - measured| of any voxel, as the network made it and by the blur that was
+        estimated, as a share of the intensity range, which is 0 to ``bright_end``
+    residual_after : the same of the result
+    blurs : what is known of the measured image's blur along i, j, k; None along an axis that keeps its spacing
+    share : of what the network added to interpolation that the measured image supports, 0 to 1
     """
 
     volume: Volume
     residual: float
     residual_after: float
+    blurs: tuple[AxisBlur | None, ...] = (None, None, None)
+    share: float = 1.0
+
+    def describe_blur(self) -> dict[str, Any]:
+        """For ``result.json``: the share, and what is known of the blur along i, j, k."""
+        return {
+            "network_share": round(self.share, 3),
+            "axes": [None if blur is None else blur.describe() for blur in self.blurs],
+        }
 
 
 def super_resolve(
@@ -60,8 +71,11 @@ def super_resolve(
     The network works on slices: first on those in the plane of finest spacing, then, in a plane across it, along the
     axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
     that cubic interpolation brought to the target grid. A network of another scale enlarges slices, and cubic resizing
-    brings them from there to the target. An axis that keeps its spacing is left as it is. At the end, projection makes
-    the result degrade to the measured volume.
+    brings them from there to the target. An axis that keeps its spacing is left as it is.
+
+    Then the measured volume has its say. Its blur is estimated from itself (``acuity.imaging.blur``). Of what the
+    network added to interpolation, the share stays that this blur supports. At the end the result is held to the
+    measured volume, as far as noise and the doubt about the blur allow (``acuity.imaging.consistency``).
 
     Parameters
     ----------
@@ -72,12 +86,11 @@ def super_resolve(
         box of the foreground
     denoising : by non-local means, in the slices across the axis of coarsest spacing (the last of those). "before":
         the volume is denoised first, and the result degrades to the denoised volume. "after": the network's result is
-        denoised before the projection, so that it still degrades to the measured volume with its noise
+        denoised before it is held to the measured volume with its noise
     fusion : work along the axis of the slices in both planes that hold it, and take the mean: one pass more. Without
         effect where that axis keeps its spacing, or two axes change
-    slice_profile : how the volume was measured along the axis of coarsest spacing (the last of those). "box": as means
-        over the spacing, like 2D acquisitions without gaps. "cubic": as antialiased cubic shrinking, like the other
-        axes
+    slice_profile : what is known of the blur along the axis of coarsest spacing (the last of those). "box": it is a
+        slice profile, as of 2D acquisitions, from a box to a Gaussian. "cubic": it may be any, like the other axes
 
     Raises
     ------
@@ -99,54 +112,64 @@ def super_resolve(
     box = foreground_box(volume.array > FOREGROUND * scale if mask is None else mask.array > 0)
 
     with torch.inference_mode():
-        result = _restore(measured, target.shape, ratios, box, network, fusion, progress)
+        interpolated = resize_cubic(measured, target.shape, ratios).clamp_min(0)
+        result = _restore(measured, interpolated, ratios, box, network, fusion, progress)
         if denoising == "after":
             result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(device)
-        averaged = slice_axis if slice_profile == "box" else None
-        result, before, after = make_consistent(result, measured, ratios, averaged)
-    array = (result * scale).cpu().numpy()
-    return SuperResolution(volume.on_grid(array, target), before, after)
+        held = make_consistent(result, interpolated, measured, ratios, slice_axis if slice_profile == "box" else None)
+    array = (held.volume * scale).cpu().numpy()
+    return SuperResolution(volume.on_grid(array, target), held.residual, held.residual_after, held.blurs, held.share)
+
+
+@dataclass(frozen=True)
+class Consistent:
+    """A volume that is held to what was measured; ``SuperResolution`` says what is beside it."""
+
+    volume: Tensor
+    residual: float
+    residual_after: float
+    blurs: tuple[AxisBlur | None, ...]
+    share: float
 
 
 def make_consistent(
-    result: Tensor, measured: Tensor, ratios: tuple[float, ...], averaged: int | None = None
-) -> tuple[Tensor, float, float]:
-    """Project ``result`` (I, J, K) onto the volumes that antialiased cubic shrinking degrades to ``measured``.
+    restored: Tensor,
+    interpolated: Tensor,
+    measured: Tensor,
+    ratios: tuple[float, ...],
+    profile_axis: int | None = None,
+) -> Consistent:
+    """Hold what a network made of a volume to the measured volume.
 
     Parameters
     ----------
-    ratios : spacing of ``result`` over that of ``measured``, at most 1 along each axis
-    averaged : the axis, if any, that is degraded by means over the measured spacing instead of cubic shrinking
-
-    Returns
-    -------
-    The volume, and the largest |degrade(result) - measured| before and after
+    restored, interpolated : (I, J, K), by the network and by cubic interpolation
+    measured : (i, j, k)
+    ratios : spacing of ``restored`` over that of ``measured``, at most 1 along each axis
+    profile_axis : see ``estimate_blur``
     """
-    matrices = [box_matrix if axis == averaged else resize_matrix for axis in range(3)]
-
-    def degrade(volume: Tensor) -> Tensor:
-        return resize_axes(volume, tuple(measured.shape), tuple(1.0 / r for r in ratios), matrices)
-
-    def back(difference: Tensor) -> Tensor:
-        return smallest_preimage(difference, tuple(result.shape), ratios, matrices)
-
-    projected, steps = back_project(result, measured, degrade, back)
-    before, after = (float((degrade(volume) - measured).abs().max()) for volume in (result, projected))
-    logger.debug("projected in %d steps: residual %.5f, then %.5f", steps, before, after)
-    return projected, before, after
+    shape = tuple(measured.shape)
+    blurs = estimate_blur(measured, restored, ratios, profile_axis=profile_axis)
+    share = supported_share(restored, interpolated, measured, ratios, blurs)
+    result = pulled(torch.lerp(interpolated, restored, share), measured, ratios, blurs)
+    before, after = (
+        float((degraded(volume, shape, ratios, blurs) - measured).abs().max()) for volume in (restored, result)
+    )
+    logger.debug("share %.3f; residual %.5f, then %.5f; %s", share, before, after, [b and b.likeliest for b in blurs])
+    return Consistent(result, before, after, blurs, share)
 
 
 def _restore(
     measured: Tensor,
-    shape: tuple[int, int, int],
+    interpolated: Tensor,
     ratios: tuple[float, ...],
     box: tuple[slice, ...],
     network: nn.Module,
     fusion: bool,
     progress: Progress | None,
 ) -> Tensor:
-    """Interpolate to ``shape``; inside ``box`` of the measured grid, do so with the network."""
-    result = resize_cubic(measured, shape, ratios).clamp_min(0)
+    """The interpolated volume, and inside ``box`` of the measured grid what the network makes of the measured one."""
+    result, shape = interpolated.clone(), tuple(interpolated.shape)
     stages = _stages(ratios, fusion)
     passes = sum(len(planes) for _, planes in stages)
     current, region, done = measured, list(box), 0

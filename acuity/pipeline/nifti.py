@@ -105,6 +105,7 @@ class Sharpened(SuperResolved):
                     sequence.value: {
                         "shape": list(volume.shape),
                         "spacing_mm": [round(float(s), 4) for s in volume.spacing],
+                        "blur": dict(self.blurs[sequence]),
                         "data_consistency_residual": {
                             "before": round(self.residuals[sequence][0], 5),
                             "after": round(self.residuals[sequence][1], 5),
@@ -250,7 +251,7 @@ def _as_measured(run: Performer, models: Models, prepared: Prepared) -> AsMeasur
 def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
     """Each image on its own grid; its foreground takes the place of the brain."""
     options, report = run.options, run.progress(SUPER_RESOLVE.name)
-    volumes, residuals = {}, {}
+    volumes, residuals, blurs = {}, {}, {}
     for number, (sequence, volume) in enumerate(given.volumes.items()):
         result = super_resolve(
             volume,
@@ -261,6 +262,7 @@ def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
             fusion=options.fusion,
         )
         volumes[sequence], residuals[sequence] = result.volume, (result.residual, result.residual_after)
+        blurs[sequence] = result.describe_blur()
     first = next(iter(volumes))
     return Sharpened(
         volumes=volumes,
@@ -272,6 +274,7 @@ def _sharpen(run: Performer, models: Models, given: Images) -> Sharpened:
         model=model_info(models.super_resolution),
         denoising=options.denoising,
         fusion=options.fusion,
+        blurs=blurs,
     )
 
 

@@ -168,6 +168,7 @@ class SuperResolved:
     volumes : float32, all on the super-resolved grid of the reference, in its frame of reference
     brain : uint8 mask on that grid
     residuals : by sequence, ``residual`` and ``residual_after`` of ``SuperResolution``
+    blurs : by sequence, as ``SuperResolution.describe_blur`` has it
     slice_profiles : by sequence, as ``super_resolve`` was given them
     source : the reference as it was measured
     model : the network
@@ -186,6 +187,7 @@ class SuperResolved:
     fusion: bool = False
     shown: Mapping[Sequence, Volume] = field(default_factory=dict)
     assessment: Assessment = WHOLE
+    blurs: Mapping[Sequence, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -228,6 +230,7 @@ class SuperResolved:
                 "denoising": self.denoising,
                 "fusion": self.fusion,
                 "slice_profile": {sequence.value: profile for sequence, profile in self.slice_profiles.items()},
+                "blur": {sequence.value: dict(blur) for sequence, blur in self.blurs.items()},
                 "data_consistency_residual": {
                     sequence.value: {"before": round(before, 5), "after": round(after, 5)}
                     for sequence, (before, after) in self.residuals.items()
@@ -265,7 +268,7 @@ def super_resolve_study(
     def in_frame(volume: Volume) -> Volume:
         return replace(volume, frame_of_reference_uid=prepared.frame_of_reference_uid)
 
-    volumes, residuals = {}, {}
+    volumes, residuals, blurs = {}, {}, {}
     profiles = {sequence: _slice_profile(volume) for sequence, volume in prepared.volumes.items()}
     count = len(prepared.volumes)
     for number, (sequence, volume) in enumerate(prepared.volumes.items()):
@@ -279,7 +282,7 @@ def super_resolve_study(
             fusion=fusion,
             slice_profile=profiles[sequence],
         )
-        residuals[sequence] = (result.residual, result.residual_after)
+        residuals[sequence], blurs[sequence] = (result.residual, result.residual_after), result.describe_blur()
         volumes[sequence] = in_frame(_onto(result.volume, fine, prepared.alignment[sequence]))
     return SuperResolved(
         volumes=volumes,
@@ -292,6 +295,7 @@ def super_resolve_study(
         fusion=fusion,
         shown=shown_parts(prepared, fine),
         assessment=prepared.assessment,
+        blurs=blurs,
     )
 
 

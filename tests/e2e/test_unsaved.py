@@ -56,11 +56,12 @@ class Annotator:
             assert press(page, "segment").startswith("Tumor outlined")
             settled(page)
         before = in_viewer(page)
-        for name in (SEGMENTS[1].name, SEGMENTS[0].name):  # over strokes of the one, those of the other are new
-            paint(page, "AX FLAIR", name)
+        for spec in SEGMENTS:  # over strokes of one segment, those of another are new
+            paint(page, "AX FLAIR", spec.name)
             painted = in_viewer(page)
             if not np.array_equal(painted, before):
                 break
+        assert not np.array_equal(painted, before), "the brush drew nothing new: nothing is tested"
         return painted
 
 

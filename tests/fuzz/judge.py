@@ -6,6 +6,7 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
@@ -121,7 +122,7 @@ def _write(volumes: dict[Sequence, Volume], output: Path) -> None:
         )
         for number, (sequence, volume) in enumerate(volumes.items(), start=1)
     }
-    common = {"series_number": 9, "description": "fuzz", "model": SEG_MODEL}
+    common: dict[str, Any] = {"series_number": 9, "description": "fuzz", "model": SEG_MODEL}
     fine, measurements = series[REFERENCE], measure_regions(labels)
     write_segmentation(labels, labels.source_images, output / "seg.dcm", series_uid="2.25.11", **common)
     regions = write_regions(labels, fine, output / "regions.dcm", series_uid="2.25.12", **common)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def write(folder: Path, layout: str) -> None:
     """Write a study of four series in one of ``LAYOUTS``."""
     target = folder.with_name(folder.name + "-source") if layout == "DICOMDIR" else folder
     for number, (sequence, truth) in enumerate(truths().items(), start=1):
-        named = {"name": sequence.value, "series_uid": truth.series_uid, "series_number": number}
+        named: dict[str, Any] = {"name": sequence.value, "series_uid": truth.series_uid, "series_number": number}
         header = HEADERS[sequence]
         if layout == "enhanced":
             timing = {"EchoTime": float(header["EchoTime"])}

@@ -22,7 +22,8 @@ angles = st.tuples(*[st.floats(-90, 90)] * 3)
 
 def grid(angles: tuple[float, float, float], spacing: tuple[float, float, float] = (4.0, 4.0, 5.0)) -> Grid:
     """A field of view of 180 mm about the origin."""
-    shape = tuple(round(180 / s) for s in spacing)
+    i, j, k = (round(180 / s) for s in spacing)
+    shape = (i, j, k)
     affine = oblique_affine(spacing, angles, (0.0, 0.0, 0.0))
     affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2
     return Grid(shape, affine)

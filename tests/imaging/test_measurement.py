@@ -62,7 +62,7 @@ def test_the_3d_diameter_bounds_simpleitks_by_less_than_a_voxel() -> None:
     statistics.Execute(volume.to_sitk())
     feret = statistics.GetFeretDiameter(4)  # between voxel centers
     et = measure_regions(volume)[0]
-    assert et.longest_diameter_mm is not None
+    assert et.longest_diameter_mm is not None and et.volume_ml is not None
     assert feret < et.longest_diameter_mm < feret + 2.5
     assert et.volume_ml * 1000 == pytest.approx(statistics.GetPhysicalSize(4))
 

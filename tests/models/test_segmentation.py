@@ -123,8 +123,7 @@ class Bright2d(torch.nn.Module):
 
 
 def blind_coarse(members):
-    planes = ["axial", "coronal", "sagittal"]
-    fine = Ensemble([Slices(Bright2d(), planes, neighbors=1) for _ in range(members)])
+    fine = Ensemble([Slices(Bright2d(), ["axial", "coronal", "sagittal"], neighbors=1) for _ in range(members)])
     return CoarseToFine(Blind(), fine, fine_weight=1.0).eval()
 
 

@@ -3,15 +3,38 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import center_of_mass, gaussian_filter
+from scipy.ndimage import center_of_mass, gaussian_filter, shift
 
 from acuity.errors import PreparationError
+from acuity.imaging.blur import PROFILES
 from acuity.imaging.denoising import nyquist_energy
-from acuity.imaging.forward_model import downsample_cubic
+from acuity.imaging.forward_model import downsample_cubic, resize_cubic
 from acuity.models.super_resolution import make_consistent, super_resolve
 from acuity.volume import Volume
 
 OBLIQUE = np.array([[0.0, -1.6, 1.2, 10.0], [2.0, 0, 0, -20.0], [0, 1.2, 1.6, 30.0], [0, 0, 0, 1]])
+
+
+def phantom():
+    """Ellipsoids of many gray values in an empty field, float32 (64, 72, 56)."""
+    rng, shape = np.random.default_rng(3), (64, 72, 56)
+    grid = np.stack(np.meshgrid(*(np.arange(n) - n / 2 for n in shape), indexing="ij"), -1)
+    image = np.where(((grid / (np.array(shape) * 0.42)) ** 2).sum(-1) < 1, 500.0, 0)
+    for _ in range(140):
+        center, axes = rng.uniform(-0.25, 0.25, 3) * shape, rng.uniform(1.5, 8, 3)
+        image[(((grid - center) / axes) ** 2).sum(-1) < 1] = rng.uniform(200, 1000)
+    return image.astype(np.float32)
+
+
+def acquired(truth, width):
+    """SciPy's Gaussian of a full width in measured voxels, then the values halfway between neighbors, at 2 mm."""
+    blurred = gaussian_filter(truth, width * 2 / np.sqrt(8 * np.log(2)))
+    middle = shift(blurred, -0.5, order=3, mode="nearest")[::2, ::2, ::2]
+    return Volume(middle.clip(0).astype(np.float32), np.diag([2.0, 2, 2, 1]))
+
+
+def error(image, truth):
+    return float((image - truth).square().mean())
 
 
 class Brighten(torch.nn.Module):
@@ -70,29 +93,40 @@ def test_a_blob_stays_where_it_is_in_millimeters(spacing):
 
 
 @pytest.mark.parametrize(
-    ("profile", "spacing", "factors", "axis"),
-    [
-        ("cubic", (2.0, 2.0, 2.0), (2, 2, 2), None),
-        ("box", (2.0, 2.0, 4.0), (2, 2, 1), 2),
-        ("box", (4.0, 1.0, 4.0), (4, 1, 1), 2),
-        ("box", (4.0, 2.0, 2.0), (1, 2, 2), 0),
-    ],
+    ("spacing", "wanted"),
+    [((2.0, 2.0, 2.0), (1.0, 1.0, 1.0)), ((2.0, 2.0, 4.0), (1.0, 1.0, 1.0)), ((4.0, 2.0, 2.0), (1.0, 1.0, 2.0))],
 )
-def test_the_result_degrades_to_what_was_measured(profile, spacing, factors, axis):
-    """Whatever the network made of it, edges to nothing included; a box lies along the last of the coarsest axes."""
-    array = gaussian_filter(np.random.default_rng(0).random((12, 14, 10)), 0.7).astype(np.float32) * 400
-    array[:4] = 0
+def test_what_a_network_makes_up_is_left_out_and_said(spacing, wanted):
+    """A brightness that nobody measured; what is left is near interpolation, edges to nothing included."""
+    array = gaussian_filter(np.random.default_rng(0).random((24, 28, 20)), 1.2).astype(np.float32) * 400
+    array[:8] = 0
     volume = Volume(array, np.diag([*spacing, 1.0]))
-    result = super_resolve(volume, brighten(1.3), slice_profile=profile)
-    again = result.volume.array
-    if axis is not None:
-        again = np.moveaxis(again, axis, -1)
-        again = np.moveaxis(again.reshape(*again.shape[:2], array.shape[axis], 4).mean(axis=-1), -1, axis)
-    difference = np.abs(downsample_cubic(again, factors) - array).max() / np.percentile(array[array > 0], 99.9)
+    plain = super_resolve(volume, brighten(), spacing=wanted)
+    result = super_resolve(volume, brighten(1.3), spacing=wanted)
     assert result.residual > 0.2
-    assert result.residual_after < 1e-3
-    assert difference == pytest.approx(result.residual_after, rel=2e-2)
+    assert result.residual_after < 0.25 * result.residual
+    assert result.share < 0.2
+    np.testing.assert_allclose(result.volume.array.mean(), plain.volume.array.mean(), rtol=0.03)
     assert result.volume.array.min() >= 0
+    described = result.describe_blur()
+    assert described["network_share"] == pytest.approx(result.share, abs=1e-3)
+    assert [axis is None for axis in described["axes"]] == [a == b for a, b in zip(spacing, wanted, strict=True)]
+
+
+@pytest.mark.parametrize("width", [0.6, 1.0, 1.4])
+def test_a_perfect_network_is_believed_and_a_blurred_one_sharpened_whatever_the_blur(width):
+    """The blur is not told. The network knows the truth, or the truth without its finest detail."""
+    truth = phantom()
+    low = acquired(truth, width)
+    measured, bright = low.array, float(np.percentile(low.array[low.array > 0], 99.9))
+    fine = torch.from_numpy(truth / bright)
+    coarse = torch.from_numpy(np.asarray(measured) / bright)
+    plain = resize_cubic(coarse, truth.shape, (0.5, 0.5, 0.5)).clamp_min(0)
+    held = make_consistent(fine, plain, coarse, (0.5, 0.5, 0.5))
+    assert held.share > 0.8
+    assert error(held.volume, fine) < 0.35 * error(plain, fine)
+    half = torch.lerp(plain, fine, 0.5)
+    assert error(make_consistent(half, plain, coarse, (0.5, 0.5, 0.5)).volume, fine) < error(half, fine)
 
 
 def test_the_residual_is_the_largest_in_parts_of_the_bright_end():
@@ -100,14 +134,6 @@ def test_the_residual_is_the_largest_in_parts_of_the_bright_end():
     result = super_resolve(volume, brighten(1.2))
     # The network brightens twice: in the plane of the slices and across it.
     assert result.residual == pytest.approx(1.2**2 - 1, rel=1e-3)
-
-
-def test_consistent_data_are_left_alone():
-    volume = torch.from_numpy(gaussian_filter(np.random.default_rng(0).random((16, 16, 16)), 2).astype(np.float32))
-    measured = torch.from_numpy(downsample_cubic(volume.numpy(), (2, 2, 2)))
-    result, before, after = make_consistent(volume, measured, (0.5, 0.5, 0.5))
-    assert before == after < 1e-6
-    torch.testing.assert_close(result, volume, atol=0, rtol=0)
 
 
 def test_a_volume_at_its_target_is_not_touched_whatever_its_slice_profile():
@@ -129,29 +155,16 @@ def test_outside_the_mask_is_interpolated_only():
 
 
 @pytest.mark.parametrize("axis", range(3))
-def test_the_truth_of_averaged_slices_stays_as_a_box_and_not_as_cubic(axis):
-    """NumPy averages; what is brighter than the measured slices' bright end shows that nothing is cut."""
-    shape = [12, 14, 16]
-    shape[axis] = 30
-    truth = (1 + np.random.default_rng(0).random(shape)).astype(np.float32)
-    low = np.moveaxis(
-        np.moveaxis(truth, axis, -1).reshape(*(n for a, n in enumerate(shape) if a != axis), 6, 5).mean(axis=-1),
-        -1,
-        axis,
-    )
+def test_slices_of_2d_acquisitions_can_have_slice_profiles_only(axis):
     spacing = [1.0, 1.0, 1.0, 1.0]
-    spacing[axis] = 5.0
-    volume = Volume(low, np.diag(spacing))
-    bright = float(np.percentile(low, 99.9))
-    across = 1 if axis == 0 else 0  # the axis that the network's slices follow one another along
-    results = {}
-    for profile in ("box", "cubic"):
-        network = Truth(torch.from_numpy(np.moveaxis(truth, across, 0) / bright)).requires_grad_(False)
-        results[profile] = super_resolve(volume, network, slice_profile=profile)
-    np.testing.assert_allclose(results["box"].volume.array, truth, atol=1e-4)
-    assert results["box"].residual < 1e-4
-    assert np.abs(results["cubic"].volume.array - truth).max() > 0.1
-    assert results["cubic"].residual > 0.05
+    spacing[axis] = 4.0
+    array = gaussian_filter(np.random.default_rng(0).random((24, 24, 24)), 1) + 0.2
+    volume = Volume((100 * array).astype(np.float32), np.diag(spacing))
+    found = {profile: super_resolve(volume, brighten(), slice_profile=profile).blurs for profile in ("box", "cubic")}
+    for profile, blurs in found.items():
+        assert [blur is None for blur in blurs] == [other != axis for other in range(3)]
+        assert {spread for _, spread in blurs[axis].members} <= PROFILES or profile == "cubic"
+    assert {spread for _, spread in found["cubic"][axis].members} - PROFILES
 
 
 @pytest.mark.parametrize("fusion", [False, True])
@@ -227,11 +240,10 @@ def test_noise_that_is_removed_before_is_not_put_back():
         again = downsample_cubic(result.volume.array, (4, 1, 1))
         error[denoising] = np.sqrt(np.mean((again - truth) ** 2))
         residual[denoising] = np.abs(again - volume.array).max() / np.percentile(noisy, 99.9)
-        assert result.residual_after < 1e-3
     assert error["before"] < 0.5 * error[None]
     assert residual["before"] > 0.05
-    assert residual["after"] < 1e-3  # the noise was measured, so it stays
-    assert error["after"] == pytest.approx(error[None], rel=0.02)
+    assert residual["after"] < residual["before"]  # the noise was measured, so most of it stays
+    assert error["before"] < 0.7 * error["after"]
 
 
 def test_a_checkerboard_of_the_network_is_removed_after_and_not_before():
@@ -242,7 +254,6 @@ def test_a_checkerboard_of_the_network_is_removed_after_and_not_before():
     energy = {}
     for denoising in (None, "before", "after"):
         result = super_resolve(volume, network, spacing=(1.0, 1.0, 2.0), denoising=denoising)
-        assert result.residual_after < 1e-3
         energy[denoising] = nyquist_energy(result.volume.array[..., 3])
     clean = nyquist_energy(super_resolve(volume, brighten(), spacing=(1.0, 1.0, 2.0)).volume.array[..., 3])
     assert energy["before"] == pytest.approx(energy[None], rel=0.1)

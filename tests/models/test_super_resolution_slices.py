@@ -5,6 +5,8 @@ The judges are a function of the millimeters that only the affines lead to, and 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -14,7 +16,7 @@ from torch import nn
 
 from acuity.imaging.forward_model import resize_cubic
 from acuity.models import super_resolution, super_resolution_slices
-from acuity.models.super_resolution import super_resolve
+from acuity.models.super_resolution import Consistent, super_resolve
 from acuity.models.super_resolution_slices import BATCH_PIXELS, CONTEXT, RIM, run_slices
 from acuity.networks.initialization import start_as_interpolation
 from acuity.networks.rrdbnet import RRDBNet
@@ -75,8 +77,9 @@ GRIDS = [
 @pytest.mark.parametrize("scale", [1, 2, 4])
 @pytest.mark.parametrize(("shape", "spacing", "wanted"), GRIDS)
 def test_all_stays_where_it_is_in_millimeters(shape, spacing, wanted, scale, monkeypatch):
-    """As the network leaves it: the projection would move a part of what is in a wrong place back."""
-    monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: (result, 0.0, 0.0))
+    """As the network leaves it: consistency would move a part of what is in a wrong place back."""
+    left_alone = partial(Consistent, residual=0.0, residual_after=0.0, blurs=(None, None, None), share=1.0)
+    monkeypatch.setattr(super_resolution, "make_consistent", lambda result, *_: left_alone(result))
     affine = grid_affine(spacing, shape)
     volume = Volume(slope(affine, shape).astype(np.float32), affine)
     result = super_resolve(volume, interpolating(scale), spacing=wanted).volume

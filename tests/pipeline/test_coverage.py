@@ -221,7 +221,7 @@ def test_two_halves_in_two_series_are_one_volume(
     ],
     ids=lambda header: next(iter(header)),
 )
-def test_halves_of_two_protocols_are_not_joined(other: dict[str, str], models: Models, tmp_path: Path) -> None:
+def test_halves_of_two_protocols_are_not_joined(other: dict[str, Any], models: Models, tmp_path: Path) -> None:
     write_others(tmp_path, T2)
     write(tmp_path, T2, part_of(COARSE, MIDDLE, COARSE.shape[2]), 4)
     write(tmp_path, T2, part_of(COARSE, 0, MIDDLE), 5, **other)

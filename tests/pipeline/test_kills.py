@@ -25,13 +25,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
     """Performs one run of ``tests.killed_runs`` and gives its answer."""
     folder = tmp_path_factory.mktemp("killed")
     write_study(folder / "study", dict.fromkeys(Sequence, oblique_grid((5.0, 5.0, 9.0))))
-    command = [sys.executable, "-m", "tests.killed_runs", folder / "study", write_bundles(folder / "models")]
+    models = write_bundles(folder / "models")
+    command = [sys.executable, "-m", "tests.killed_runs", str(folder / "study"), str(models)]
     server = subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None and server.stdout is not None
+    answers = server.stdout
 
     def ask(output: Path, **when: float) -> dict[str, Any]:
         print(json.dumps({"output": str(output), **when}), file=server.stdin, flush=True)
-        return json.loads(server.stdout.readline())
+        return json.loads(answers.readline())
 
     yield ask
     server.communicate()

@@ -191,6 +191,7 @@ def test_the_slice_profile_is_what_each_header_says_and_recorded(
     ]
     assert boxes == [True]
     section = images.describe()["super_resolution"]
+    assert section["blur"]["T1"] == {"network_share": 1.0, "axes": [None, None, None]}
     assert section["slice_profile"] == {"T1": "box", "T1c": "cubic", "T2": "cubic", "FLAIR": "cubic"}
     jsonschema.validate(section, schema("super_resolution"))
     for wrong in ({**section["slice_profile"], "T2": "2D"}, {"T1": "box"}):

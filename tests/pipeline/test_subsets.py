@@ -193,6 +193,7 @@ def test_every_subset_with_flair_runs_when_it_is_allowed(
 def test_by_default_an_incomplete_study_is_refused_and_the_option_is_named(
     sequences: set[Sequence], nifti: bool, study: Path, models: Models, tmp_path: Path
 ) -> None:
+    given: dict[str, Any]
     if nifti:
         given = {"images": {s: tmp_path / f"{s.value}.nii.gz" for s in sequences}}  # not even opened
     else:

@@ -1,4 +1,4 @@
-"""Degradations of volumes in patient space: shrinking, and thick slices as means of thin ones."""
+"""Degradations of volumes in patient space: shrinking, other blurs, and thick slices as means of thin ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from acuity.errors import DataError
-from acuity.imaging.forward_model import SliceProfile, downsample_cubic, upsample_cubic
+from acuity.imaging.forward_model import SliceProfile, downsample_cubic, resize_axes, upsample_cubic
+from acuity.imaging.point_spread import PointSpread
 from acuity.volume import Grid, Volume
 
 _WHOLE = 1e-3  # tolerance for a whole number of thin slices in a thick one
@@ -83,6 +85,31 @@ class Shrinking:
         factors = [self.in_plane] * 3
         factors[axial_axis(volume.grid)] = self.through
         return low_resolution(volume, (factors[0], factors[1], factors[2]))
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Twice the spacing along all axes, with a blur that super-resolution is not told."""
+
+    spread: PointSpread
+    slice_profile: ClassVar[SliceProfile] = "cubic"
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"twice the spacing along all axes, point spread function {self.spread}"
+
+    def covered(self, volume: Volume) -> Volume:
+        """Give the part that a result is compared with: the middle of even size."""
+        for axis in range(3):
+            volume = cropped_to_multiple(volume, 2, axis)
+        return volume
+
+    def __call__(self, volume: Volume) -> Volume:
+        """Give the low resolution of a volume from ``covered``."""
+        size = (volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2] // 2)
+        array = torch.from_numpy(np.asarray(volume.array, dtype=np.float32))
+        low = resize_axes(array, size, (2.0, 2.0, 2.0), [self.spread.matrix] * 3).abs()
+        return Volume(low.numpy(), _enlarged_voxels(volume.affine, (2.0, 2.0, 2.0)))
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,16 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one step, with values from 0 to about 1.
+    """The images of one step, with values from 0 to about 1; of slices, as below, or of volumes with an axis D more.
 
     Parameters
     ----------
-    image : the generator's input (N, 1, h, w)
+    image : the generator's input (N, C, h, w)
     lr : the low resolution itself; the same as ``image`` where the generator upsamples
     hr : the truth (N, 1, H, W), of the size of the generator's output
     interpolated : cubic interpolation of ``lr`` at the size of ``hr``, the baseline
     degrade : brings an image of the size of ``hr`` to that of ``lr`` in the way that ``lr`` was made
-    margin : pixels at each side of ``hr`` that no loss counts
+    margin : pixels or voxels at each side of ``hr`` that no loss counts
     """
 
     image: Tensor
@@ -46,8 +46,8 @@ class Batch:
 
     def cut(self, image: Tensor) -> Tensor:
         """An image of the size of ``hr`` without its margin."""
-        m = self.margin
-        return image[..., m : image.shape[-2] - m, m : image.shape[-1] - m]
+        inner = (slice(self.margin, n - self.margin) for n in image.shape[2:])
+        return image[(slice(None), slice(None), *inner)]
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""

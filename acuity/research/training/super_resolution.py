@@ -82,8 +82,7 @@ def train(
     start = None if initial_weights is None else start_from(recipe.generator, Path(initial_weights))
     started_from = {name: value.clone() for name, value in recipe.generator.state_dict().items()}
     adversarial = plan.stage == "adversarial"
-    # 10% faster on a CPU; torch's type stubs do not know the argument.
-    recipe.generator.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _channels_last(recipe.generator.to(run.device))
     average = loop.averaged(recipe.generator, plan.ema)
     steps = AdversarialSteps(recipe, run) if adversarial else PixelSteps(recipe, run)
     if run.rank == 0:
@@ -113,6 +112,7 @@ def train(
         for kind, ones in held_out.items():
             one = ones[0]
             row = torch.cat([one.interpolated, average.module(one.image.to(run.device)).cpu(), one.hr], dim=-1)
+            row = row if row.ndim == 4 else row[:, :, row.shape[2] // 2]  # the middle slice of a volume
             log.add_images(f"{kind}: interpolated, super-resolved, truth", row.clamp(0, 1), n)
 
     path = loop.run(
@@ -134,6 +134,14 @@ def train(
             loop.save_atomically(weights, path)
     run.wait()
     return path
+
+
+def _channels_last(network: nn.Module) -> None:
+    """Order the weights of convolutions so that they run 10 % faster on a CPU, in place."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
 
 
 def interpolated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.dicom_builder import apply_header, axial_affine, phantom, write_mr_se
 def write_two(folder: Path, **header: str | None) -> None:
     """Two series, of which the second says other things of the patient."""
     write_mr_series(folder / "1", phantom(), axial_affine(), PatientName="Doe^Jane Mary", PatientSex="F")
-    second = {"PatientName": "Doe^Jane Mary", "PatientSex": "F", **header}
+    second: dict[str, Any] = {"PatientName": "Doe^Jane Mary", "PatientSex": "F", **header}
     write_mr_series(folder / "2", phantom(), axial_affine(), name="T2", series_number=2, **second)
 
 

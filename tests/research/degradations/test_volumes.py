@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from acuity.errors import DataError
+from acuity.imaging.point_spread import PointSpread
 from acuity.research.degradations.volumes import (
+    Halved,
     Shrinking,
     ThickSlices,
     averaged_slices,
@@ -115,6 +117,17 @@ def test_degradations_act_on_the_axial_plane():
     for low_index, index in ((-0.5, -0.5), (3.5, 19.5)):
         np.testing.assert_allclose(thick.affine @ [low_index, 3, 4, 1], truth.affine @ [index, 3, 4, 1])
     assert truth.grid.same_as(thick.grid.with_spacing((1.0, 1.0, 1.0)))
+
+
+def test_other_blurs_halve_the_resolution_and_keep_the_outer_faces():
+    volume = Volume(np.random.default_rng(0).random((13, 10, 9)).astype(np.float32), np.diag([1.0, 1.0, 1.0, 1.0]))
+    halved = Halved(PointSpread("box"))
+    truth = halved.covered(volume)
+    low = halved(truth)
+    assert (truth.shape, low.shape) == ((12, 10, 8), (6, 5, 4))
+    np.testing.assert_allclose(low.array, truth.array.reshape(6, 2, 5, 2, 4, 2).mean(axis=(1, 3, 5)), atol=1e-6)
+    assert truth.grid.same_as(low.grid.with_spacing((1.0, 1.0, 1.0)))
+    assert np.abs(Halved(PointSpread("hann"))(truth).array - low.array).max() > 0.05
 
 
 def test_a_degradation_knows_its_slice_profile():

@@ -13,7 +13,7 @@ from acuity.models.calibration import BINS, LOWEST, Reliability
 from acuity.research.evaluation import columns as col
 from acuity.research.evaluation.statistics import FEWEST_CASES, paired_difference
 from acuity.research.evaluation.tables import bullets, document, markdown, shown
-from acuity.research.metrics.lesions import NSD_TOLERANCE_MM
+from acuity.research.metrics.lesions import NSD_TOLERANCE_MM, SMALLEST_LESION_MM3
 from acuity.research.metrics.overlap import ABSENT_MM
 
 HR = "HR"  # the input of the original images
@@ -38,9 +38,10 @@ NOTES = (
     "the truth, HD95 over those that are present and found. In the CSV its columns end in _paper; values that do not "
     "count are empty.",
     "HD95 is the larger 95th percentile of the distances from each border's voxels to the other border (MONAI).",
-    "The lesion-wise DSC is the mean over the lesions of a region, which are its connected parts. Each lesion of the "
-    "truth is matched with at most one that was found, so that the sum of their DSC is the largest (panoptica, "
-    "arXiv:2312.02608). A missed and a false lesion count as 0.",
+    "The lesion-wise DSC is the mean over the lesions of a region. Parts that lie within a few millimeters are one "
+    f"lesion; lesions below {SMALLEST_LESION_MM3:g} mm³ do not count. Each lesion of the truth is matched with at most "
+    "one that was found, so that the sum of their DSC is the largest (panoptica, arXiv:2312.02608). A missed and a "
+    "false lesion count as 0.",
     f"NSD is the normalized surface DSC: the share of both borders within {NSD_TOLERANCE_MM:g} mm of the other one. "
     "BraTS's rule holds for absent regions.",
     "Every model is given the brain of the input's images: wherever any of the four sequences has signal.",

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from acuity.anatomy import Sequence
 from acuity.errors import DataError
 from acuity.imaging.intensity import bright_end
+from acuity.imaging.point_spread import PointSpread
 from acuity.models.super_resolution import Denoising
 from acuity.pipeline.result import software
 from acuity.research.datasets import brats
-from acuity.research.degradations.volumes import Shrinking, ThickSlices
+from acuity.research.degradations.volumes import Halved, Shrinking, ThickSlices
 from acuity.research.evaluation import columns as col
 from acuity.research.evaluation.figures import pixel_aspects, tumor_slices
 from acuity.research.evaluation.settings import common_settings
@@ -32,7 +33,9 @@ from acuity.research.restoration import Restored, VolumeMethod, volume_methods
 from acuity.research.store import Store, fingerprint, read_arrays, save_arrays, save_volume, volume_sha256, write_text
 from acuity.volume import Volume
 
-DEGRADATIONS: dict[VolumeDegradation, Shrinking | ThickSlices] = {
+Degradation = Shrinking | ThickSlices | Halved
+
+DEGRADATIONS: dict[VolumeDegradation, Degradation] = {
     "x2": Shrinking(2, 2),
     "x4": Shrinking(4, 4),
     "in-plane-x2": Shrinking(2, 1),
@@ -41,6 +44,12 @@ DEGRADATIONS: dict[VolumeDegradation, Shrinking | ThickSlices] = {
     "slices-3mm": ThickSlices(3.0),
     "slices-5mm": ThickSlices(5.0),
     "slices-6mm": ThickSlices(6.0),
+    "x2-kspace": Halved(PointSpread("kspace")),
+    "x2-hann": Halved(PointSpread("hann")),
+    "x2-box": Halved(PointSpread("box")),
+    "x2-gaussian-0.6": Halved(PointSpread("gaussian", 0.6)),
+    "x2-gaussian-1.0": Halved(PointSpread("gaussian", 1.0)),
+    "x2-gaussian-1.3": Halved(PointSpread("gaussian", 1.3)),
 }
 PICTURED = Sequence.T1C  # of the first case, where it is measured
 TABLE = "super_resolution"
@@ -63,7 +72,7 @@ def evaluate(
 ) -> Path:
     """Degrade each case, bring it back by interpolation and by each bundle, and measure.
 
-    Super-resolution is told each degradation's slice profile, as the headers of a study tell it.
+    Super-resolution is told whether slices have a profile, as the headers of a study tell it. It is not told the blur.
     ``super_resolution.csv`` has a row for each case, sequence, degradation and method, ``super_resolution.md`` the
     means, the gains over interpolation with their 95 % intervals and what the columns are, ``settings.json``
     what is needed to repeat it; ``DEGRADATION.png`` shows slices of the first case. All are written after each case.
@@ -118,9 +127,7 @@ def fidelity(preds: NDArray, target: NDArray) -> dict[str, float]:
     }
 
 
-def known_residual(
-    preds: NDArray[np.float32], truth: Volume, low: Volume, degradation: Shrinking | ThickSlices
-) -> float:
+def known_residual(preds: NDArray[np.float32], truth: Volume, low: Volume, degradation: Degradation) -> float:
     """The largest |degrade(preds) - low|, in parts of ``low``'s 99.9th percentile of its values above 0."""
     return data_consistency(
         preds,
@@ -142,7 +149,7 @@ class _Task:
     pictured: bool
 
     @property
-    def degradation(self) -> Shrinking | ThickSlices:
+    def degradation(self) -> Degradation:
         return DEGRADATIONS[self.name]
 
     @property

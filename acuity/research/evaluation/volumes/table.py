@@ -17,7 +17,7 @@ from acuity.research.restoration import BASELINE
 _DIGITS = {col.PSNR: 2, col.SSIM: 4}
 _NAMES = {col.PSNR: "PSNR (dB)", col.SSIM: "SSIM"}
 _GAINS = {col.PSNR: "PSNR gain (dB)", col.SSIM: "SSIM gain"}
-_RESIDUALS = {col.RESIDUAL: "residual before projection", col.RESIDUAL_AFTER: "after", col.RESIDUAL_KNOWN: "known"}
+_RESIDUALS = {col.RESIDUAL: "residual of the network", col.RESIDUAL_AFTER: "after", col.RESIDUAL_KNOWN: "known"}
 _GROUP = [col.DEGRADATION, col.METHOD]
 
 NOTES = (
@@ -26,8 +26,8 @@ NOTES = (
     "With thick slices the truth is cropped evenly to whole thick slices, so that it covers exactly what was averaged.",
     "A residual is the largest |degrade(result) - low resolution| of a volume, in parts of the 99.9th percentile of "
     "the low resolution's values above 0; the tables show the largest of all volumes. Super-resolution measures it "
-    "before and after projection: it takes slices of profile box for means over their thickness, and all others for "
-    "antialiased cubic shrinking. The known residual is that of the final result, by the degradation that was used.",
+    "before and after its result is held to the low resolution, by the blur that it estimates. The known residual "
+    "is that of the final result, by the degradation that was used.",
     "Seconds are the mean time of one volume.",
 )
 
