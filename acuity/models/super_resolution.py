@@ -18,6 +18,7 @@ from acuity.imaging.forward_model import SliceProfile, resize_cubic
 from acuity.imaging.intensity import bright_end
 from acuity.models.progress import Progress, share
 from acuity.models.super_resolution_slices import FOREGROUND, foreground_box, run_slices, scale_of
+from acuity.models.super_resolution_volume import run_volume, sees_volumes
 from acuity.volume import Volume
 
 INSIGNIFICANT = 1e-3  # relative difference of spacings that is no change of resolution
@@ -71,7 +72,8 @@ def super_resolve(
     The network works on slices: first on those in the plane of finest spacing, then, in a plane across it, along the
     axis of the slices. Where two axes change, it works once, in their plane. A network of scale 1 restores slices
     that cubic interpolation brought to the target grid. A network of another scale enlarges slices, and cubic resizing
-    brings them from there to the target. An axis that keeps its spacing is left as it is.
+    brings them from there to the target. An axis that keeps its spacing is left as it is. A network for volumes
+    restores all axes at once.
 
     Then the measured volume has its say. Its blur is estimated from itself (``acuity.imaging.blur``). Of what the
     network added to interpolation, the share stays that this blur supports. At the end the result is held to the
@@ -80,7 +82,8 @@ def super_resolve(
     Parameters
     ----------
     volume : magnitudes, at least 0 where there is signal
-    network : (N, 1, H, W) to (N, 1, scale * H, scale * W), 0 to about 1; runs on the device of its parameters
+    network : (N, 1, H, W) to (N, 1, scale * H, scale * W), 0 to about 1, or one that ``sees_volumes``
+        (``acuity.networks.volume_srresnet``); runs on the device of its parameters
     spacing : target in mm along i, j, k; not coarser than the volume's
     mask : uint8 on the same grid; the network works in its box, and the volume is interpolated outside. Default: the
         box of the foreground
@@ -88,7 +91,7 @@ def super_resolve(
         the volume is denoised first, and the result degrades to the denoised volume. "after": the network's result is
         denoised before it is held to the measured volume with its noise
     fusion : work along the axis of the slices in both planes that hold it, and take the mean: one pass more. Without
-        effect where that axis keeps its spacing, or two axes change
+        effect where that axis keeps its spacing, two axes change, or the network sees volumes
     slice_profile : what is known of the blur along the axis of coarsest spacing (the last of those). "box": it is a
         slice profile, as of 2D acquisitions, from a box to a Gaussian. "cubic": it may be any, like the other axes
 
@@ -113,7 +116,12 @@ def super_resolve(
 
     with torch.inference_mode():
         interpolated = resize_cubic(measured, target.shape, ratios).clamp_min(0)
-        result = _restore(measured, interpolated, ratios, box, network, fusion, progress)
+        if sees_volumes(network):
+            fine = tuple(_on_target(b, r, n) for b, r, n in zip(box, ratios, target.shape, strict=True))
+            part = share(progress, 0, 1)
+            result = run_volume(interpolated, [1 / r for r in ratios], fine, network, part)
+        else:
+            result = _restore(measured, interpolated, ratios, box, network, fusion, progress)
         if denoising == "after":
             result = torch.from_numpy(_denoised(result.cpu().numpy(), slice_axis)).to(device)
         held = make_consistent(result, interpolated, measured, ratios, slice_axis if slice_profile == "box" else None)

@@ -43,6 +43,7 @@ class VolumeSRResNet(nn.Module):
     """
 
     scale = 1  # it restores a volume that is already on the target grid
+    volumes = True  # as a whole, not its slices
 
     def __init__(self, features: int = 48, blocks: int = 5) -> None:
         super().__init__()

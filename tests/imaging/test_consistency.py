@@ -50,10 +50,17 @@ def error(image: Tensor, truth: Tensor) -> float:
 
 @pytest.mark.parametrize(
     "spread",
-    [PointSpread("gaussian", 0.6), PointSpread("gaussian", 1.0), PointSpread("gaussian", 1.4), PointSpread("hann"),
-     PointSpread("hamming"), PointSpread("box"), PointSpread("kspace")],
+    [
+        PointSpread("gaussian", 0.6),
+        PointSpread("gaussian", 1.0),
+        PointSpread("gaussian", 1.4),
+        PointSpread("hann"),
+        PointSpread("hamming"),
+        PointSpread("box"),
+        PointSpread("kspace"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_width_of_the_blur_is_found_within_its_doubt(truth: Tensor, spread: PointSpread) -> None:
     low = measured(truth, spread, spread, spread)
     for blur in estimate_blur(low, interpolated(low, truth), HALF):
