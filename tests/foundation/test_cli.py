@@ -100,8 +100,9 @@ def test_a_closed_pipe_is_no_fault() -> None:
 
 
 def test_pydicom_does_not_quote_headers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def inspect(*arguments: object, **options: object) -> None:
+    def inspect(*arguments: object, **options: object) -> int:
         logging.getLogger("pydicom").warning("Invalid value for VR DA: %s%s", IDENTIFIER, ESCAPE)
+        return 0
 
     monkeypatch.setattr("acuity.pipeline.inspection.inspect", inspect)
     assert main(["inspect", "-vv", "study"]) == 0

@@ -29,7 +29,7 @@ def test_options_reach_the_library(options: dict[str, Any], monkeypatch: pytest.
     told: list[dict[str, Any]] = []
 
     def listened(volume: Volume, network: torch.nn.Module, **given: Any) -> SuperResolution:
-        told.append(given)
+        told.append({name: value for name, value in given.items() if name != "progress"})
         return super_resolve(volume, network, **given)
 
     monkeypatch.setattr(inferers, "super_resolve", listened)
