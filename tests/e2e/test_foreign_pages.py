@@ -90,7 +90,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def attempts(workbench: Running) -> list[tuple[str, str, str]]:
     """Method, path and body (a word for the image, else text) of what would change something, of all three servers."""
     rest = workbench.dicomweb.removesuffix("/dicom-web")
-    patients = httpx2.get(f"{rest}/patients", timeout=60, **_login(workbench)).json()
+    patients = httpx2.get(f"{rest}/patients", timeout=60).json()
     return [
         ("POST", "/tools/bulk-delete", json.dumps({"Resources": patients})),
         ("DELETE", f"/patients/{patients[0]}", ""),
@@ -108,10 +108,6 @@ def attempts(workbench: Running) -> list[tuple[str, str, str]]:
         ("POST", f"/{'x' * 43}/train/tumor_segmentation", "{}"),
         ("POST", "/tools/shutdown", ""),
     ]
-
-
-def _login(workbench: Running) -> dict[str, Any]:
-    return {}
 
 
 # Requests that need no permission of the server: without reading the answer, with cookies, as text; and as forms.
@@ -151,8 +147,8 @@ ASK = """async ([root, attempts, image]) => {
 def state(workbench: Running, label: Label, page: Page) -> dict[str, Any]:
     """What the servers hold and were asked, and whether the person is still logged in."""
     rest = workbench.dicomweb.removesuffix("/dicom-web")
-    archive = httpx2.get(f"{rest}/statistics", timeout=60, **_login(workbench)).json()
-    changes = httpx2.get(f"{rest}/changes?last", timeout=60, **_login(workbench)).json()["Last"]
+    archive = httpx2.get(f"{rest}/statistics", timeout=60).json()
+    changes = httpx2.get(f"{rest}/changes?last", timeout=60).json()["Last"]
     still = page.context.request.get(f"{workbench.url}/add").status
     return {
         "archive": {name: count for name, count in archive.items() if name.startswith("Count")},

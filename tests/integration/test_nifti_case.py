@@ -30,5 +30,4 @@ def test_nifti_and_dicom_give_one_mask(spacing: tuple[float, float, float], shar
     for one, other in ((dicom.labels, nifti.labels), (dicom.source_labels, nifti.source_labels)):
         assert one is not None and other is not None and one.grid.same_as(other.grid)
         for region, a, b in zip(Region, labels_to_regions(one.array), labels_to_regions(other.array), strict=True):
-            print(spacing, region, dice(a, b), a.sum())
             assert a.any() and dice(a, b) >= 0.99, region
