@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images are not on this machine: {folder} is no folder; set ACUITY_DATA to where they are")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def the_level_of_the_log_stays() -> Iterator[None]:
+    """A command that was told ``-v`` in one test is silent again in the next."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)

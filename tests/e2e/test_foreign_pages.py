@@ -148,11 +148,12 @@ def state(workbench: Running, label: Label, page: Page) -> dict[str, Any]:
     """What the servers hold and were asked, and whether the person is still logged in."""
     rest = workbench.dicomweb.removesuffix("/dicom-web")
     archive = httpx2.get(f"{rest}/statistics", timeout=60).json()
-    changes = httpx2.get(f"{rest}/changes?last", timeout=60).json()["Last"]
+    changes = httpx2.get(f"{rest}/changes?limit=100000", timeout=60).json()["Changes"]
     still = page.context.request.get(f"{workbench.url}/add").status
     return {
         "archive": {name: count for name, count in archive.items() if name.startswith("Count")},
-        "changes": changes,
+        # Orthanc also notes, after a while, that what was stored has not changed since.
+        "changes": sum(not change["ChangeType"].startswith("Stable") for change in changes),
         "asked": list(workbench.label.asked),
         "reached": list(label.reached),
         "logged in": still,
