@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from acuity.imaging.brain import border_value
 from acuity.imaging.regions import mask_box
-from acuity.imaging.resampling import resample
 from acuity.volume import Grid, Volume
 
 # Cerebrospinal fluid may be 0, and two strippings of one brain differ by a rim: only what is thicker was filled in.
@@ -37,18 +36,6 @@ def shown(volume: Volume, brain: Volume) -> Volume:
         assert box is not None
         filled[box] = _thick(inside[box] & _reaches_border(dark)[box], volume.spacing)
     return volume.with_array((~filled).astype(np.uint8))
-
-
-def shown_on(mask: Volume, grid: Grid, matrix: NDArray[np.float64] | None = None) -> Volume:
-    """What ``shown`` gives, on another grid: 0 where its field of view ends.
-
-    Parameters
-    ----------
-    matrix : (4, 4) from the grid's space to the mask's, LPS mm; None for one space
-    """
-    if matrix is None and mask.grid.same_as(grid):
-        return mask
-    return resample(mask, grid, matrix, interpolation="nearest")
 
 
 def share(mask: Volume, brain: Volume) -> float:
@@ -101,7 +88,7 @@ def slices_shown(mask: Volume, brain: Volume) -> slice:
 
     Parameters
     ----------
-    mask : as ``shown_on`` gives it
+    mask : as ``acuity.imaging.resampling.mask_on_grid`` gives it on another grid
     brain : uint8 mask on its grid
 
     Raises

@@ -88,3 +88,15 @@ def _missing_blur(source: Grid, target: Grid, to_source: NDArray[np.float64]) ->
     along = np.abs(source.direction.T @ to_source[:3, :3] @ target.direction)
     target_spacing = target.spacing[along.argmax(axis=1)]
     return _FWHM_TO_SIGMA * np.sqrt(np.maximum(target_spacing**2 - source.spacing**2, 0.0))
+
+
+def mask_on_grid(mask: Volume, grid: Grid, matrix: np.ndarray | None = None) -> Volume:
+    """A mask (uint8, 0 or 1) on another grid, by its nearest voxel.
+
+    Parameters
+    ----------
+    matrix : (4, 4) from the grid's space to the mask's, LPS mm; None for one space
+    """
+    if matrix is None and mask.grid.same_as(grid):
+        return mask
+    return resample(mask, grid, matrix, interpolation="nearest")

@@ -17,9 +17,9 @@ from acuity.dicom.selection.select import Selection
 from acuity.errors import PartialCoverageError
 from acuity.imaging.appearance import Opinion
 from acuity.imaging.brain import extract_brain, is_skull_stripped, stripped_mask
-from acuity.imaging.coverage import beyond_faces, part_inside, share, shown, shown_on
+from acuity.imaging.coverage import beyond_faces, part_inside, share, shown
 from acuity.imaging.registration import RigidResult, align
-from acuity.imaging.resampling import resample
+from acuity.imaging.resampling import mask_on_grid
 from acuity.volume import Grid, Volume
 
 REFERENCE = Sequence.T1C  # of a complete study
@@ -82,7 +82,7 @@ class Prepared:
         if sequence not in self.shown:
             return None
         rigid = self.alignment[sequence]
-        mask = shown_on(self.shown[sequence], grid, rigid.matrix if rigid.performed else None)
+        mask = mask_on_grid(self.shown[sequence], grid, rigid.matrix if rigid.performed else None)
         return None if mask.array.all() else mask
 
     def describe(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _part_in_reference(prepared: Prepared) -> float:
     whole = _brain(prepared.volumes[farthest], prepared.stripped)
     matrix = np.asarray(np.linalg.inv(prepared.alignment[farthest].matrix), dtype=np.float64)
     everywhere = prepared.brain.with_array(np.ones(prepared.brain.shape, np.uint8))
-    return share(shown_on(everywhere, whole.grid, matrix), whole)
+    return share(mask_on_grid(everywhere, whole.grid, matrix), whole)
 
 
 def _partial(assessment: Assessment) -> PartialCoverageError:
@@ -220,15 +220,3 @@ def _partial(assessment: Assessment) -> PartialCoverageError:
         remedy=f"Send the rest of the series, or name another one. {OPTION} runs all the same: it marks what is not"
         " shown, and states no volume where the tumor may go on there.",
     )
-
-
-def mask_on_grid(mask: Volume, grid: Grid, matrix: np.ndarray | None = None) -> Volume:
-    """A mask (uint8, 0 or 1) on another grid, by its nearest voxel.
-
-    Parameters
-    ----------
-    matrix : (4, 4) from the grid's space to the mask's, LPS mm; None for one space
-    """
-    if matrix is None and mask.grid.same_as(grid):
-        return mask
-    return resample(mask, grid, matrix, interpolation="nearest")

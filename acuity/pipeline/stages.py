@@ -24,14 +24,14 @@ from acuity.errors import MissingSequenceError
 from acuity.imaging.coverage import slices_shown
 from acuity.imaging.forward_model import SliceProfile
 from acuity.imaging.registration import RigidResult
-from acuity.imaging.resampling import resample
+from acuity.imaging.resampling import mask_on_grid, resample
 from acuity.models.bundle import Bundle, load_bundle
 from acuity.models.progress import Progress, share
 from acuity.models.segmentation import segment
 from acuity.models.source_grid import labels_on_grid
 from acuity.models.super_resolution import Denoising, super_resolve
 from acuity.models.uncertainty import Uncertainty, uncertainty
-from acuity.pipeline.preparation import Prepared, mask_on_grid
+from acuity.pipeline.preparation import Prepared
 from acuity.pipeline.study import read_dicom, series_uids
 from acuity.volume import Grid, Volume
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from acuity.anatomy import Sequence
-from acuity.imaging.resampling import resample
+from acuity.imaging.resampling import mask_on_grid, resample
 from acuity.models.bundle import Bundle
 from acuity.models.segmentation import segment
 from acuity.models.source_grid import labels_on_grid
-from acuity.pipeline.preparation import Prepared, mask_on_grid
+from acuity.pipeline.preparation import Prepared
 from acuity.pipeline.stages import as_measured
 from acuity.research.sampling.patches import PreparedCase
 from acuity.research.sampling.preparation import prepare

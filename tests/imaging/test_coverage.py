@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from acuity.imaging.brain import stripped_mask
-from acuity.imaging.coverage import beyond_faces, part_inside, share, shown, shown_on, slices_shown
+from acuity.imaging.coverage import beyond_faces, part_inside, share, shown, slices_shown
+from acuity.imaging.resampling import mask_on_grid
 from acuity.research.datasets.brats import read_image
 from acuity.volume import Grid, Volume
 from tests.dicom_builder import oblique_affine
@@ -65,7 +66,7 @@ def test_the_share_is_that_of_the_geometry(
     shape = list(whole.shape)
     shape[axis] = count
     cut = Volume(np.ones(shape, np.float32), affine)
-    mask = shown_on(shown(cut, cut.with_array(np.zeros(shape, np.uint8))), target.grid)
+    mask = mask_on_grid(shown(cut, cut.with_array(np.zeros(shape, np.uint8))), target.grid)
     index = np.linalg.solve(whole.affine[:3, :3], (points(target.grid) - whole.origin).reshape(-1, 3).T)[axis]
     true = ((index >= start - 0.5) & (index <= start + count - 0.5)).reshape(target.shape)[target.array > 0].mean()
     assert share(mask, target) == pytest.approx(true, abs=0.01)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from acuity.anatomy import Sequence
+from acuity.imaging.resampling import mask_on_grid
 from acuity.pipeline import preparation
-from acuity.pipeline.preparation import mask_on_grid, prepare_volumes
+from acuity.pipeline.preparation import prepare_volumes
 from acuity.volume import Volume
 from tests.study_phantom import image, oblique_grid
 
